@@ -1,0 +1,135 @@
+//! The catalog: the PostgreSQL tables that record every backup and copy. It knows rows; not how backups
+//! are made, nor where copies are kept.
+
+use anyhow::{Context, Result, anyhow};
+use postgres::Client;
+
+use crate::connect::{self, ConnectOptions};
+use crate::conninfo::ConnInfo;
+use crate::exit::{Code, Failure};
+
+pub mod lock;
+pub mod pending;
+pub mod query;
+mod rows;
+
+mod embedded {
+    #![allow(missing_docs, clippy::pedantic, unreachable_pub, reason = "made by refinery's macro")]
+    refinery::embed_migrations!("src/catalog/migrations");
+}
+
+/// Held while migrations run, so that two first runs do not both make the tables.
+const MIGRATION_LOCK: i64 = 0x7067_6b65_6570_0001;
+
+/// A connection to the catalog, its tables in place.
+pub struct Catalog {
+    info: ConnInfo,
+    schema: String,
+    options: ConnectOptions<'static>,
+    client: Client,
+}
+
+impl Catalog {
+    /// Connects, and makes or migrates the tables where that is due.
+    ///
+    /// # Errors
+    /// When it can't be reached, the role may not make the tables, or a newer pgkeep made them.
+    pub fn open(info: &ConnInfo, schema: &str, options: &ConnectOptions<'static>) -> Result<Self> {
+        let client = connect::connect(info, options)
+            .with_context(|| format!("cannot reach the catalog: {}", info.describe()))?;
+        let mut catalog =
+            Self { info: info.clone(), schema: schema.to_owned(), options: *options, client };
+        catalog.prepare()?;
+        Ok(catalog)
+    }
+
+    /// Connects anew where the connection has been lost, so that the next call has a live one.
+    ///
+    /// # Errors
+    /// When the catalog can't be reached.
+    pub fn revive(&mut self) -> Result<()> {
+        if self.client.is_valid(self.options.connect_timeout).is_ok() {
+            return Ok(());
+        }
+        *self = Self::open(&self.info, &self.schema, &self.options)?;
+        Ok(())
+    }
+
+    /// Which catalog this is: a random id that its first migration made.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn identity(&mut self) -> Result<String> {
+        let row = self.client.query_one("SELECT id::text FROM identity", &[])?;
+        Ok(row.try_get(0)?)
+    }
+
+    fn prepare(&mut self) -> Result<()> {
+        let quoted = quote_identifier(&self.schema);
+        self.client.batch_execute(&format!(
+            "SET search_path TO {quoted}; SET client_min_messages TO warning; \
+             SET statement_timeout TO '60s'; SET lock_timeout TO '30s'"
+        ))?;
+        let newest = embedded::migrations::runner()
+            .get_migrations()
+            .iter()
+            .map(refinery::Migration::version)
+            .max()
+            .unwrap_or_default();
+        let mut applied = self.applied()?;
+        if applied < newest {
+            self.migrate(&quoted).with_context(|| {
+                format!("cannot make the catalog's tables in schema {quoted} of {}", self.info.describe())
+            })?;
+            applied = self.applied()?;
+        }
+        if applied > newest {
+            let what = format!(
+                "the catalog in schema {quoted} of {} is of version {applied}, newer than this pgkeep ({newest})",
+                self.info.describe()
+            );
+            return Err(Failure::new(Code::Failed, what).hint("install the newer pgkeep here too").into());
+        }
+        Ok(())
+    }
+
+    /// The newest migration in place, 0 for none.
+    fn applied(&mut self) -> Result<i32> {
+        let table = format!("{}.refinery_schema_history", quote_identifier(&self.schema));
+        let known = self.client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table])?;
+        if !known.try_get::<_, bool>(0)? {
+            return Ok(0);
+        }
+        let row =
+            self.client.query_one(&format!("SELECT coalesce(max(version), 0)::int FROM {table}"), &[])?;
+        Ok(row.try_get(0)?)
+    }
+
+    fn migrate(&mut self, quoted: &str) -> Result<()> {
+        self.client.query("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK])?;
+        let done = self.migrate_locked(quoted);
+        self.client.query("SELECT pg_advisory_unlock($1)", &[&MIGRATION_LOCK])?;
+        done
+    }
+
+    fn migrate_locked(&mut self, quoted: &str) -> Result<()> {
+        let known = self
+            .client
+            .query_one("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)", &[&self.schema])?;
+        if !known.try_get::<_, bool>(0)? {
+            self.client.batch_execute(&format!("CREATE SCHEMA {quoted}"))?;
+        }
+        embedded::migrations::runner()
+            // A newer binary's migrations are not ours to judge; `prepare` refuses them in words.
+            .set_abort_missing(false)
+            .run(&mut self.client)
+            .map_err(|error| anyhow!(error))?;
+        Ok(())
+    }
+}
+
+/// An SQL identifier, quoted whatever it holds.
+#[must_use]
+pub fn quote_identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

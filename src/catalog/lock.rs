@@ -1,0 +1,84 @@
+//! One run at a time for each source and database: an advisory lock of a session that beats while the
+//! run goes on.
+
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::Result;
+use sha2::{Digest, Sha256};
+
+use super::Catalog;
+use crate::name::BackupId;
+
+/// How often a run says that it is alive; also keeps its idle connection open through firewalls.
+const BEAT: Duration = Duration::from_secs(30);
+
+/// The advisory lock of a run. It goes with the session that holds it, however that ends.
+pub struct RunLock {
+    catalog: Catalog,
+}
+
+impl RunLock {
+    /// Takes the lock on a connection of its own; gives the connection back when another run holds it.
+    ///
+    /// # Errors
+    /// When the catalog can't be asked.
+    pub fn take(mut catalog: Catalog, source: &str, database: &str) -> Result<Result<Self, Catalog>> {
+        let key = lock_key(source, database);
+        let row = catalog.client.query_one("SELECT pg_try_advisory_lock($1)", &[&key])?;
+        let taken: bool = row.try_get(0)?;
+        Ok(if taken { Ok(Self { catalog }) } else { Err(catalog) })
+    }
+
+    /// The connection that holds the lock, for what is done while nothing beats.
+    pub fn catalog(&mut self) -> &mut Catalog {
+        &mut self.catalog
+    }
+
+    /// Beats for a backup until the heartbeat is dropped; the lock is held as long.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn beat(mut self, id: BackupId) -> Result<Heartbeat> {
+        let (stop, stopped) = channel::<()>();
+        let thread = std::thread::Builder::new().name("heartbeat".to_owned()).spawn(move || {
+            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(BEAT) {
+                let beat = self.catalog.client.execute(
+                    "UPDATE backup SET heartbeat_at = now() WHERE id = $1",
+                    &[&id.as_str()],
+                );
+                if let Err(error) = beat {
+                    log::info!("no heartbeat for `{id}`: {error}");
+                }
+            }
+            self
+        })?;
+        Ok(Heartbeat { stop, thread })
+    }
+}
+
+/// A run that says it is alive, and holds its lock.
+pub struct Heartbeat {
+    stop: Sender<()>,
+    thread: JoinHandle<RunLock>,
+}
+
+impl Heartbeat {
+    /// Stops the beating and gives the lock back.
+    #[must_use]
+    pub fn stop(self) -> Option<RunLock> {
+        drop(self.stop);
+        self.thread.join().ok()
+    }
+}
+
+fn lock_key(source: &str, database: &str) -> i64 {
+    let digest = Sha256::new()
+        .chain_update(b"pgkeep-run-lock\0")
+        .chain_update(source)
+        .chain_update(b"\0")
+        .chain_update(database)
+        .finalize();
+    digest.iter().take(8).fold(0i64, |key, byte| (key << 8) | i64::from(*byte))
+}

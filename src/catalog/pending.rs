@@ -1,0 +1,87 @@
+//! Records that wait in files while the catalog is down. It knows a folder, and the catalog that takes
+//! them later.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::Catalog;
+use crate::backup::Backup;
+use crate::files;
+
+/// The folder of records that wait.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    folder: PathBuf,
+}
+
+impl Pending {
+    /// The folder under a state folder.
+    #[must_use]
+    pub fn under(state_dir: &Path) -> Self {
+        Self { folder: state_dir.join("pending") }
+    }
+
+    /// Keeps a record until the catalog is back, over an older one of the same backup.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn keep(&self, backup: &Backup) -> Result<PathBuf> {
+        files::create_private_dir(&self.folder)?;
+        let path = self.path_of(backup);
+        files::replace_private(&path, &serde_json::to_vec_pretty(backup)?)?;
+        Ok(path)
+    }
+
+    /// Forgets a record: the catalog has it, or a newer one.
+    ///
+    /// # Errors
+    /// When the file can't be removed.
+    pub fn forget(&self, backup: &Backup) -> Result<()> {
+        let path = self.path_of(backup);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove `{}`", path.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes every record that waits into the catalog; gives back how many. One that can't be read is
+    /// left where it is, with a warning.
+    ///
+    /// # Errors
+    /// When the catalog does not take one.
+    pub fn flush(&self, catalog: &mut Catalog) -> Result<usize> {
+        let Ok(entries) = std::fs::read_dir(&self.folder) else { return Ok(0) };
+        let mut paths: Vec<PathBuf> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+            .collect();
+        paths.sort();
+        let mut written = 0;
+        for path in paths {
+            let backup = match read(&path) {
+                Ok(backup) => backup,
+                Err(error) => {
+                    log::warn!("a record that waits is left where it is: {error:#}");
+                    continue;
+                }
+            };
+            catalog.save(&backup)?;
+            std::fs::remove_file(&path)
+                .with_context(|| format!("cannot remove `{}`", path.display()))?;
+            written += 1;
+        }
+        Ok(written)
+    }
+
+    fn path_of(&self, backup: &Backup) -> PathBuf {
+        self.folder.join(format!("{}.json", backup.id))
+    }
+}
+
+fn read(path: &Path) -> Result<Backup> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    serde_json::from_slice(&bytes).with_context(|| format!("`{}` is no record", path.display()))
+}

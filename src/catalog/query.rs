@@ -1,0 +1,187 @@
+//! What is asked of the catalog and written to it.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use postgres::types::ToSql;
+
+use super::{Catalog, rows};
+use crate::backup::{Backup, Status};
+
+/// Which backups are meant; an empty filter means all of them.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Of this type.
+    pub backup_type: Option<String>,
+    /// Of this database.
+    pub database: Option<String>,
+    /// Of this status.
+    pub status: Option<Status>,
+    /// Begun at this time or later.
+    pub since: Option<Timestamp>,
+    /// Only those that can be restored from.
+    pub usable: bool,
+    /// At most so many, the newest first.
+    pub limit: Option<u32>,
+}
+
+impl Catalog {
+    /// Writes a backup and its copies over what is on record of it, in one transaction.
+    ///
+    /// # Errors
+    /// When it can't be written; the record is as it was.
+    pub fn save(&mut self, backup: &Backup) -> Result<()> {
+        self.revive()?;
+        let mut transaction = self.client.transaction()?;
+        let size = backup.size_bytes.map(i64::try_from).transpose()?;
+        let metadata = serde_json::Value::Object(backup.metadata.clone());
+        let status = backup.status.as_str();
+        transaction
+            .execute(
+                SAVE_BACKUP,
+                &[
+                    &backup.id.as_str(), &backup.backup_type, &backup.source, &backup.database,
+                    &backup.tenant, &backup.filename, &size, &backup.checksum, &backup.local_path,
+                    &backup.r2_path, &backup.b2_path, &status, &backup.compression_ratio,
+                    &backup.backup_duration_seconds, &metadata, &backup.created_at,
+                    &backup.finished_at, &backup.verified_at, &backup.error,
+                ],
+            )
+            .with_context(|| format!("cannot record `{}`", backup.id))?;
+        for (position, copy) in backup.copies.iter().enumerate() {
+            let position = i32::try_from(position)?;
+            let size = copy.size_bytes.map(i64::try_from).transpose()?;
+            transaction
+                .execute(
+                    SAVE_COPY,
+                    &[
+                        &backup.id.as_str(), &copy.store, &position, &copy.path,
+                        &copy.state.as_str(), &size, &copy.etag, &copy.stored_at,
+                        &copy.verified_at, &copy.verified_level, &copy.expires_at, &copy.error,
+                    ],
+                )
+                .with_context(|| format!("cannot record the copy of `{}` in `{}`", backup.id, copy.store))?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// The backups that pass the filter, the newest first, each with its copies.
+    ///
+    /// # Errors
+    /// When the catalog can't be read.
+    pub fn list(&mut self, filter: &Filter) -> Result<Vec<Backup>> {
+        self.revive()?;
+        let status = filter.status.map(Status::as_str);
+        let mut wanted: Vec<&(dyn ToSql + Sync)> = Vec::new();
+        let mut conditions: Vec<String> = Vec::new();
+        let mut add = |condition: &str, value| {
+            wanted.push(value);
+            conditions.push(condition.replace('?', &format!("${}", wanted.len())));
+        };
+        if let Some(backup_type) = &filter.backup_type {
+            add("backup_type = ?", backup_type);
+        }
+        if let Some(database) = &filter.database {
+            add("database = ?", database);
+        }
+        if let Some(status) = &status {
+            add("status = ?", status);
+        }
+        if let Some(since) = &filter.since {
+            add("created_at >= ?", since);
+        }
+        if filter.usable {
+            conditions.push("status IN ('completed', 'verified', 'degraded')".to_owned());
+        }
+        self.select(&conditions, &wanted, filter.limit)
+    }
+
+    /// The backups whose id starts with `prefix`, at most `limit`.
+    ///
+    /// # Errors
+    /// When the catalog can't be read.
+    pub fn find(&mut self, prefix: &str, limit: u32) -> Result<Vec<Backup>> {
+        self.revive()?;
+        let escaped: String =
+            prefix.chars().flat_map(|c| matches!(c, '\\' | '%' | '_').then_some('\\').into_iter().chain([c])).collect();
+        let pattern = format!("{escaped}%");
+        self.select(&["id LIKE $1".to_owned()], &[&pattern], Some(limit))
+    }
+
+    /// The newest artifact of a database, for an estimate of the next one's size.
+    ///
+    /// # Errors
+    /// When the catalog can't be read.
+    pub fn last_size_bytes(&mut self, source: &str, database: &str, kind: &str) -> Result<Option<u64>> {
+        let row = self.client.query_opt(
+            "SELECT size_bytes FROM backup WHERE source = $1 AND database = $2 AND backup_type = $3 \
+             AND status IN ('completed', 'verified', 'degraded') ORDER BY created_at DESC LIMIT 1",
+            &[&source, &database, &kind],
+        )?;
+        let size: Option<i64> = row.map(|row| row.try_get(0)).transpose()?.flatten();
+        Ok(size.map(u64::try_from).transpose()?)
+    }
+
+    /// The unfinished backups of a database: a run that works on one, or those that died over theirs.
+    ///
+    /// # Errors
+    /// When the catalog can't be read.
+    pub fn unfinished(&mut self, source: &str, database: &str) -> Result<Vec<Backup>> {
+        let conditions =
+            ["status = 'in_progress'", "source = $1", "database = $2"].map(str::to_owned);
+        self.select(&conditions, &[&source, &database], None)
+    }
+
+    fn select(
+        &mut self,
+        conditions: &[String],
+        wanted: &[&(dyn ToSql + Sync)],
+        limit: Option<u32>,
+    ) -> Result<Vec<Backup>> {
+        let all = if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") };
+        let limit = limit.map_or_else(String::new, |limit| format!(" LIMIT {limit}"));
+        let columns = rows::BACKUP_COLUMNS;
+        let query = format!(
+            "SELECT {columns} FROM backup WHERE {all} ORDER BY created_at DESC, id DESC{limit}"
+        );
+        let found = self.client.query(&query, wanted).context("cannot read the catalog")?;
+        let mut backups = found.iter().map(rows::backup).collect::<Result<Vec<_>>>()?;
+        let ids: Vec<&str> = backups.iter().map(|backup| backup.id.as_str()).collect();
+        let query = format!(
+            "SELECT {} FROM copy WHERE backup = ANY($1) ORDER BY backup, position, store",
+            rows::COPY_COLUMNS
+        );
+        let mut copies: BTreeMap<String, Vec<_>> = BTreeMap::new();
+        for row in self.client.query(&query, &[&ids]).context("cannot read the catalog")? {
+            copies.entry(row.try_get("backup")?).or_default().push(rows::copy(&row)?);
+        }
+        for backup in &mut backups {
+            backup.copies = copies.remove(backup.id.as_str()).unwrap_or_default();
+        }
+        Ok(backups)
+    }
+}
+
+const SAVE_BACKUP: &str = "\
+INSERT INTO backup (id, backup_type, source, database, tenant, filename, size_bytes, checksum,
+    local_path, r2_path, b2_path, status, compression_ratio, backup_duration_seconds, metadata,
+    created_at, finished_at, verified_at, error, heartbeat_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, now())
+ON CONFLICT (id) DO UPDATE SET
+    filename = excluded.filename, size_bytes = excluded.size_bytes, checksum = excluded.checksum,
+    local_path = excluded.local_path, r2_path = excluded.r2_path, b2_path = excluded.b2_path,
+    status = excluded.status, compression_ratio = excluded.compression_ratio,
+    backup_duration_seconds = excluded.backup_duration_seconds, metadata = excluded.metadata,
+    finished_at = excluded.finished_at, verified_at = excluded.verified_at, error = excluded.error,
+    heartbeat_at = now()";
+
+const SAVE_COPY: &str = "\
+INSERT INTO copy (backup, store, position, path, state, size, etag, stored_at, verified_at,
+    verified_level, expires_at, error)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+ON CONFLICT (backup, store) DO UPDATE SET
+    position = excluded.position, path = excluded.path, state = excluded.state, size = excluded.size,
+    etag = excluded.etag, stored_at = excluded.stored_at, verified_at = excluded.verified_at,
+    verified_level = excluded.verified_level, expires_at = excluded.expires_at, error = excluded.error";

@@ -1,0 +1,194 @@
+//! The command line: flags, and the words of `--help`. It runs nothing and resolves nothing.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, and every promise kept     4  a copy is corrupt or missing
+  1  failed: nothing usable was made  5  no such backup
+  2  usage or configuration error     6  another run holds the lock
+  3  degraded: usable, but a store, the catalog or a check fell short
+  130, 143  interrupted by SIGINT, SIGTERM (129: SIGHUP): cleaned up first
+
+Examples:
+  pgkeep backup full        back up the database of the configuration
+  pgkeep list               show what there is
+  pgkeep verify latest      read every copy of the newest backup back
+  pgkeep restore latest --into postgresql:///shop_again";
+
+/// PostgreSQL backups that are proven: dumped, compressed, sealed and hashed in one pass to every
+/// store at once, read back, and on record.
+#[derive(Debug, Parser)]
+#[command(name = "pgkeep", version, after_help = EXIT_CODES, subcommand_required = true)]
+#[command(disable_help_subcommand = true, propagate_version = false)]
+pub struct Cli {
+    /// Flags that every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What is to be done.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml,
+    /// /etc/pgkeep/config.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print nothing on success
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Say on stderr what is being done; twice for more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a backup, send it to every store, and read every copy back
+    #[command(subcommand)]
+    Backup(Backup),
+    /// Show the backups on record, the newest first
+    List(List),
+    /// Read every copy of a backup back, compare its SHA-256, and open one to the end
+    Verify(Verify),
+    /// Bring a backup back, into a database or as a plain pg_dump archive
+    Restore(Restore),
+    /// Make and show keys
+    #[command(subcommand)]
+    Key(Key),
+    /// Check tools, keys, permissions, the catalog, and write, read and delete a probe in each store
+    #[command(after_help = "Example:\n  pgkeep doctor        after a change of the configuration")]
+    Doctor,
+    /// Write the man pages and shell completions under a folder
+    #[command(hide = true)]
+    Generate {
+        /// The folder; `man` and `completions` are made under it
+        folder: PathBuf,
+    },
+}
+
+/// What can be backed up.
+#[derive(Debug, Subcommand)]
+pub enum Backup {
+    /// Back up whole databases with pg_dump; prints the id of each backup
+    #[command(after_help = "\
+Examples:
+  pgkeep backup full                                   as configured; from cron, silent but for the id
+  pgkeep backup full --database shop --database crm    these databases
+  pgkeep backup full --quiet || mail-someone           by the exit code alone")]
+    Full {
+        /// Back up this database; may be given several times [default: as configured]
+        #[arg(long = "database", value_name = "NAME")]
+        databases: Vec<String>,
+    },
+}
+
+/// Which backups are meant.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Filters {
+    /// Only backups of this type
+    #[arg(long = "type", value_name = "TYPE", value_parser = ["full"])]
+    pub backup_type: Option<String>,
+    /// Only backups of this database
+    #[arg(long, value_name = "NAME")]
+    pub database: Option<String>,
+    /// Only backups of this status
+    #[arg(long, value_name = "STATUS", value_parser =
+        ["in_progress", "completed", "verified", "degraded", "failed", "expired"])]
+    pub status: Option<String>,
+    /// Only backups begun since then: an age (`7d`), a date (`2026-11-01`) or a time (RFC 3339)
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<String>,
+}
+
+/// `pgkeep list`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  pgkeep list --database shop --since 7d
+  pgkeep list --status failed --json")]
+pub struct List {
+    /// Which backups.
+    #[command(flatten)]
+    pub filters: Filters,
+    /// Show at most so many
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+}
+
+/// `pgkeep verify`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  pgkeep verify latest
+  pgkeep verify latest --database shop
+  pgkeep verify full-shop-20261122T020000Z-3f9a || echo 'a copy is not what it was'")]
+pub struct Verify {
+    /// The id of a backup, any unique prefix of it, or `latest`
+    #[arg(value_name = "ID|latest")]
+    pub id: String,
+    /// What `latest` is chosen from.
+    #[command(flatten)]
+    pub filters: Filters,
+}
+
+/// `pgkeep restore`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  createdb shop_again && pgkeep restore latest --database shop --into postgresql:///shop_again
+  pgkeep restore full-shop-2026 --output shop.dump && pg_restore --list shop.dump
+  pgkeep restore latest --from b2 --into 'host=db2 dbname=shop' --clean")]
+#[command(group = clap::ArgGroup::new("target").required(true).args(["into", "output"]))]
+pub struct Restore {
+    /// The id of a backup, any unique prefix of it, or `latest`
+    #[arg(value_name = "ID|latest")]
+    pub id: String,
+    /// Restore into this database through pg_restore; it must exist, and be empty unless --clean is given
+    #[arg(long, value_name = "URL")]
+    pub into: Option<String>,
+    /// Write the plain pg_dump archive into this new file (`-` for stdout)
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Drop what the dump has before it is made anew
+    #[arg(long, requires = "into")]
+    pub clean: bool,
+    /// Leave ownership and grants out: all belongs to the role that connects
+    #[arg(long, requires = "into")]
+    pub no_owner: bool,
+    /// Read the copy in this store [default: the first whole one]
+    #[arg(long, value_name = "STORE")]
+    pub from: Option<String>,
+    /// What `latest` is chosen from.
+    #[command(flatten)]
+    pub filters: Filters,
+}
+
+/// `pgkeep key`.
+#[derive(Debug, Subcommand)]
+pub enum Key {
+    /// Make a key in a new file of mode 0600; prints its id
+    #[command(after_help = "Example:\n  pgkeep key new --output /etc/pgkeep/pgkeep.key")]
+    New {
+        /// The file to make; an existing one is never overwritten
+        #[arg(long, value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// Print the id of the key in a file
+    #[command(after_help = "Example:\n  pgkeep key show /etc/pgkeep/pgkeep.key")]
+    Show {
+        /// A key file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}

@@ -1,0 +1,227 @@
+//! The configuration, resolved: what the file says, what is left to defaults, and where the file is. The
+//! only reader of files that configure and, in [`environment`], of the process environment. It opens no
+//! connection, no store and no key.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::conninfo::{ConnInfo, Environment};
+use crate::exit::{Code, Failure};
+
+pub mod environment;
+mod raw;
+mod resolve;
+pub mod value;
+
+use value::Secret;
+
+/// Which databases of the source are backed up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Databases {
+    /// The one that the source's connection string names.
+    OfSource,
+    /// These.
+    Named(Vec<String>),
+    /// All but templates and those that take no connections.
+    All,
+}
+
+/// The PostgreSQL cluster being backed up.
+#[derive(Debug)]
+pub struct Source {
+    /// Its name in ids, paths and rows.
+    pub name: String,
+    /// How it is reached, resolved as libpq would.
+    pub connection: ConnInfo,
+    /// What is backed up.
+    pub databases: Databases,
+    /// Where the client programs are looked for, and nowhere else.
+    pub pg_bin: Option<PathBuf>,
+    /// How long `pg_dump` waits for a table's lock.
+    pub lock_wait_timeout: Duration,
+}
+
+/// Where the record is kept.
+#[derive(Debug)]
+pub struct Catalog {
+    /// How it is reached; `None` means the source.
+    pub connection: Option<ConnInfo>,
+    /// The schema that holds its tables.
+    pub schema: String,
+}
+
+/// The format that dumps are packed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// gzip, on all cores.
+    Gzip,
+    /// Not at all.
+    None,
+}
+
+/// How dumps are packed.
+#[derive(Debug)]
+pub struct Compression {
+    /// The format.
+    pub method: Method,
+    /// 1 to 9: a promise of size.
+    pub level: u8,
+    /// How many cores to use, at least 1.
+    pub threads: usize,
+}
+
+/// The files that hold keys.
+#[derive(Debug)]
+pub struct Encryption {
+    /// The key that seals.
+    pub key_file: PathBuf,
+    /// Whether pgkeep makes that key when it is missing: only where no file was named.
+    pub make_key: bool,
+    /// Keys that only open.
+    pub open_with: Vec<PathBuf>,
+}
+
+/// How a backup is checked right after it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AfterBackup {
+    /// Not at all.
+    None,
+    /// Every copy is there, with its size.
+    Stat,
+    /// Every copy is read back and its SHA-256 compared.
+    Checksum,
+    /// Every copy is read back and opened to the end of the dump inside.
+    Content,
+}
+
+/// When a backup that failed for a passing reason is tried again.
+#[derive(Debug)]
+pub struct Retry {
+    /// How often, after the first try.
+    pub attempts: u32,
+    /// Before the first of them; doubled each time.
+    pub delay: Duration,
+}
+
+/// How long things may take.
+#[derive(Clone, Debug)]
+pub struct Timeouts {
+    /// To connect.
+    pub connect: Duration,
+    /// One request to a store, one part included.
+    pub request: Duration,
+    /// Without a byte taken, before a store is dropped.
+    pub stall: Duration,
+}
+
+/// A place that keeps artifacts, as configured.
+#[derive(Debug)]
+pub struct Store {
+    /// Its name.
+    pub name: String,
+    /// What and where it is.
+    pub place: Place,
+    /// How long its copies are kept.
+    pub keep: Option<Duration>,
+}
+
+/// What and where a store is.
+#[derive(Debug)]
+pub enum Place {
+    /// A directory.
+    Local {
+        /// Its path, absolute.
+        path: PathBuf,
+    },
+    /// A bucket.
+    S3 {
+        /// Where its API answers: `https://...`.
+        endpoint: String,
+        /// The region that requests are signed for.
+        region: String,
+        /// Its name.
+        bucket: String,
+        /// What all keys start with; may be empty.
+        prefix: String,
+        /// The id of the access key.
+        access_key_id: Secret,
+        /// The access key's secret.
+        secret_access_key: Secret,
+        /// Whether the bucket stands in the path rather than in the host name.
+        path_style: bool,
+    },
+}
+
+/// Everything a run is told, resolved.
+#[derive(Debug)]
+pub struct Config {
+    /// The file it was read from, if there was one.
+    pub file: Option<PathBuf>,
+    /// Where pgkeep keeps its own state: locks, records that wait, the key it made.
+    pub state_dir: PathBuf,
+    /// The cluster being backed up.
+    pub source: Source,
+    /// Where the record is kept.
+    pub catalog: Catalog,
+    /// How dumps are packed.
+    pub compression: Compression,
+    /// The files that hold keys.
+    pub encryption: Encryption,
+    /// How a backup is checked right after it was made.
+    pub after_backup: AfterBackup,
+    /// When a backup is tried again.
+    pub retry: Retry,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// Where artifacts go, in order.
+    pub stores: Vec<Store>,
+}
+
+impl Config {
+    /// How the catalog is reached.
+    #[must_use]
+    pub fn catalog_connection(&self) -> &ConnInfo {
+        self.catalog.connection.as_ref().unwrap_or(&self.source.connection)
+    }
+}
+
+/// Reads the configuration: `chosen`, or `$PGKEEP_CONFIG`, or the user's, or the system's, or none.
+///
+/// # Errors
+/// Exit code 2: a file that was asked for is missing, or one has an unknown key, a wrong type or a bad
+/// value; the error names the line. Nothing was touched.
+pub fn load(chosen: Option<&Path>, environment: &Environment) -> Result<Config> {
+    let variable = |name: &str| environment.variables.get(name).filter(|value| !value.is_empty());
+    let asked = chosen.map(Path::to_path_buf).or_else(|| variable("PGKEEP_CONFIG").map(PathBuf::from));
+    let usual = || {
+        let own = variable("XDG_CONFIG_HOME")
+            .map(PathBuf::from)
+            .or_else(|| environment.home.as_ref().map(|home| home.join(".config")))
+            .map(|folder| folder.join("pgkeep/config.toml"));
+        own.into_iter()
+            .chain([PathBuf::from("/etc/pgkeep/config.toml")])
+            .find(|path| path.try_exists().unwrap_or(true))
+    };
+    let Some(file) = asked.or_else(usual) else {
+        return resolve::resolve("", None, environment).map_err(refused);
+    };
+    let text = std::fs::read_to_string(&file)
+        .with_context(|| format!("cannot read the configuration file `{}`", file.display()))
+        .map_err(refused)?;
+    resolve::resolve(&text, Some(file), environment).map_err(refused)
+}
+
+fn refused(error: anyhow::Error) -> anyhow::Error {
+    if error.downcast_ref::<Failure>().is_some() {
+        return error;
+    }
+    let message = error.to_string();
+    let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
+    let message = if causes.is_empty() { message } else { format!("{message}: {}", causes.join(": ")) };
+    Failure::new(Code::Usage, message).into()
+}

@@ -1,0 +1,132 @@
+//! The configuration file as it is written: every key of it, none other. It resolves nothing.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::value::{Limit, Secret, Span};
+use super::{AfterBackup, Method};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    pub(super) state_dir: Option<PathBuf>,
+    pub(super) source: Source,
+    pub(super) catalog: Catalog,
+    pub(super) compression: Compression,
+    pub(super) encryption: Encryption,
+    pub(super) verify: Verify,
+    pub(super) retry: Retry,
+    pub(super) timeouts: Timeouts,
+    pub(super) retention: Retention,
+    pub(super) store: Vec<Spanned<Store>>,
+    pub(super) alert: Alert,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Source {
+    pub(super) name: Option<Spanned<String>>,
+    pub(super) url: Option<Spanned<String>>,
+    pub(super) databases: Option<Spanned<Vec<String>>>,
+    pub(super) pg_bin: Option<PathBuf>,
+    pub(super) lock_wait_timeout: Option<Limit>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Catalog {
+    pub(super) url: Option<Spanned<String>>,
+    pub(super) schema: Option<Spanned<String>>,
+}
+
+// Connection strings hold passwords: what has one shows nothing of itself.
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Source").finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Catalog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Catalog").finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Compression {
+    pub(super) method: Option<Method>,
+    pub(super) level: Option<Spanned<u8>>,
+    pub(super) threads: Option<usize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Encryption {
+    pub(super) key_file: Option<PathBuf>,
+    pub(super) open_with: Vec<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Verify {
+    pub(super) after_backup: Option<AfterBackup>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Retry {
+    pub(super) attempts: Option<u32>,
+    pub(super) delay: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Timeouts {
+    pub(super) connect: Option<Limit>,
+    pub(super) request: Option<Limit>,
+    pub(super) stall: Option<Limit>,
+}
+
+// Read so that a typing error is found; what they ask for is not in this version.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Retention {
+    #[serde(rename = "after_backup")]
+    pub(super) _after_backup: Option<bool>,
+    #[serde(rename = "min_keep")]
+    pub(super) _min_keep: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Alert {
+    #[serde(rename = "max_age")]
+    pub(super) _max_age: Option<Limit>,
+    pub(super) channel: Option<Spanned<toml::Value>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Kind {
+    Local,
+    S3,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Store {
+    pub(super) name: Spanned<String>,
+    pub(super) kind: Kind,
+    pub(super) path: Option<PathBuf>,
+    pub(super) endpoint: Option<Spanned<String>>,
+    pub(super) region: Option<String>,
+    pub(super) bucket: Option<Spanned<String>>,
+    pub(super) prefix: Option<Spanned<String>>,
+    pub(super) access_key_id: Option<Secret>,
+    pub(super) secret_access_key: Option<Secret>,
+    pub(super) path_style: Option<bool>,
+    pub(super) keep: Option<Span>,
+}

@@ -1,0 +1,171 @@
+//! What a run ends with: the exit codes that scripts act on, and the error that carries one. It knows
+//! no command; it is thrown wherever the cause decides the code.
+
+use std::fmt::Write as _;
+
+/// The exit codes of every command but `alert check`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// Done, and every promise kept.
+    Done,
+    /// Nothing usable was made, or the command could not be carried out.
+    Failed,
+    /// Usage or configuration error; nothing was touched.
+    Usage,
+    /// A usable copy exists, but a store, the catalog or a check fell short.
+    Degraded,
+    /// A copy is corrupt or missing.
+    Verification,
+    /// There is no such backup.
+    NoSuchBackup,
+    /// Another run holds the lock.
+    Locked,
+    /// Ended by a signal, after cleaning up.
+    Interrupted(i32),
+}
+
+impl Code {
+    /// The number that the process exits with.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Degraded => 3,
+            Self::Verification => 4,
+            Self::NoSuchBackup => 5,
+            Self::Locked => 6,
+            Self::Interrupted(signal) => u8::try_from(signal & 0x7f).map_or(1, |n| n | 0x80),
+        }
+    }
+
+    /// The graver of two, for a command that did several things: an interruption first, then a failure,
+    /// then what left something usable.
+    #[must_use]
+    pub fn worse(self, other: Self) -> Self {
+        if self.rank() >= other.rank() { self } else { other }
+    }
+
+    fn rank(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Degraded => 1,
+            Self::Locked => 2,
+            Self::NoSuchBackup => 3,
+            Self::Verification => 4,
+            Self::Usage => 5,
+            Self::Failed => 6,
+            Self::Interrupted(_) => 7,
+        }
+    }
+}
+
+/// An error that knows its exit code, and what to do about it. Wrapped in or around other errors by
+/// `anyhow`; the outermost one decides.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// What the process exits with.
+    pub code: Code,
+    /// What failed, on what.
+    pub message: String,
+    /// What to do next.
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// An error that ends in `code`.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hint: None }
+    }
+
+    /// A usage or configuration error.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Code::Usage, message)
+    }
+
+    /// A command that could not be carried out.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::new(Code::Failed, message)
+    }
+
+    /// The same with a word on what to do next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// The exit code of an error: its outermost [`Failure`]'s, else [`Code::Failed`].
+#[must_use]
+pub fn code_of(error: &anyhow::Error) -> Code {
+    error.downcast_ref::<Failure>().map_or(Code::Failed, |failure| failure.code)
+}
+
+/// The error as a person reads it: what failed, each cause once on a line of its own, then the hint.
+#[must_use]
+pub fn render(error: &anyhow::Error) -> String {
+    let mut text = format!("pgkeep: error: {error}");
+    let mut said = error.to_string();
+    for cause in error.chain().skip(1) {
+        let line = cause.to_string();
+        if !said.contains(&line) {
+            // Writing to a String cannot fail; the result is all there is to it.
+            if write!(text, "\n  caused by: {line}").is_err() {
+                break;
+            }
+            said = line;
+        }
+    }
+    if let Some(hint) = error.downcast_ref::<Failure>().and_then(|failure| failure.hint.as_ref()) {
+        text.push_str("\nhint: ");
+        text.push_str(hint);
+    }
+    text
+}
+
+/// An error and its causes on one line, for a catalog row or a warning.
+#[must_use]
+pub fn one_line(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let line = cause.to_string().trim().replace('\n', "; ");
+        if text.is_empty() {
+            text = line;
+        } else if !text.contains(&line) {
+            text.push_str(": ");
+            text.push_str(&line);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_become_128_plus_their_number() {
+        assert_eq!(Code::Interrupted(2).number(), 130);
+        assert_eq!(Code::Interrupted(15).number(), 143);
+        assert_eq!(Code::Interrupted(1).number(), 129);
+    }
+
+    #[test]
+    fn the_outermost_failure_decides() {
+        let inner = anyhow::Error::new(Failure::usage("inner"));
+        assert_eq!(code_of(&inner), Code::Usage);
+        let outer = inner.context(Failure::new(Code::Degraded, "outer").hint("mend it"));
+        assert_eq!(code_of(&outer), Code::Degraded);
+        assert_eq!(render(&outer), "pgkeep: error: outer\n  caused by: inner\nhint: mend it");
+    }
+
+    #[test]
+    fn a_failure_below_other_context_is_found() {
+        let error = anyhow::Error::new(Failure::new(Code::Locked, "held")).context("backup of `shop`");
+        assert_eq!(code_of(&error), Code::Locked);
+        assert_eq!(one_line(&error), "backup of `shop`: held");
+    }
+}

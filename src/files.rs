@@ -1,0 +1,113 @@
+//! Files that hold secrets or backups: made so that only their owner can read them, refused when others
+//! can. It knows nothing of what is in them.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use zeroize::Zeroizing;
+
+use crate::exit::Failure;
+
+/// Larger than any key or secret; a file beyond it is something else.
+const SECRET_LIMIT_BYTES: u64 = 64 * 1024;
+
+/// Reads a file that holds a secret, as text.
+///
+/// # Errors
+/// When it can't be read, is no text, is larger than 64 KiB, or others than its owner can read it. As
+/// with libpq's key files, a group may read a file that belongs to root.
+pub fn read_secret(path: &Path) -> Result<Zeroizing<String>> {
+    let shown = path.display();
+    let file = File::open(path).with_context(|| format!("cannot open `{shown}`"))?;
+    let about = file.metadata().with_context(|| format!("cannot examine `{shown}`"))?;
+    if !about.is_file() {
+        bail!("`{shown}` is not a regular file");
+    }
+    let group_may = about.uid() == 0 && !rustix::process::getuid().is_root();
+    let forbidden = if group_may { 0o037 } else { 0o077 };
+    if about.mode() & forbidden != 0 {
+        let mode = about.mode() & 0o7777;
+        return Err(Failure::usage(format!("`{shown}` can be read by others (mode {mode:04o})"))
+            .hint(format!("chmod 600 {shown}"))
+            .into());
+    }
+    let mut text = Zeroizing::new(String::new());
+    file.take(SECRET_LIMIT_BYTES + 1)
+        .read_to_string(&mut text)
+        .with_context(|| format!("cannot read `{shown}`"))?;
+    if text.len() as u64 > SECRET_LIMIT_BYTES {
+        bail!("`{shown}` is larger than 64 KiB: not a secret");
+    }
+    Ok(text)
+}
+
+/// Makes a new file of mode 0600 and writes `bytes` into it, durably.
+///
+/// # Errors
+/// When there is a file of that name already (it is left as it is), or it can't be written.
+pub fn create_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    let shown = path.display();
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("cannot create `{shown}`"))?;
+    file.write_all(bytes).with_context(|| format!("cannot write `{shown}`"))?;
+    file.sync_all().with_context(|| format!("cannot make `{shown}` durable"))?;
+    sync_parent(path)
+}
+
+/// Writes `bytes` to `path` by way of a temporary file beside it: after a crash the old or the new
+/// content stands there, never a mixture. Mode 0600.
+///
+/// # Errors
+/// When it can't be written.
+pub fn replace_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    let shown = path.display();
+    let parent = parent_of(path);
+    let mut file = tempfile::Builder::new()
+        .prefix(".")
+        .suffix(".part")
+        .tempfile_in(parent)
+        .with_context(|| format!("cannot make a temporary file in `{}`", parent.display()))?;
+    file.write_all(bytes).with_context(|| format!("cannot write `{shown}`"))?;
+    file.as_file().sync_all().with_context(|| format!("cannot make `{shown}` durable"))?;
+    file.persist(path).with_context(|| format!("cannot write `{shown}`"))?;
+    sync_parent(path)
+}
+
+/// Makes a folder and those above it, each new one with mode 0700.
+///
+/// # Errors
+/// When one can't be made.
+pub fn create_private_dir(path: &Path) -> Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("cannot make the folder `{}`", path.display()))
+}
+
+/// The folder a path stands in; the current one for a bare name.
+#[must_use]
+pub fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Makes the name of a new file durable: an fsync of the folder it stands in.
+///
+/// # Errors
+/// When the folder can't be opened or synced.
+pub fn sync_parent(path: &Path) -> Result<()> {
+    let parent = parent_of(path);
+    File::open(parent)
+        .and_then(|folder| folder.sync_all())
+        .with_context(|| format!("cannot make the folder `{}` durable", parent.display()))
+}

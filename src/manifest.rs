@@ -1,0 +1,213 @@
+//! The manifest: the JSON file beside each copy. It is written last, so its presence means "this copy is
+//! whole"; its `mac` means "someone with the key wrote it". It knows no store.
+
+use anyhow::{Context, Result, bail};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::backup::{Backup, Status};
+use crate::exit::Failure;
+use crate::key::{Key, KeyRing};
+use crate::name::BackupId;
+
+/// The format of artifacts and manifests that this version writes and reads.
+const FORMAT: u32 = 1;
+/// No manifest is larger; what is, is something else.
+pub const LIMIT_BYTES: u64 = 1024 * 1024;
+
+/// What stands beside a copy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The format of the artifact and of this file.
+    pub format: u32,
+    /// The backup's id.
+    pub id: BackupId,
+    /// What kind of backup.
+    #[serde(rename = "type")]
+    pub backup_type: String,
+    /// The name of the cluster it is of.
+    pub source: String,
+    /// The database it is of.
+    pub database: String,
+    /// The tenant it is of, where it is of one.
+    pub tenant: Option<String>,
+    /// How it stood when this was written.
+    pub status: Status,
+    /// The artifact's file name.
+    pub filename: String,
+    /// Size of the artifact.
+    pub size_bytes: u64,
+    /// SHA-256 of the artifact, lower-case hex.
+    pub checksum: String,
+    /// Size of what `pg_dump` wrote.
+    pub dump_bytes: u64,
+    /// SHA-256 of what `pg_dump` wrote, lower-case hex.
+    pub dump_checksum: String,
+    /// How the dump is packed.
+    pub compression: String,
+    /// Ids of the keys that open the artifact; the first one's owner wrote this.
+    pub keys: Vec<String>,
+    /// Version of the server.
+    pub server_version: Option<String>,
+    /// Version of `pg_dump`.
+    pub pg_dump_version: Option<String>,
+    /// When the run began.
+    pub started_at: Timestamp,
+    /// When the artifact was whole.
+    pub finished_at: Timestamp,
+    /// Version of pgkeep.
+    pub pgkeep_version: String,
+    /// The entity tag of this copy, in an S3 store.
+    pub etag: Option<String>,
+    /// Size of the parts it was uploaded in, in an S3 store.
+    pub part_size_bytes: Option<u64>,
+    /// A keyed hash of all the rest in canonical form, base64.
+    pub mac: String,
+}
+
+impl Manifest {
+    /// The manifest of a backup whose artifact is whole, without what differs from copy to copy.
+    ///
+    /// # Errors
+    /// When the record lacks what only a whole artifact has.
+    pub fn of(backup: &Backup, key: &Key) -> Result<Self> {
+        let size_bytes = backup.size_bytes.context("the record has no size")?;
+        let checksum = backup.checksum.clone().context("the record has no checksum")?;
+        let text = |name: &str| backup.metadata_str(name).map(str::to_owned);
+        Ok(Self {
+            format: FORMAT,
+            id: backup.id.clone(),
+            backup_type: backup.backup_type.clone(),
+            source: backup.source.clone(),
+            database: backup.database.clone(),
+            tenant: backup.tenant.clone(),
+            status: Status::Completed,
+            filename: backup.filename.clone(),
+            size_bytes,
+            checksum,
+            dump_bytes: backup.metadata_u64("dump_bytes").context("the record has no dump size")?,
+            dump_checksum: text("dump_checksum").context("the record has no dump checksum")?,
+            compression: text("compression").context("the record names no compression")?,
+            keys: vec![key.id()],
+            server_version: text("server_version"),
+            pg_dump_version: text("pg_dump_version"),
+            started_at: backup.created_at,
+            finished_at: backup.finished_at.context("the record has no end")?,
+            pgkeep_version: env!("CARGO_PKG_VERSION").to_owned(),
+            etag: None,
+            part_size_bytes: None,
+            mac: String::new(),
+        })
+    }
+
+    /// The bytes of the file, signed with `key`.
+    ///
+    /// # Errors
+    /// Never for sound values; the libraries say so by results.
+    pub fn seal(mut self, key: &Key) -> Result<Vec<u8>> {
+        self.mac = key.mac(&self.canonical()?)?;
+        let mut bytes = serde_json::to_vec_pretty(&self)?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    /// Reads a manifest and proves that an owner of one of the keys wrote it.
+    ///
+    /// # Errors
+    /// When it is none of this format, no key of the ring is its, or it was changed.
+    pub fn open(bytes: &[u8], ring: &KeyRing) -> Result<Self> {
+        let manifest: Self = serde_json::from_slice(bytes).context("the manifest is damaged")?;
+        if manifest.format != FORMAT {
+            bail!("the manifest is of format {}, this version reads {FORMAT}", manifest.format);
+        }
+        let canonical = canonical_of(bytes)?;
+        let mut known = manifest.keys.iter().filter_map(|id| ring.find(id)).peekable();
+        if known.peek().is_none() {
+            let ids = manifest.keys.join(", ").escape_default().to_string();
+            return Err(Failure::failed(format!("no key at hand proves the manifest: it names {ids}"))
+                .hint("name the key's file in `[encryption] open_with`")
+                .into());
+        }
+        for key in known {
+            if key.mac_matches(&canonical, &manifest.mac)? {
+                return Ok(manifest);
+            }
+        }
+        bail!("the manifest was changed, or not written by an owner of the key: its mac differs")
+    }
+
+    fn canonical(&self) -> Result<Vec<u8>> {
+        canonical_of(&serde_json::to_vec(self)?)
+    }
+}
+
+/// The canonical form: the object without `mac`, keys in byte order, no white space. Works on the file
+/// itself rather than on known fields, so that nothing in it goes unproven.
+fn canonical_of(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut all: std::collections::BTreeMap<String, serde_json::Value> =
+        serde_json::from_slice(bytes).context("the manifest is no JSON object")?;
+    all.remove("mac");
+    Ok(serde_json::to_vec(&all)?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sample() -> Manifest {
+        let id = BackupId::parse("full-shop-20261122T020000Z-3f9a").unwrap();
+        let now: Timestamp = "2026-11-22T02:00:00Z".parse().unwrap();
+        let mut backup = Backup::begin(id, "db1", "shop", "x.dump.gz.pgk".to_owned(), now);
+        backup.size_bytes = Some(10);
+        backup.checksum = Some("ab".repeat(32));
+        backup.finished_at = Some(now);
+        for (name, value) in [
+            ("dump_bytes", serde_json::json!(20)),
+            ("dump_checksum", serde_json::json!("cd")),
+            ("compression", serde_json::json!("gzip")),
+        ] {
+            backup.metadata.insert(name.to_owned(), value);
+        }
+        Manifest::of(&backup, &Key::generate().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_signed_manifest_opens_with_its_key_alone() {
+        let key = Key::generate().unwrap();
+        let mut manifest = sample();
+        manifest.keys = vec![key.id()];
+        let bytes = manifest.seal(&key).unwrap();
+        let ring = KeyRing::of(Key::parse(&key.line()).unwrap());
+        assert_eq!(Manifest::open(&bytes, &ring).unwrap().size_bytes, 10);
+        let other = KeyRing::of(Key::generate().unwrap());
+        assert!(Manifest::open(&bytes, &other).unwrap_err().to_string().contains("no key at hand"));
+    }
+
+    #[test]
+    fn a_changed_or_added_field_is_found() {
+        let key = Key::generate().unwrap();
+        let mut manifest = sample();
+        manifest.keys = vec![key.id()];
+        let text = String::from_utf8(manifest.seal(&key).unwrap()).unwrap();
+        let ring = KeyRing::of(key);
+        for (from, to) in [
+            ("\"size_bytes\": 10", "\"size_bytes\": 11"),
+            ("\"tenant\": null", "\"tenant\": \"x\""),
+            ("\"format\": 1", "\"format\": 1, \"extra\": 2"),
+        ] {
+            let changed = text.replace(from, to);
+            assert_ne!(changed, text);
+            assert!(Manifest::open(changed.as_bytes(), &ring).is_err(), "{to}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn opening_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let ring = KeyRing::of(Key::generate().unwrap());
+            prop_assert!(Manifest::open(&bytes, &ring).is_err());
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The way of the data: compress, seal, hash, cut, fan out, and the way back. It knows bytes and keys;
+//! not where the bytes come from, where they go, or who asked.
+
+pub mod compress;
+pub mod digest;
+pub mod fanout;
+pub mod flow;
+pub mod header;
+pub mod parts;
+pub mod readback;
+pub mod seal;

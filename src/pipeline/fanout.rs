@@ -1,0 +1,276 @@
+//! The fan-out: every part to every lane at once, through bounded queues. A slow lane slows the run, a
+//! lane that takes nothing for the stall time or fails is dropped, and neither ends the others. It knows
+//! lanes, not stores.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow, bail};
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
+
+use crate::interrupt::Interrupt;
+use crate::part::Part;
+
+/// Parts that may wait for a lane beside those it has in flight.
+const QUEUE_PARTS: usize = 1;
+/// How often a wait looks whether the run was interrupted.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Takes the parts of an artifact, in order.
+pub trait Sink: Send + 'static {
+    /// Takes the next part; may block while too much is on its way.
+    ///
+    /// # Errors
+    /// When this or an earlier part is lost; no more parts come then.
+    fn write(&mut self, part: Arc<Part>) -> Result<()>;
+}
+
+/// A way out of the fan-out, before it is opened.
+pub struct Lane<S> {
+    /// The name that comes back with its end.
+    pub name: String,
+    /// Bytes it took, for whoever watches.
+    pub taken_bytes: Arc<AtomicU64>,
+    /// Opens the sink, on the lane's own thread.
+    pub open: Box<dyn FnOnce() -> Result<S> + Send>,
+}
+
+/// How a lane ended: with a sink that took every part, or with the reason it was dropped.
+pub struct LaneEnd<S> {
+    /// The lane's name.
+    pub name: String,
+    /// The sink, still unpublished, or what went wrong.
+    pub result: Result<S>,
+}
+
+struct Running<S> {
+    name: String,
+    queue: Option<Sender<Arc<Part>>>,
+    ended: Receiver<Result<S>>,
+    taken_bytes: Arc<AtomicU64>,
+    dropped: Option<anyhow::Error>,
+}
+
+/// The lanes of one run.
+pub struct FanOut<S> {
+    lanes: Vec<Running<S>>,
+    stall: Duration,
+    interrupt: Interrupt,
+}
+
+impl<S: Sink> FanOut<S> {
+    /// Starts a thread for each lane.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(lanes: Vec<Lane<S>>, stall: Duration, interrupt: Interrupt) -> Result<Self> {
+        let lanes = lanes.into_iter().map(start_lane).collect::<Result<_>>()?;
+        Ok(Self { lanes, stall, interrupt })
+    }
+
+    /// Hands a part to every lane that is alive.
+    ///
+    /// # Errors
+    /// When no lane is left, or the run was interrupted.
+    pub fn send(&mut self, part: &Arc<Part>) -> Result<()> {
+        for lane in &mut self.lanes {
+            lane.offer(part, self.stall, &self.interrupt)?;
+        }
+        if self.lanes.iter().all(|lane| lane.queue.is_none()) {
+            bail!("no store is left that takes the backup");
+        }
+        Ok(())
+    }
+
+    /// Ends the lanes and waits until each took what was queued for it, or stalled.
+    pub fn finish(self) -> Vec<LaneEnd<S>> {
+        let Self { mut lanes, stall, interrupt } = self;
+        for lane in &mut lanes {
+            lane.queue = None;
+        }
+        lanes.into_iter().map(|lane| lane.end(stall, &interrupt)).collect()
+    }
+}
+
+impl<S: Sink> Running<S> {
+    fn offer(&mut self, part: &Arc<Part>, stall: Duration, interrupt: &Interrupt) -> Result<()> {
+        let Some(queue) = self.queue.as_ref() else { return Ok(()) };
+        let mut waiting = Arc::clone(part);
+        let mut quiet = Quiet::new(&self.taken_bytes);
+        loop {
+            match queue.send_timeout(waiting, LOOK.min(stall)) {
+                Ok(()) => return Ok(()),
+                Err(SendTimeoutError::Disconnected(_)) => {
+                    self.queue = None;
+                    return Ok(());
+                }
+                Err(SendTimeoutError::Timeout(back)) => waiting = back,
+            }
+            if interrupt.is_raised() {
+                bail!("interrupted");
+            }
+            if quiet.lasted(&self.taken_bytes) >= stall {
+                self.dropped = Some(stalled(stall));
+                self.queue = None;
+                return Ok(());
+            }
+        }
+    }
+
+    fn end(self, stall: Duration, interrupt: &Interrupt) -> LaneEnd<S> {
+        let Self { name, ended, taken_bytes, dropped, .. } = self;
+        if let Some(error) = dropped {
+            return LaneEnd { name, result: Err(error) };
+        }
+        let mut quiet = Quiet::new(&taken_bytes);
+        let result = loop {
+            match ended.recv_timeout(LOOK.min(stall)) {
+                Ok(result) => break result,
+                Err(RecvTimeoutError::Disconnected) => break Err(anyhow!("its thread ended too soon")),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let silence = quiet.lasted(&taken_bytes);
+            // An interrupted run gives its lanes a moment to clean up, not a whole stall time.
+            let patience = if interrupt.is_raised() { stall.min(Duration::from_secs(3)) } else { stall };
+            if silence >= patience {
+                break Err(stalled(patience));
+            }
+        };
+        LaneEnd { name, result }
+    }
+}
+
+fn stalled(time: Duration) -> anyhow::Error {
+    anyhow!("it took no byte for {time:?}: dropped")
+}
+
+/// How long a lane has taken nothing.
+struct Quiet {
+    since: Instant,
+    at_bytes: u64,
+}
+
+impl Quiet {
+    fn new(taken: &AtomicU64) -> Self {
+        Self { since: Instant::now(), at_bytes: taken.load(Ordering::Relaxed) }
+    }
+
+    fn lasted(&mut self, taken: &AtomicU64) -> Duration {
+        let now_bytes = taken.load(Ordering::Relaxed);
+        if now_bytes != self.at_bytes {
+            *self = Self { since: Instant::now(), at_bytes: now_bytes };
+        }
+        self.since.elapsed()
+    }
+}
+
+fn start_lane<S: Sink>(lane: Lane<S>) -> Result<Running<S>> {
+    let Lane { name, taken_bytes, open } = lane;
+    let (queue, parts) = bounded::<Arc<Part>>(QUEUE_PARTS);
+    let (end, ended) = bounded(1);
+    let taken = Arc::clone(&taken_bytes);
+    std::thread::Builder::new().name(format!("store {name}")).spawn(move || {
+        // Nobody listens any more when the lane was dropped for stalling; its sink is dropped then,
+        // which aborts it.
+        drop(end.send(run_lane(open, &parts, &taken)));
+    })?;
+    Ok(Running { name, queue: Some(queue), ended, taken_bytes, dropped: None })
+}
+
+fn run_lane<S: Sink>(
+    open: Box<dyn FnOnce() -> Result<S> + Send>,
+    parts: &Receiver<Arc<Part>>,
+    taken: &AtomicU64,
+) -> Result<S> {
+    let mut sink = open()?;
+    for part in parts {
+        let size_bytes = part.size_bytes;
+        sink.write(part)?;
+        taken.fetch_add(size_bytes, Ordering::Relaxed);
+    }
+    Ok(sink)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::sync::Mutex;
+
+    struct Keeps(Arc<Mutex<Vec<u32>>>, Option<u32>);
+
+    impl Sink for Keeps {
+        fn write(&mut self, part: Arc<Part>) -> Result<()> {
+            if self.1 == Some(part.number) {
+                bail!("part {} refused", part.number);
+            }
+            self.0.lock().unwrap().push(part.number);
+            Ok(())
+        }
+    }
+
+    fn part(number: u32) -> Arc<Part> {
+        Arc::new(Part { number, blocks: Vec::new(), size_bytes: 1, md5: [0; 16] })
+    }
+
+    fn lane(name: &str, seen: &Arc<Mutex<Vec<u32>>>, fails_at: Option<u32>) -> Lane<Keeps> {
+        let seen = Arc::clone(seen);
+        Lane {
+            name: name.to_owned(),
+            taken_bytes: Arc::default(),
+            open: Box::new(move || Ok(Keeps(seen, fails_at))),
+        }
+    }
+
+    #[test]
+    fn a_lane_that_fails_does_not_end_the_others() {
+        let (good, bad) = (Arc::default(), Arc::default());
+        let lanes = vec![lane("good", &good, None), lane("bad", &bad, Some(3))];
+        let mut fan = FanOut::start(lanes, Duration::from_secs(5), Interrupt::new()).unwrap();
+        for number in 1..=20 {
+            fan.send(&part(number)).unwrap();
+        }
+        let ends = fan.finish();
+        assert!(ends[0].result.is_ok());
+        assert_eq!(*good.lock().unwrap(), (1..=20).collect::<Vec<_>>());
+        let error = ends[1].result.as_ref().err().unwrap().to_string();
+        assert_eq!((ends[1].name.as_str(), error.as_str()), ("bad", "part 3 refused"));
+        assert_eq!(*bad.lock().unwrap(), vec![1, 2]);
+    }
+
+    #[test]
+    fn a_lane_that_hangs_is_dropped_after_the_stall_time() {
+        let seen = Arc::default();
+        let (release, held) = bounded::<()>(0);
+        let hangs = Lane {
+            name: "hangs".to_owned(),
+            taken_bytes: Arc::default(),
+            open: Box::new(move || {
+                held.recv().ok();
+                bail!("let go")
+            }),
+        };
+        let lanes = vec![hangs, lane("good", &seen, None)];
+        let mut fan = FanOut::start(lanes, Duration::from_millis(50), Interrupt::new()).unwrap();
+        for number in 1..=5 {
+            fan.send(&part(number)).unwrap();
+        }
+        let ends = fan.finish();
+        assert!(ends[0].result.as_ref().err().unwrap().to_string().contains("took no byte"));
+        assert!(ends[1].result.is_ok());
+        assert_eq!(seen.lock().unwrap().len(), 5);
+        drop(release);
+    }
+
+    #[test]
+    fn no_lane_left_ends_the_run() {
+        let seen = Arc::default();
+        let mut fan =
+            FanOut::start(vec![lane("a", &seen, Some(1))], Duration::from_secs(5), Interrupt::new())
+                .unwrap();
+        let refused = (1..=10).find_map(|number| fan.send(&part(number)).err()).unwrap();
+        assert!(refused.to_string().contains("no store is left"));
+        assert!(fan.finish()[0].result.is_err());
+    }
+}

@@ -1,0 +1,102 @@
+//! `pg_dump`: the child whose stdout is the only copy of the dump. Its end of file means that it exited
+//! with 0 and wrote a dump.
+
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::clients::Client;
+use crate::conninfo::ConnInfo;
+use crate::exit::Failure;
+use crate::interrupt::Interrupt;
+use crate::process::{ChildReader, Program};
+
+/// What each archive of `pg_dump -Fc` starts with.
+const MAGIC: &[u8; 5] = b"PGDMP";
+
+/// What is to be dumped, and how.
+#[derive(Debug)]
+pub struct DumpPlan<'a> {
+    /// The program.
+    pub client: &'a Client,
+    /// The database.
+    pub connection: &'a ConnInfo,
+    /// How long it waits for a table's lock.
+    pub lock_wait_timeout: Duration,
+    /// How long it may take to connect.
+    pub connect_timeout: Duration,
+    /// A schema to leave out: the catalog's, where it stands in this database.
+    pub without_schema: Option<&'a str>,
+}
+
+/// A running `pg_dump`.
+pub struct Dump {
+    child: ChildReader,
+    start: Vec<u8>,
+}
+
+impl Dump {
+    /// Starts `pg_dump -Fc -Z0`.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub fn start(plan: &DumpPlan<'_>, interrupt: Interrupt) -> Result<Self> {
+        let mut arguments: Vec<OsString> =
+            ["-Fc", "-Z0", "--blobs", "--no-password"].map(OsString::from).to_vec();
+        arguments.push(format!("--lock-wait-timeout={}", plan.lock_wait_timeout.as_millis()).into());
+        if let Some(schema) = plan.without_schema {
+            // A pattern: quoted, so that no letter of the name means anything else.
+            let quoted = schema.replace('"', "\"\"");
+            arguments.push(format!("--exclude-schema=\"{quoted}\"").into());
+        }
+        arguments.push(format!("--dbname={}", child_connection(plan)?.to_keyword_string()).into());
+        let mut environment = plan.connection.child_environment();
+        // Messages are read for what they mean; they must not depend on the caller's language.
+        environment.push(("LC_ALL".to_owned(), "C".to_owned()));
+        let program = Program { path: plan.client.path.clone(), arguments, environment };
+        Ok(Self { child: ChildReader::start(&program, interrupt)?, start: Vec::new() })
+    }
+
+    /// What `pg_dump` said on stderr although it exited with 0.
+    #[must_use]
+    pub fn warnings(&self) -> &str {
+        self.child.warnings()
+    }
+}
+
+fn child_connection(plan: &DumpPlan<'_>) -> Result<ConnInfo> {
+    let wanted = [
+        ("application_name", "pgkeep".to_owned()),
+        ("connect_timeout", plan.connect_timeout.as_secs().max(2).to_string()),
+        ("keepalives", "1".to_owned()),
+        ("keepalives_idle", "60".to_owned()),
+        ("keepalives_interval", "10".to_owned()),
+        ("keepalives_count", "6".to_owned()),
+    ];
+    let mut info = plan.connection.clone();
+    for (keyword, value) in wanted {
+        if info.get(keyword).is_none() {
+            info = info.with(keyword, &value)?;
+        }
+    }
+    Ok(info)
+}
+
+impl Read for Dump {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.child.read(buffer)?;
+        if self.start.len() < MAGIC.len() && !buffer.is_empty() {
+            let wanted = MAGIC.len() - self.start.len();
+            self.start.extend(buffer.iter().take(count.min(wanted)));
+            let so_far = MAGIC.get(..self.start.len()).unwrap_or_default();
+            if self.start != so_far || count == 0 {
+                let size = if count == 0 { "wrote nothing" } else { "wrote something else" };
+                let message = format!("pg_dump {size} where a dump was expected");
+                return Err(io::Error::other(Failure::failed(message)));
+            }
+        }
+        Ok(count)
+    }
+}

@@ -1,0 +1,125 @@
+//! What is asked of a server before its data is dumped or restored.
+
+use anyhow::{Context, Result};
+use postgres::Client;
+
+use crate::connect::{self, ConnectError, ConnectOptions};
+use crate::conninfo::ConnInfo;
+
+/// What a server says of itself and of one database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Its version in words: `15.18 (Debian 15.18-0+deb12u1)`.
+    pub version: String,
+    /// Its major version.
+    pub major: u32,
+    /// Size of the database on the server's disk.
+    pub size_bytes: u64,
+}
+
+/// A connection to one database of the source.
+pub struct Server {
+    client: Client,
+}
+
+impl Server {
+    /// Connects.
+    ///
+    /// # Errors
+    /// When it can't be reached or refuses; see [`is_passing`].
+    pub fn connect(info: &ConnInfo, options: &ConnectOptions<'_>) -> Result<Self> {
+        let client = connect::connect(info, options)
+            .with_context(|| format!("cannot connect to {}", info.describe()))?;
+        Ok(Self { client })
+    }
+
+    /// What the server says of itself and of the database connected to.
+    ///
+    /// # Errors
+    /// When it can't be asked.
+    pub fn facts(&mut self) -> Result<Facts> {
+        let row = self.client.query_one(
+            "SELECT current_setting('server_version'), current_setting('server_version_num')::int, \
+             pg_database_size(current_database())",
+            &[],
+        )?;
+        let number: i32 = row.try_get(1)?;
+        let size: i64 = row.try_get(2)?;
+        Ok(Facts {
+            version: row.try_get(0)?,
+            major: u32::try_from(number / 10_000)?,
+            size_bytes: u64::try_from(size)?,
+        })
+    }
+
+    /// Every database that takes connections and is no template, by name.
+    ///
+    /// # Errors
+    /// When it can't be asked.
+    pub fn databases(&mut self) -> Result<Vec<String>> {
+        let rows = self.client.query(
+            "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname",
+            &[],
+        )?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+
+    /// The id of the catalog whose tables stand in `schema` of this database, if there are any.
+    ///
+    /// # Errors
+    /// When it can't be asked.
+    pub fn catalog_in(&mut self, schema: &str) -> Result<Option<String>> {
+        let quoted = format!("\"{}\".identity", schema.replace('"', "\"\""));
+        let known = self.client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&quoted])?;
+        if !known.try_get::<_, bool>(0)? {
+            return Ok(None);
+        }
+        let row = self.client.query_opt(&format!("SELECT id::text FROM {quoted}"), &[])?;
+        row.map(|row| Ok(row.try_get(0)?)).transpose()
+    }
+
+    /// How many tables, views and sequences users have made, outside `schema`.
+    ///
+    /// # Errors
+    /// When it can't be asked.
+    pub fn relations_outside(&mut self, schema: &str) -> Result<i64> {
+        let row = self.client.query_one(
+            "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+             WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND n.nspname NOT LIKE 'pg\\_%' \
+             AND n.nspname NOT IN ('information_schema', $1) AND NOT EXISTS (SELECT FROM pg_depend d \
+             WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')",
+            &[&schema],
+        )?;
+        Ok(row.try_get(0)?)
+    }
+}
+
+/// What `pg_dump` and libpq say of troubles that pass by themselves.
+const PASSING: [&str; 14] = [
+    "Connection refused",
+    "connection refused",
+    "Connection reset",
+    "the database system is starting up",
+    "the database system is shutting down",
+    "the database system is in recovery mode",
+    "the database system is not yet accepting connections",
+    "server closed the connection unexpectedly",
+    "terminating connection due to administrator command",
+    "terminating connection because of crash of another server process",
+    "canceling statement due to lock timeout",
+    "too many clients already",
+    "remaining connection slots are reserved",
+    "could not receive data from server",
+];
+
+/// Whether the source's trouble is one that passes: a server that restarts, a lock held too long, no
+/// free connection. A wrong name, password or right does not.
+#[must_use]
+pub fn is_passing(error: &anyhow::Error) -> bool {
+    let text = format!("{error:#}");
+    let told = error.chain().any(|cause| {
+        cause.downcast_ref::<ConnectError>().is_some_and(ConnectError::is_transient)
+            || cause.downcast_ref::<postgres::Error>().is_some_and(connect::is_transient)
+    });
+    told || PASSING.iter().any(|words| text.contains(words))
+}

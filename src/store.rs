@@ -1,0 +1,150 @@
+//! Where bytes go: a store keeps artifacts and the manifests beside them. It knows nothing of
+//! databases, keys, the catalog, or what is inside the bytes; names reach it ready made.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use anyhow::Result;
+
+pub use crate::part::Part;
+
+pub mod local;
+pub mod s3;
+
+/// What kind of place a store is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory of this host.
+    Local,
+    /// A bucket behind the S3 API.
+    S3,
+}
+
+/// What a store holds after an artifact was published in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Bytes taken.
+    pub size_bytes: u64,
+    /// The entity tag that an S3 store gave, without quotes.
+    pub etag: Option<String>,
+}
+
+/// What a store says of one object without reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Size of the object.
+    pub size_bytes: u64,
+    /// The entity tag of an S3 object, without quotes.
+    pub etag: Option<String>,
+}
+
+/// An unpublished upload that a run left behind when it died.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stale {
+    /// The path it would have been published under.
+    pub path: String,
+    /// What removes it: a temporary file's path, or a multipart upload id.
+    pub handle: String,
+}
+
+/// A place that keeps artifacts. Every method may be called from any thread; each retries by itself
+/// what is worth a retry, and its error names the cause in the store's own words (the S3 code, the
+/// operating system's message). The caller adds the store's name.
+pub trait Store: Send + Sync {
+    /// The name the configuration gave it.
+    fn name(&self) -> &str;
+
+    /// What kind of place it is.
+    fn kind(&self) -> Kind;
+
+    /// The full path of `key` (`<source>/<database>/...`) in this store: an absolute file name, or an
+    /// object key with the store's prefix. All other methods take such a path.
+    fn path_of(&self, key: &str) -> String;
+
+    /// Starts an upload that will be published as `path`. Nothing is visible there before
+    /// [`Upload::publish`]. `part_size_bytes` is the size of all parts but the last.
+    ///
+    /// # Errors
+    /// When the store can't be reached, refuses, or holds something at `path` already (local).
+    fn begin(&self, path: &str, part_size_bytes: u64) -> Result<Box<dyn Upload>>;
+
+    /// Opens an object to be read from its start to its end. The reader gives an error, never an early
+    /// end of file, when fewer bytes arrive than the object has.
+    ///
+    /// # Errors
+    /// When it can't be opened; see [`is_missing`] for one that is not there.
+    fn open(&self, path: &str) -> Result<Box<dyn Read + Send>>;
+
+    /// Size and tag of an object, `None` when there is none.
+    ///
+    /// # Errors
+    /// When the store can't be asked.
+    fn stat(&self, path: &str) -> Result<Option<Stat>>;
+
+    /// Writes a small object (a manifest) whole, durably, over what may be there.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    fn put_small(&self, path: &str, bytes: &[u8]) -> Result<()>;
+
+    /// Reads a small object, `None` when there is none; at most `limit_bytes` of it.
+    ///
+    /// # Errors
+    /// When it can't be read, or is larger than `limit_bytes`.
+    fn get_small(&self, path: &str, limit_bytes: u64) -> Result<Option<Vec<u8>>>;
+
+    /// Removes an object; one that is not there is no error.
+    ///
+    /// # Errors
+    /// When the store refuses.
+    fn remove(&self, path: &str) -> Result<()>;
+
+    /// The unpublished uploads whose published path would start with `path_prefix`.
+    ///
+    /// # Errors
+    /// When they can't be listed.
+    fn stale(&self, path_prefix: &str) -> Result<Vec<Stale>>;
+
+    /// Removes what [`Store::stale`] found; one that is gone is no error.
+    ///
+    /// # Errors
+    /// When the store refuses.
+    fn discard(&self, stale: &Stale) -> Result<()>;
+}
+
+/// An upload in progress. Dropping one that was not published means "aborted": what it left is removed
+/// as far as the store allows, and nothing becomes visible.
+pub trait Upload: Send {
+    /// Takes the next part, in order. Returns when the part is on its way, not when it has arrived:
+    /// blocks while too many are in flight.
+    ///
+    /// # Errors
+    /// When this or an earlier part failed for good; the upload is of no use then.
+    fn write(&mut self, part: Arc<Part>) -> Result<()>;
+
+    /// Waits for all parts, makes the object durable and visible under its path.
+    ///
+    /// # Errors
+    /// When a part failed, or the store refused to complete; nothing is visible then.
+    fn publish(self: Box<Self>) -> Result<Stored>;
+
+    /// Ends the upload and removes what it left.
+    ///
+    /// # Errors
+    /// When the store could not be told; a later sweep finds it.
+    fn abort(self: Box<Self>) -> Result<()>;
+}
+
+/// The object asked for is not in the store.
+#[derive(Debug, thiserror::Error)]
+#[error("`{path}` is not there")]
+pub struct Missing {
+    /// The path that was asked for.
+    pub path: String,
+}
+
+/// Whether an error of a store says that the object is not there.
+#[must_use]
+pub fn is_missing(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Missing>().is_some()
+}

@@ -1,0 +1,350 @@
+//! A store in a directory of this host: temporary file, fsync, rename, fsync of the folder. It must
+//! not know what the bytes are, nor reach outside the path it is given.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use tempfile::NamedTempFile;
+
+use super::{Kind, Missing, Part, Stale, Stat, Store, Stored, Upload};
+
+/// Length of the random piece of a temporary file's name.
+const RANDOM_CHARACTERS: usize = 6;
+const TEMPORARY_SUFFIX: &str = ".part";
+
+/// A store that keeps each object as a file below one directory.
+///
+/// Folders are made 0700 and files 0600. While an upload runs its bytes stand in
+/// `.<artifact>.XXXXXX.part` beside the place they will be published at.
+#[derive(Clone, Debug)]
+pub struct LocalStore {
+    name: String,
+    root: PathBuf,
+}
+
+impl LocalStore {
+    /// A store called `name` in the directory `root`, which is made at the first write. A relative
+    /// `root` counts from the working directory. Paths that are not UTF-8 can't be told to the catalog
+    /// and are replaced character by character, so the configuration should refuse them.
+    #[must_use]
+    pub fn new(name: String, root: PathBuf) -> Self {
+        let root = std::path::absolute(&root).unwrap_or(root);
+        Self { name, root }
+    }
+}
+
+impl Store for LocalStore {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Local
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        self.root.join(key.trim_start_matches('/')).to_string_lossy().into_owned()
+    }
+
+    fn begin(&self, path: &str, part_size_bytes: u64) -> Result<Box<dyn Upload>> {
+        ensure!(part_size_bytes > 0, "a part must have at least one byte");
+        let target = PathBuf::from(path);
+        let temporary = temporary_beside(&target)?;
+        if target.symlink_metadata().is_ok() {
+            bail!("`{path}` is there already");
+        }
+        Ok(Box::new(LocalUpload { temporary, target, written_bytes: 0, parts: 0 }))
+    }
+
+    fn open(&self, path: &str) -> Result<Box<dyn Read + Send>> {
+        let (file, size_bytes) = open_file(path)?;
+        Ok(Box::new(WholeFile { file, path: path.to_owned(), read_bytes: 0, size_bytes }))
+    }
+
+    fn stat(&self, path: &str) -> Result<Option<Stat>> {
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_file() => {
+                Ok(Some(Stat { size_bytes: metadata.len(), etag: None }))
+            }
+            Ok(_) => bail!("`{path}` is not a file"),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("can't look at `{path}`")),
+        }
+    }
+
+    fn put_small(&self, path: &str, bytes: &[u8]) -> Result<()> {
+        let target = Path::new(path);
+        let mut temporary = temporary_beside(target)?;
+        temporary
+            .write_all(bytes)
+            .and_then(|()| temporary.as_file().sync_all())
+            .with_context(|| format!("can't write `{path}`"))?;
+        temporary
+            .persist(target)
+            .map_err(|error| error.error)
+            .with_context(|| format!("can't write `{path}`"))?;
+        sync_directory(directory_of(target)?)
+    }
+
+    fn get_small(&self, path: &str, limit_bytes: u64) -> Result<Option<Vec<u8>>> {
+        let mut reader = match self.open(path) {
+            Ok(reader) => reader.take(limit_bytes.saturating_add(1)),
+            Err(error) if super::is_missing(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes).with_context(|| format!("can't read `{path}`"))?;
+        ensure!(
+            bytes.len() as u64 <= limit_bytes,
+            "`{path}` is larger than the {limit_bytes} bytes that are read of such an object"
+        );
+        Ok(Some(bytes))
+    }
+
+    fn remove(&self, path: &str) -> Result<()> {
+        remove_file(Path::new(path))
+    }
+
+    fn stale(&self, path_prefix: &str) -> Result<Vec<Stale>> {
+        let mut base = match path_prefix.rfind('/') {
+            Some(end) => PathBuf::from(path_prefix.get(..=end).unwrap_or_default()),
+            None => PathBuf::new(),
+        };
+        while !base.is_dir() && base.pop() {}
+        let mut found = Vec::new();
+        // A prefix whose folders are all missing must not become a walk through the whole host.
+        if base.starts_with(&self.root) {
+            walk(&base, path_prefix, &mut found)?;
+        }
+        Ok(found)
+    }
+
+    fn discard(&self, stale: &Stale) -> Result<()> {
+        let file = Path::new(&stale.handle);
+        ensure!(
+            published_path(file).is_some_and(|path| path == stale.path),
+            "`{}` is not a temporary file of `{}`",
+            stale.handle,
+            stale.path
+        );
+        remove_file(file)
+    }
+}
+
+struct LocalUpload {
+    temporary: NamedTempFile,
+    target: PathBuf,
+    written_bytes: u64,
+    parts: u32,
+}
+
+impl Upload for LocalUpload {
+    fn write(&mut self, part: Arc<Part>) -> Result<()> {
+        ensure!(
+            self.parts.checked_add(1) == Some(part.number),
+            "part {} came after part {}",
+            part.number,
+            self.parts
+        );
+        let mut part_bytes = 0_u64;
+        for block in &part.blocks {
+            self.temporary
+                .write_all(block)
+                .with_context(|| format!("can't write `{}`", self.target.display()))?;
+            part_bytes = part_bytes.saturating_add(block.len() as u64);
+        }
+        ensure!(
+            part_bytes == part.size_bytes,
+            "part {} has {part_bytes} bytes and was announced with {}",
+            part.number,
+            part.size_bytes
+        );
+        self.parts = part.number;
+        self.written_bytes = self.written_bytes.saturating_add(part_bytes);
+        Ok(())
+    }
+
+    fn publish(self: Box<Self>) -> Result<Stored> {
+        let Self { temporary, target, written_bytes, .. } = *self;
+        let shown = target.display();
+        let directory = directory_of(&target)?;
+        let size_bytes = temporary
+            .as_file()
+            .metadata()
+            .with_context(|| format!("can't look at the temporary file of `{shown}`"))?
+            .len();
+        ensure!(
+            size_bytes == written_bytes,
+            "`{shown}` has {size_bytes} bytes where {written_bytes} were written"
+        );
+        temporary.as_file().sync_all().with_context(|| format!("can't make `{shown}` durable"))?;
+        temporary
+            .persist_noclobber(&target)
+            .map_err(|error| error.error)
+            .with_context(|| format!("can't publish `{shown}`"))?;
+        if let Err(error) = sync_directory(directory) {
+            // A failed publish promises that nothing is visible.
+            return match fs::remove_file(&target) {
+                Ok(()) => Err(error),
+                Err(left) => Err(error.context(format!("can't take back `{shown}`: {left}"))),
+            };
+        }
+        Ok(Stored { size_bytes, etag: None })
+    }
+
+    fn abort(self: Box<Self>) -> Result<()> {
+        let Self { temporary, target, .. } = *self;
+        temporary
+            .close()
+            .with_context(|| format!("can't remove the temporary file of `{}`", target.display()))
+    }
+}
+
+/// Reads a file and takes an early end for the error it is: a copy that was cut must never pass for
+/// a whole one.
+struct WholeFile {
+    file: File,
+    path: String,
+    read_bytes: u64,
+    size_bytes: u64,
+}
+
+impl Read for WholeFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self
+            .file
+            .read(buffer)
+            .map_err(|error| io::Error::new(error.kind(), format!("`{}`: {error}", self.path)))?;
+        if count == 0 && !buffer.is_empty() && self.read_bytes < self.size_bytes {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                format!(
+                    "`{}` ended after {} of {} bytes",
+                    self.path, self.read_bytes, self.size_bytes
+                ),
+            ));
+        }
+        self.read_bytes = self.read_bytes.saturating_add(count as u64);
+        Ok(count)
+    }
+}
+
+fn open_file(path: &str) -> Result<(File, u64)> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if is_absent(&error) => return Err(Missing { path: path.to_owned() }.into()),
+        Err(error) => return Err(error).with_context(|| format!("can't open `{path}`")),
+    };
+    let metadata = file.metadata().with_context(|| format!("can't look at `{path}`"))?;
+    ensure!(metadata.is_file(), "`{path}` is not a file");
+    Ok((file, metadata.len()))
+}
+
+/// A name below something that is not a directory can't be there either.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn temporary_beside(target: &Path) -> Result<NamedTempFile> {
+    let shown = target.display();
+    ensure!(
+        target.is_absolute()
+            && !target.components().any(|piece| matches!(piece, Component::ParentDir)),
+        "`{shown}` is not an absolute path without `..`"
+    );
+    let directory = directory_of(target)?;
+    let name = target
+        .file_name()
+        .and_then(|name| name.to_str())
+        .ok_or_else(|| anyhow!("`{shown}` names no file"))?;
+    ensure_directory(directory)?;
+    tempfile::Builder::new()
+        .prefix(&format!(".{name}."))
+        .suffix(TEMPORARY_SUFFIX)
+        .rand_bytes(RANDOM_CHARACTERS)
+        .tempfile_in(directory)
+        .with_context(|| format!("can't make a file in `{}`", directory.display()))
+}
+
+fn directory_of(path: &Path) -> Result<&Path> {
+    path.parent().ok_or_else(|| anyhow!("`{}` is in no folder", path.display()))
+}
+
+/// Makes a folder and those above it, and makes each new name durable in the folder that holds it.
+fn ensure_directory(directory: &Path) -> Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let above = directory_of(directory)?;
+    ensure_directory(above)?;
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Ok(()) => sync_directory(above),
+        // Another upload may have made it in the meantime.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
+        Err(error) => {
+            Err(error).with_context(|| format!("can't make the folder `{}`", directory.display()))
+        }
+    }
+}
+
+fn sync_directory(directory: &Path) -> Result<()> {
+    File::open(directory)
+        .and_then(|handle| handle.sync_all())
+        .with_context(|| format!("can't make the folder `{}` durable", directory.display()))
+}
+
+fn remove_file(file: &Path) -> Result<()> {
+    match fs::remove_file(file) {
+        Ok(()) => sync_directory(directory_of(file)?),
+        Err(error) if is_absent(&error) => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("can't remove `{}`", file.display())),
+    }
+}
+
+/// The path that a temporary file would have been published under; `None` for any other file.
+fn published_path(file: &Path) -> Option<String> {
+    let (artifact, random) = file
+        .file_name()?
+        .to_str()?
+        .strip_prefix('.')?
+        .strip_suffix(TEMPORARY_SUFFIX)?
+        .rsplit_once('.')?;
+    let is_random = random.len() == RANDOM_CHARACTERS
+        && random.bytes().all(|character| character.is_ascii_alphanumeric());
+    if artifact.is_empty() || !is_random {
+        return None;
+    }
+    file.with_file_name(artifact).to_str().map(str::to_owned)
+}
+
+fn walk(directory: &Path, path_prefix: &str, found: &mut Vec<Stale>) -> Result<()> {
+    let context = || format!("can't list `{}`", directory.display());
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if is_absent(&error) => return Ok(()),
+        Err(error) => return Err(error).with_context(context),
+    };
+    for entry in entries {
+        let entry = entry.with_context(context)?;
+        let path = entry.path();
+        // Links are not followed: a temporary file of ours is never behind one.
+        let kind = entry.file_type().with_context(context)?;
+        if kind.is_dir() {
+            let below = format!("{}/", path.display());
+            if below.starts_with(path_prefix) || path_prefix.starts_with(&below) {
+                walk(&path, path_prefix, found)?;
+            }
+        } else if kind.is_file()
+            && let Some(published) = published_path(&path)
+            && published.starts_with(path_prefix)
+            && let Some(handle) = path.to_str()
+        {
+            found.push(Stale { path: published, handle: handle.to_owned() });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,332 @@
+//! Sends S3 requests: signed by rust-s3, carried by one pooled HTTP agent with time limits, errors
+//! read in one place. One call is one attempt; it must not know of retries, uploads or artifacts.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use s3::command::Command;
+use s3::creds::Credentials;
+use s3::request::Request as _;
+use s3::request::blocking::AttoRequest;
+use s3::{Bucket, Region};
+use ureq::http::header::{CONTENT_LENGTH, DATE, HeaderName, HeaderValue, RETRY_AFTER};
+use ureq::http::{self, HeaderMap, Response};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::{Agent, Body, SendBody};
+
+use super::S3Options;
+use super::error::{Place, S3Error};
+use super::xml::{self, ErrorDocument};
+
+/// Enough for every document but a list.
+pub(super) const DOCUMENT_LIMIT_BYTES: u64 = 64 * 1024;
+/// How long the signature of a part's address holds: longer than any part may take.
+const PART_ADDRESS_SECONDS: u32 = 3600;
+
+/// The sender of all requests of one store.
+pub(super) struct Client {
+    bucket: Bucket,
+    agent: Agent,
+    pub(super) place: Place,
+}
+
+/// What a request has beyond the S3 command itself.
+#[derive(Default)]
+pub(super) struct Extras {
+    /// Headers that are sent along without being signed.
+    pub(super) headers: Vec<(HeaderName, String)>,
+    /// A limit for the whole request, in place of the store's.
+    pub(super) time_limit: Option<Duration>,
+}
+
+impl Client {
+    pub(super) fn new(options: &S3Options) -> Result<Self> {
+        let endpoint = endpoint_of(&options.endpoint)?;
+        let host = endpoint.split_once("://").map_or("", |(_, host)| host).to_owned();
+        ensure!(!options.bucket.is_empty(), "the bucket has no name");
+        let credentials = Credentials::new(
+            Some(&options.access_key_id),
+            Some(&options.secret_access_key),
+            None,
+            None,
+            None,
+        )
+        .context("the credentials can't be used")?;
+        let region = Region::Custom { region: options.region.clone(), endpoint: endpoint.clone() };
+        let mut bucket = *Bucket::new(&options.bucket, region, credentials)
+            .with_context(|| format!("bucket `{}` can't be used", options.bucket))?;
+        if options.path_style {
+            bucket.set_path_style();
+        }
+        let agent = agent_of(options, endpoint.starts_with("https://"))?;
+        Ok(Self { bucket, agent, place: Place { host, bucket: options.bucket.clone() } })
+    }
+
+    /// Signs and sends a command and gives the answer, if it is a success.
+    pub(super) fn send(
+        &self,
+        operation: &str,
+        path: &str,
+        command: Command<'_>,
+        extras: Extras,
+    ) -> Result<Response<Body>, S3Error> {
+        let unsignable = |_| S3Error::refused(operation, "the request can't be signed");
+        let has_body = matches!(
+            command,
+            Command::PutObject { .. }
+                | Command::InitiateMultipartUpload { .. }
+                | Command::CompleteMultipartUpload { .. }
+        );
+        let method = command.http_verb().to_string();
+        // The signer takes off one leading slash.
+        let path = format!("/{path}");
+        let request = AttoRequest::new(&self.bucket, &path, command).map_err(unsignable)?;
+        let mut headers = request.headers().map_err(unsignable)?;
+        headers.remove(DATE);
+        let url = tidy_query(request.url().map_err(unsignable)?.as_str());
+        for (name, value) in extras.headers {
+            headers.insert(name, header_value(operation, &value)?);
+        }
+        let body = request.request_body().map_err(unsignable)?;
+        let time_limit = extras.time_limit;
+        if has_body {
+            self.carry(operation, &method, &url, headers, body.as_slice(), time_limit)
+        } else {
+            self.carry(operation, &method, &url, headers, (), time_limit)
+        }
+    }
+
+    /// Sends one part of a multipart upload. The payload is not signed: TLS and its MD5 guard it.
+    pub(super) fn send_part(
+        &self,
+        operation: &str,
+        path: &str,
+        part: &PartAddress<'_>,
+        body: &mut dyn Read,
+    ) -> Result<Response<Body>, S3Error> {
+        let mut headers = HeaderMap::new();
+        let md5 = header_value(operation, part.content_md5)?;
+        headers.insert(HeaderName::from_static("content-md5"), md5);
+        let url = self.part_url(operation, path, part, headers.clone())?;
+        let length = header_value(operation, &part.size_bytes.to_string())?;
+        headers.insert(CONTENT_LENGTH, length);
+        self.carry(operation, "PUT", &url, headers, SendBody::from_reader(body), None)
+    }
+
+    fn part_url(
+        &self,
+        operation: &str,
+        path: &str,
+        part: &PartAddress<'_>,
+        signed_headers: HeaderMap,
+    ) -> Result<String, S3Error> {
+        let number = part.number.to_string();
+        let queries = HashMap::from([
+            ("partNumber".to_owned(), number.clone()),
+            ("uploadId".to_owned(), part.upload_id.to_owned()),
+        ]);
+        let url = self
+            .bucket
+            .presign_put(format!("/{path}"), PART_ADDRESS_SECONDS, Some(signed_headers), Some(queries))
+            .map_err(|_| S3Error::refused(operation, "the request can't be signed"))?;
+        // rust-s3 0.38 signs these two and leaves them out of the address when it is synchronous.
+        if url.contains("uploadId=") {
+            return Ok(url);
+        }
+        Ok(format!("{url}&partNumber={number}&uploadId={}", query_value(part.upload_id)))
+    }
+
+    fn carry(
+        &self,
+        operation: &str,
+        method: &str,
+        url: &str,
+        headers: HeaderMap,
+        body: impl ureq::AsSendBody,
+        time_limit: Option<Duration>,
+    ) -> Result<Response<Body>, S3Error> {
+        let mut request = http::Request::builder()
+            .method(method)
+            .uri(url)
+            .body(body)
+            .map_err(|error| S3Error::from_transport(operation, error.into(), &self.place))?;
+        *request.headers_mut() = headers;
+        let answer = match time_limit {
+            None => self.agent.run(request),
+            Some(limit) => {
+                let request = self
+                    .agent
+                    .configure_request(request)
+                    .timeout_per_call(Some(limit))
+                    .timeout_connect(Some(limit / 2))
+                    .build();
+                self.agent.run(request)
+            }
+        };
+        let answer =
+            answer.map_err(|error| S3Error::from_transport(operation, error, &self.place))?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        Err(self.refusal(operation, answer))
+    }
+
+    /// The whole body of an answer, of which more than `limit_bytes` is an error.
+    pub(super) fn read_body(
+        &self,
+        operation: &str,
+        answer: Response<Body>,
+        limit_bytes: u64,
+    ) -> Result<Vec<u8>, S3Error> {
+        let announced = length_of(&answer);
+        let mut bytes = Vec::new();
+        answer
+            .into_body()
+            .into_with_config()
+            .limit(u64::MAX)
+            .reader()
+            .take(limit_bytes.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .map_err(|error| S3Error::from_io(operation, &error, &self.place))?;
+        let count = bytes.len() as u64;
+        if count > limit_bytes {
+            let message = format!("the answer is larger than {limit_bytes} bytes");
+            return Err(S3Error::refused(operation, message));
+        }
+        match announced {
+            Some(announced) if announced != count => Err(S3Error::passing(
+                operation,
+                format!("the answer ended after {count} of {announced} bytes"),
+            )),
+            _ => Ok(bytes),
+        }
+    }
+
+    /// An error document that came with a status of success.
+    pub(super) fn hidden_refusal(&self, operation: &str, body: &[u8]) -> Option<S3Error> {
+        let document = xml::parse::<ErrorDocument>("Error", body)?;
+        Some(S3Error::from_answer(operation, 200, &document, None, &self.place))
+    }
+
+    fn refusal(&self, operation: &str, answer: Response<Body>) -> S3Error {
+        let status = answer.status().as_u16();
+        let retry_after = answer
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.trim().parse().ok())
+            .map(Duration::from_secs);
+        let mut body = Vec::new();
+        // An answer that breaks off still has its status: what came of the body is read, if it can be.
+        let read = answer.into_body().into_reader().take(DOCUMENT_LIMIT_BYTES).read_to_end(&mut body);
+        if let Err(error) = read {
+            log::debug!("{operation}: the body of a refusal ended early: {error}");
+        }
+        let document: ErrorDocument = xml::parse("Error", &body).unwrap_or_default();
+        S3Error::from_answer(operation, status, &document, retry_after, &self.place)
+    }
+}
+
+/// What tells one part of an upload from the others.
+pub(super) struct PartAddress<'a> {
+    pub(super) upload_id: &'a str,
+    pub(super) number: u32,
+    pub(super) size_bytes: u64,
+    /// Base64 of the MD5.
+    pub(super) content_md5: &'a str,
+}
+
+/// A value of a query, encoded as AWS signs it (RFC 3986: everything but the unreserved characters).
+pub(super) fn query_value(value: &str) -> String {
+    const RESERVED: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'.')
+        .remove(b'_')
+        .remove(b'~');
+    percent_encoding::utf8_percent_encode(value, RESERVED).to_string()
+}
+
+/// The entity tag of an answer, without quotes.
+pub(super) fn etag_of<T>(answer: &Response<T>) -> Option<String> {
+    let value = answer.headers().get("etag")?.to_str().ok()?;
+    Some(value.trim().trim_matches('"').to_owned()).filter(|etag| !etag.is_empty())
+}
+
+/// The Content-Length of an answer.
+pub(super) fn length_of<T>(answer: &Response<T>) -> Option<u64> {
+    answer.headers().get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+}
+
+fn header_value(operation: &str, value: &str) -> Result<HeaderValue, S3Error> {
+    HeaderValue::from_str(value)
+        .map_err(|_| S3Error::refused(operation, "a value does not fit into an HTTP header"))
+}
+
+/// rust-s3 writes a space in a query as `+`, which S3 signs as `%20`; a plus sign is `%2B` by then.
+fn tidy_query(url: &str) -> String {
+    match url.split_once('?') {
+        Some((address, query)) => format!("{address}?{}", query.replace('+', "%20")),
+        None => url.to_owned(),
+    }
+}
+
+fn endpoint_of(endpoint: &str) -> Result<String> {
+    let endpoint = endpoint.trim().trim_end_matches('/');
+    let with_scheme = match endpoint.split_once("://") {
+        Some(("http" | "https", _)) => endpoint.to_owned(),
+        Some((scheme, _)) => return Err(anyhow!("`{scheme}` is not a scheme of an S3 endpoint")),
+        None => format!("https://{endpoint}"),
+    };
+    // A port that goes without saying is left out of the Host header by some and signed by others.
+    let bare = with_scheme
+        .strip_suffix(":443")
+        .filter(|bare| bare.starts_with("https://"))
+        .or_else(|| with_scheme.strip_suffix(":80").filter(|bare| bare.starts_with("http://")))
+        .unwrap_or(&with_scheme);
+    let host = bare.split_once("://").map_or("", |(_, host)| host);
+    ensure!(
+        !host.is_empty() && !host.contains(['@', '?', '#', ' ']),
+        "the endpoint is not of the form `https://host`"
+    );
+    Ok(bare.to_owned())
+}
+
+fn agent_of(options: &S3Options, is_tls: bool) -> Result<Agent> {
+    let mut config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .user_agent(concat!("pgkeep/", env!("CARGO_PKG_VERSION")))
+        .timeout_resolve(Some(options.connect_timeout))
+        .timeout_connect(Some(options.connect_timeout))
+        .timeout_per_call(Some(options.request_timeout))
+        .timeout_per_read(Some(options.stall_timeout))
+        .timeout_per_write(Some(options.stall_timeout))
+        .max_idle_connections_per_host(options.parts_in_flight.saturating_add(1));
+    if is_tls {
+        config = config.tls_config(tls_config()?);
+    }
+    Ok(config.build().new_agent())
+}
+
+/// TLS with the roots of the system, which is also where `SSL_CERT_FILE` is honoured.
+fn tls_config() -> Result<TlsConfig> {
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        log::debug!("root certificates: {error}");
+    }
+    ensure!(
+        !found.certs.is_empty(),
+        "this host has no root certificates (install `ca-certificates`, or set SSL_CERT_FILE)"
+    );
+    let roots: RootCerts =
+        found.certs.iter().map(|root| Certificate::from_der(root).to_owned()).into();
+    Ok(TlsConfig::builder()
+        .root_certs(roots)
+        .unversioned_rustls_crypto_provider(Arc::new(
+            rustls::crypto::aws_lc_rs::default_provider(),
+        ))
+        .build())
+}

@@ -1,0 +1,73 @@
+//! The few XML documents of the S3 API that this store reads. They come from outside: bounded by the
+//! caller, read leniently (servers leave fields out), and never trusted to be what was asked for.
+//! Formats: Amazon S3 API Reference, `Error`, `InitiateMultipartUpload`, `CompleteMultipartUpload`,
+//! `ListMultipartUploads`.
+
+use quick_xml::Reader;
+use quick_xml::events::Event;
+use serde::Deserialize;
+
+/// What a refusal says.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct ErrorDocument {
+    #[serde(rename = "Code", default)]
+    pub(super) code: String,
+    #[serde(rename = "Message", default)]
+    pub(super) message: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Initiated {
+    #[serde(rename = "UploadId", default)]
+    pub(super) upload_id: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Completed {
+    #[serde(rename = "ETag", default)]
+    pub(super) etag: String,
+}
+
+/// One page of unfinished uploads.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Uploads {
+    #[serde(rename = "IsTruncated", default)]
+    pub(super) is_truncated: String,
+    #[serde(rename = "NextKeyMarker", default)]
+    pub(super) next_key_marker: String,
+    #[serde(rename = "NextUploadIdMarker", default)]
+    pub(super) next_upload_id_marker: String,
+    #[serde(rename = "Upload", default)]
+    pub(super) entries: Vec<UnfinishedUpload>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct UnfinishedUpload {
+    #[serde(rename = "Key", default)]
+    pub(super) key: String,
+    #[serde(rename = "UploadId", default)]
+    pub(super) upload_id: String,
+}
+
+/// Reads a document whose outermost element is `root`; `None` for anything else.
+pub(super) fn parse<T: for<'de> Deserialize<'de>>(root: &str, body: &[u8]) -> Option<T> {
+    // Amazon keeps a slow completion alive with spaces before the document.
+    let text = std::str::from_utf8(body).ok()?.trim_start_matches('\u{feff}').trim();
+    if !is_rooted(root, text) {
+        return None;
+    }
+    quick_xml::de::from_str(text).ok()
+}
+
+fn is_rooted(root: &str, text: &str) -> bool {
+    let mut reader = Reader::from_str(text);
+    loop {
+        match reader.read_event() {
+            Ok(Event::Start(element) | Event::Empty(element)) => {
+                return element.local_name().as_ref() == root.as_bytes();
+            }
+            Ok(Event::Eof) | Err(_) => return false,
+            Ok(_) => {}
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The integration tests: the built binary against a real `PostgreSQL` cluster and real S3 servers.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::format_push_string,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate,
+    clippy::panic,
+    clippy::return_self_not_must_use,
+    clippy::unwrap_used,
+    reason = "a test that is surprised fails, and that is its purpose"
+)]
+
+mod selftest;
+mod support;

@@ -1,0 +1,164 @@
+//! A store that fails does not fail the backup: the others go on, the failed one is filled afterwards, or named.
+
+use crate::roundtrip::BLOBS;
+use crate::support::rule::Action;
+use crate::support::tools::{files_under, free_port};
+use crate::support::{Manners, Rule, Site};
+
+fn assert_degraded(site: &Site, id: &str, missing: &str, good: &[&str]) {
+    let row = site.row(id);
+    assert_eq!(row["status"], "degraded", "{row:#}");
+    assert!(row[format!("{missing}_path")].is_null(), "{row:#}");
+    site.assert_copies(id, good);
+    let copies = site.copies(id);
+    assert!(copies[missing]["error"].is_string(), "{:#}", copies[missing]);
+    assert!(copies[missing]["verified_at"].is_null(), "{:#}", copies[missing]);
+    for store in good {
+        assert!(copies[*store]["verified_at"].is_string(), "{:#}", copies[*store]);
+    }
+    site.assert_no_secret();
+}
+
+#[test]
+fn a_store_that_is_not_there() {
+    let mut site = Site::new();
+    site.set_endpoint("b2", &format!("127.0.0.1:{}", free_port()));
+    let id = site.pgkeep(["backup", "full"]).code(3).any_stdout().stderr_has("b2").stderr_has("refused").run().id();
+    assert_degraded(&site, &id, "b2", &["local", "r2"]);
+}
+
+#[test]
+fn json_tells_of_a_store_that_is_not_there() {
+    let mut site = Site::new();
+    site.set_endpoint("b2", &format!("127.0.0.1:{}", free_port()));
+    let document = site.pgkeep(["--json", "backup", "full"]).code(3).any_stdout().any_stderr().run().json();
+    assert_eq!(document["status"], "degraded");
+    let copies = document["copies"].as_array().unwrap();
+    let b2 = copies.iter().find(|copy| copy["store"] == "b2").unwrap();
+    assert!(b2["error"].as_str().unwrap().contains("refused"), "{b2:#}");
+}
+
+#[test]
+fn a_wrong_secret() {
+    let mut site = Site::new();
+    site.config.store("r2").insert("secret_access_key".to_owned(), "not/the+secret".into());
+    let call = site.pgkeep(["backup", "full"]).secrets(&["not/the+secret".to_owned()]);
+    let id = call.code(3).any_stdout().stderr_has("r2").stderr_has("SignatureDoesNotMatch").run().id();
+    assert_degraded(&site, &id, "r2", &["local", "b2"]);
+}
+
+#[test]
+fn a_bucket_that_does_not_exist() {
+    let mut site = Site::new();
+    site.config.store("r2").insert("bucket".to_owned(), "nosuchbucket".into());
+    let call = site.pgkeep(["backup", "full"]);
+    let id = call.code(3).any_stdout().stderr_has("r2").stderr_has("NoSuchBucket").run().id();
+    assert_degraded(&site, &id, "r2", &["local", "b2"]);
+}
+
+#[test]
+fn all_stores_gone_is_a_failure() {
+    let mut site = Site::new();
+    site.set_endpoint("r2", &format!("127.0.0.1:{}", free_port()));
+    site.set_endpoint("b2", &format!("127.0.0.1:{}", free_port()));
+    std::fs::write(site.local(), "a file in the folder's place").unwrap();
+    let call = site.pgkeep(["backup", "full"]);
+    call.code(1).stderr_has("local").stderr_has("r2").stderr_has("b2").run();
+    assert_eq!(site.rows()[0]["status"], "failed");
+}
+
+/// Down for a whole part of the upload and all its tries, then well again: it is filled from a whole copy.
+#[test]
+fn a_store_that_fails_midway_and_recovers_is_filled() {
+    let mut site = Site::new();
+    site.cluster.execute(&site.database, BLOBS);
+    let fault = site.fault("r2", Manners::Plain);
+    // A refusal is never tried again, so one of them ends the first upload.
+    fault.rule(Rule::on("PUT", "partNumber=2").times(1).refuse(403, "AccessDenied"));
+    let id = site.pgkeep(["backup", "full"]).any_stdout().any_stderr().run().id();
+    assert_eq!(site.row(&id)["status"], "verified");
+    site.assert_copies(&id, &["local", "r2", "b2"]);
+    assert_eq!(fault.count("POST", "uploads"), 2);
+    site.assert_no_uploads();
+}
+
+#[test]
+fn the_local_store_is_filled_from_a_bucket() {
+    let mut site = Site::new();
+    site.cluster.execute(&site.database, BLOBS);
+    // No local store at first: its parent appears when the upload to the buckets is under way.
+    let fault = site.fault("r2", Manners::Plain);
+    fault.rule(Rule::on("PUT", "partNumber=1").times(1).refuse(403, "AccessDenied"));
+    site.config.keep_stores(&["r2", "b2"]);
+    let id = site.pgkeep(["backup", "full"]).any_stdout().any_stderr().run().id();
+    assert_eq!(site.row(&id)["status"], "verified");
+    site.assert_copies(&id, &["r2", "b2"]);
+    assert_eq!(files_under(&site.local()).len(), 0);
+}
+
+/// It fails again when it is filled: then it is missing, and said to be.
+#[test]
+fn a_store_that_fails_midway_and_stays_away() {
+    let mut site = Site::new();
+    site.cluster.execute(&site.database, BLOBS);
+    let fault = site.fault("b2", Manners::Plain);
+    fault.rule(Rule::on("PUT", "partNumber=2").refuse(403, "AccessDenied"));
+    let id = site.pgkeep(["backup", "full"]).code(3).any_stdout().stderr_has("b2").stderr_has("AccessDenied").run().id();
+    assert_degraded(&site, &id, "b2", &["local", "r2"]);
+    site.assert_no_uploads();
+    assert_eq!(site.b2.keys(), Vec::<String>::new());
+}
+
+/// A store that takes no byte is dropped after `timeouts.stall`, and does not hold the others up for good.
+#[test]
+fn a_store_that_hangs_is_dropped() {
+    let mut site = Site::new();
+    site.cluster.execute(&site.database, BLOBS);
+    site.config.set("timeouts.stall", "2s");
+    site.config.set("timeouts.request", "3s");
+    let fault = site.fault("b2", Manners::Plain);
+    fault.rule(Rule::on("PUT", "partNumber").does(Action::Hang));
+    let id = site.pgkeep(["backup", "full"]).code(3).any_stdout().stderr_has("b2").run().id();
+    assert_degraded(&site, &id, "b2", &["local", "r2"]);
+}
+
+/// A bit that flips on the way back is found when the copies are read after the backup.
+#[test]
+fn a_copy_that_reads_back_wrong_is_not_verified() {
+    let mut site = Site::new();
+    let fault = site.fault("r2", Manners::Plain);
+    fault.rule(Rule::on("GET", ".pgk").does(Action::FlipBit(2000)));
+    let id = site.pgkeep(["backup", "full"]).code(3).any_stdout().stderr_has("r2").run().id();
+    let row = site.row(&id);
+    assert_eq!(row["status"], "degraded");
+    assert!(site.copies(&id)["r2"]["verified_at"].is_null());
+}
+
+/// An upload of this tool that an earlier run left is swept; those of others are left alone.
+#[test]
+fn stale_uploads_are_swept_and_those_of_others_are_not() {
+    let site = Site::new();
+    let other = site.r2.begin_upload("somebody/else");
+    let key = format!("pg/db1/{}/full/2026/01/full-{}-20260101T000000Z-0000.dump.gz.pgk", site.database, site.database);
+    site.r2.begin_upload(&key);
+    site.backup();
+    let left: Vec<_> = site.r2.uploads().into_iter().map(|upload| upload.upload_id).collect();
+    assert_eq!(left, [other]);
+}
+
+/// The manifest is what makes a copy count, so it comes last; and the artifact is complete before it.
+#[test]
+fn the_manifest_is_written_last() {
+    let mut site = Site::new();
+    let fault = site.fault("r2", Manners::Plain);
+    site.backup();
+    let log = fault.requests();
+    let at = |wanted: &dyn Fn(&crate::support::http::Request) -> bool| log.iter().position(wanted);
+    let manifest = at(&|request| request.method == "PUT" && request.path().ends_with(".json")).unwrap();
+    let completed = at(&|request| {
+        request.path().ends_with(".pgk")
+            && (request.method == "POST" && request.query().contains("uploadId=")
+                || request.method == "PUT" && request.query().is_empty())
+    });
+    assert!(completed.unwrap() < manifest, "{log:#?}");
+}

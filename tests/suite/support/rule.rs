@@ -1,0 +1,81 @@
+//! What the fault server shall do to which request.
+
+use std::time::Duration;
+
+use super::http::Request;
+
+/// A fault for the requests that match, some of them or all.
+#[derive(Clone, Debug)]
+pub(crate) struct Rule {
+    method: &'static str,
+    part: &'static str,
+    let_pass: usize,
+    times: usize,
+    pub(crate) action: Action,
+}
+
+/// What happens to a request.
+#[derive(Clone, Debug)]
+pub(crate) enum Action {
+    /// Answered with an S3 error, not passed on.
+    Refuse { status: u16, code: &'static str, retry_after: Option<&'static str> },
+    /// Answered 200 with an error document, not passed on.
+    OkWithError { code: &'static str },
+    /// Passed on and carried out, but the answer never arrives.
+    LoseAnswer,
+    /// The connection is closed before the body is read.
+    Reset,
+    /// Nothing is ever answered.
+    Hang,
+    /// The response ends after so many bytes of its body.
+    CutResponse(usize),
+    /// The connection is closed after so many bytes of the request's body.
+    CutRequest(usize),
+    /// One bit of the response's body is flipped, so many bytes after its start.
+    FlipBit(usize),
+    /// Passed on after a while.
+    Delay(Duration),
+}
+
+impl Rule {
+    /// Matches requests of `method` (empty: any) whose path and query contain `part`.
+    pub(crate) fn on(method: &'static str, part: &'static str) -> Self {
+        Self { method, part, let_pass: 0, times: usize::MAX, action: Action::Reset }
+    }
+
+    /// Lets the first `count` of them pass.
+    pub(crate) fn after(mut self, count: usize) -> Self {
+        self.let_pass = count;
+        self
+    }
+
+    /// Hits `count` of them, then no more.
+    pub(crate) fn times(mut self, count: usize) -> Self {
+        self.times = count;
+        self
+    }
+
+    pub(crate) fn does(mut self, action: Action) -> Self {
+        self.action = action;
+        self
+    }
+
+    /// Answers with an S3 error.
+    pub(crate) fn refuse(self, status: u16, code: &'static str) -> Self {
+        self.does(Action::Refuse { status, code, retry_after: None })
+    }
+
+    /// Whether this request is one to hit; counts it.
+    pub(crate) fn hits(&mut self, request: &Request) -> bool {
+        let matches = (self.method.is_empty() || self.method == request.method) && request.target.contains(self.part);
+        if !matches || self.times == 0 {
+            return false;
+        }
+        if self.let_pass > 0 {
+            self.let_pass -= 1;
+            return false;
+        }
+        self.times -= 1;
+        true
+    }
+}
