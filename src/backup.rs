@@ -26,14 +26,8 @@ pub enum Status {
 
 impl Status {
     /// Every status, for help and filters.
-    pub const ALL: [Self; 6] = [
-        Self::InProgress,
-        Self::Completed,
-        Self::Verified,
-        Self::Degraded,
-        Self::Failed,
-        Self::Expired,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::InProgress, Self::Completed, Self::Verified, Self::Degraded, Self::Failed, Self::Expired];
 
     /// The word for it in the catalog and in `--json`.
     #[must_use]
@@ -80,14 +74,8 @@ pub enum CopyState {
 }
 
 impl CopyState {
-    const ALL: [Self; 6] = [
-        Self::Stored,
-        Self::Verified,
-        Self::Failed,
-        Self::Missing,
-        Self::Corrupt,
-        Self::Expired,
-    ];
+    const ALL: [Self; 6] =
+        [Self::Stored, Self::Verified, Self::Failed, Self::Missing, Self::Corrupt, Self::Expired];
 
     /// The word for it in the catalog and in `--json`.
     #[must_use]

@@ -37,8 +37,7 @@ impl Catalog {
     pub fn open(info: &ConnInfo, schema: &str, options: &ConnectOptions<'static>) -> Result<Self> {
         let client = connect::connect(info, options)
             .with_context(|| format!("cannot reach the catalog: {}", info.describe()))?;
-        let mut catalog =
-            Self { info: info.clone(), schema: schema.to_owned(), options: *options, client };
+        let mut catalog = Self { info: info.clone(), schema: schema.to_owned(), options: *options, client };
         catalog.prepare()?;
         Ok(catalog)
     }

@@ -1,5 +1,5 @@
-//! A session with PostgreSQL, opened as libpq would open it: host after host, with TLS by `sslmode`, in bounded time.
-//! It knows connection parameters and nothing of what the session is for.
+//! A session with `PostgreSQL`, opened as libpq would open it: host after host, with TLS by `sslmode`, in
+//! bounded time. It knows connection parameters and nothing of what the session is for.
 
 mod attempt;
 mod error;
@@ -23,8 +23,8 @@ use tls::{SslMode, Tls};
 /// What the caller decides about a connection, besides its parameters.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectOptions<'a> {
-    /// The time for one address: the network connection, TLS, authentication and the first questions together.
-    /// `connect_timeout` of the parameters, where it is above zero, wins.
+    /// The time for one address: the network connection, TLS, authentication and the first questions
+    /// together. `connect_timeout` of the parameters, where it is above zero, wins.
     pub connect_timeout: Duration,
     /// The name the session goes by, where the parameters give none.
     pub application_name: &'a str,
@@ -32,17 +32,18 @@ pub struct ConnectOptions<'a> {
 
 /// Opens a session by resolved parameters ([`ConnInfo::resolve`]).
 ///
-/// The hosts are tried in their order. As in libpq the next one is tried when a host cannot be reached, is not ready,
-/// or is not what `target_session_attrs` asks for; a refusal (of the password, the database, the certificate) is final.
+/// The hosts are tried in their order. As in libpq the next one is tried when a host cannot be reached, is
+/// not ready, or is not what `target_session_attrs` asks for; a refusal (of the password, the database, the
+/// certificate) is final.
 ///
-/// TLS follows libpq's `sslmode` (its chapter "SSL Support"), over TCP only: `disable`; `allow` (without, then with);
-/// `prefer` (with if the server has it, then without); `require`; `verify-ca`; `verify-full`. As in libpq an existing
-/// `sslrootcert` or `~/.postgresql/root.crt` makes every mode check the chain. The name of a server is sought in the
-/// subject alternative names of its certificate only, never in its common name, and certificates older than X.509
-/// version 3 are refused.
+/// TLS follows libpq's `sslmode` (its chapter "SSL Support"), over TCP only: `disable`; `allow` (without,
+/// then with); `prefer` (with if the server has it, then without); `require`; `verify-ca`; `verify-full`. As
+/// in libpq an existing `sslrootcert` or `~/.postgresql/root.crt` makes every mode check the chain. The name
+/// of a server is sought in the subject alternative names of its certificate only, never in its common name,
+/// and a certificate of X.509 version 1 is refused, so that `prefer` goes on without TLS there.
 ///
-/// Every attempt ends after its time limit, whatever the other side does. One that was given up may leave a thread
-/// behind, until the other side closes the connection or the process ends.
+/// Every attempt ends after its time limit, whatever the other side does. One that was given up may leave a
+/// thread behind, until the other side closes the connection or the process ends.
 ///
 /// # Errors
 /// [`ConnectError`], which says whether another try may help. Parameters that cannot be honoured

@@ -1,6 +1,6 @@
-//! Connection parameters as libpq understands them: read from a string, filled up from service files, the environment
-//! and defaults, and written out again for a child process. It opens no connection, reads no process environment,
-//! and shows no password.
+//! Connection parameters as libpq understands them: read from a string, filled up from service files, the
+//! environment and defaults, and written out again for a child process. It opens no connection, reads no
+//! process environment, and shows no password.
 
 mod error;
 mod keyword;
@@ -38,7 +38,8 @@ pub struct ConnInfo {
 }
 
 impl ConnInfo {
-    /// Reads a connection string: a URI, a `key=value` string, or the bare name of a database, told apart as libpq does.
+    /// Reads a connection string: a URI, a `key=value` string, or the bare name of a database, told apart as
+    /// libpq does.
     ///
     /// # Errors
     /// When the text is malformed or has an unknown keyword. The error repeats no part of the text that could be a password.
@@ -46,8 +47,8 @@ impl ConnInfo {
         parse::parse(text)
     }
 
-    /// Fills in what the parameters leave open, in libpq's order: the connection service, the environment, the defaults,
-    /// and, where no password is given, the password file.
+    /// Fills in what the parameters leave open, in libpq's order: the connection service, the environment,
+    /// the defaults, and, where no password is given, the password file.
     ///
     /// # Errors
     /// When a service is not found or malformed, when the lists of hosts and ports do not fit, or when no user is known.
@@ -123,7 +124,8 @@ impl ConnInfo {
         self.secrets.get(keyword).map(|value| value.as_str()).filter(|value| !value.is_empty())
     }
 
-    /// The directory of the user's certificates (`~/.postgresql`), once resolved and where the home directory is known.
+    /// The directory of the user's certificates (`~/.postgresql`), once resolved and where the home directory
+    /// is known.
     pub(crate) fn client_files(&self) -> Option<&Path> {
         self.client_files.as_deref()
     }
@@ -171,8 +173,9 @@ impl ConnInfo {
         changed
     }
 
-    /// A `key=value` string for `pg_dump --dbname=` and its like: everything but the secrets, and but the service and
-    /// the password file, which are resolved by then. What the child needs of those: [`ConnInfo::child_environment`].
+    /// A `key=value` string for `pg_dump --dbname=` and its like: everything but the secrets, and but the
+    /// service and the password file, which are resolved by then. What the child needs of those:
+    /// [`ConnInfo::child_environment`].
     #[must_use]
     pub fn to_keyword_string(&self) -> String {
         let resolved = ["service", "servicefile", "passfile"];
@@ -185,8 +188,8 @@ impl ConnInfo {
         pairs.join(" ")
     }
 
-    /// The variables that hand the password to a child process: PGPASSWORD, or, where a password file tells several hosts
-    /// apart, PGPASSFILE. Nothing where there is no password.
+    /// The variables that hand the password to a child process: PGPASSWORD, or, where a password file tells
+    /// several hosts apart, PGPASSFILE. Nothing where there is no password.
     #[must_use]
     pub fn child_environment(&self) -> Vec<(String, String)> {
         let targets = self.targets().unwrap_or_default();

@@ -72,12 +72,14 @@ pub struct Failure {
     pub message: String,
     /// What to do next.
     pub hint: Option<String>,
+    /// Whether the trouble may pass by itself, so that another try is worth it.
+    pub passing: bool,
 }
 
 impl Failure {
     /// An error that ends in `code`.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: None }
+        Self { code, message: message.into(), hint: None, passing: false }
     }
 
     /// A usage or configuration error.
@@ -88,6 +90,13 @@ impl Failure {
     /// A command that could not be carried out.
     pub fn failed(message: impl Into<String>) -> Self {
         Self::new(Code::Failed, message)
+    }
+
+    /// The same, worth another try.
+    #[must_use]
+    pub fn passing(mut self) -> Self {
+        self.passing = true;
+        self
     }
 
     /// The same with a word on what to do next.

@@ -54,8 +54,7 @@ impl Interrupt {
     #[must_use]
     pub fn wait(&self, time: Duration) -> bool {
         let guard = self.inner.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        let outcome =
-            self.inner.raised.wait_timeout_while(guard, time, |()| !self.is_raised());
+        let outcome = self.inner.raised.wait_timeout_while(guard, time, |()| !self.is_raised());
         drop(outcome.unwrap_or_else(PoisonError::into_inner));
         self.is_raised()
     }

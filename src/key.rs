@@ -104,9 +104,7 @@ impl Key {
     /// # Errors
     /// When it was wrapped by another key, or changed.
     pub fn unwrap_data_key(&self, wrapped: &str) -> Result<Zeroizing<[u8; KEY_LEN]>> {
-        let sealed = STANDARD
-            .decode(wrapped)
-            .map_err(|_| anyhow!("the wrapped data key is not base64"))?;
+        let sealed = STANDARD.decode(wrapped).map_err(|_| anyhow!("the wrapped data key is not base64"))?;
         let opened = Zeroizing::new(
             aead::open(&self.aead_key()?, &sealed)
                 .map_err(|_| anyhow!("the data key does not open: the header was changed"))?,
@@ -143,10 +141,9 @@ impl Key {
     }
 
     fn mac_key(&self) -> Result<auth::SecretKey> {
-        let own = auth::SecretKey::try_from(self.bytes.as_slice())
-            .map_err(|_| anyhow!("the key is unusable"))?;
-        let derived =
-            auth::authenticate(&own, MAC_DOMAIN).map_err(|_| anyhow!("no key could be derived"))?;
+        let own =
+            auth::SecretKey::try_from(self.bytes.as_slice()).map_err(|_| anyhow!("the key is unusable"))?;
+        let derived = auth::authenticate(&own, MAC_DOMAIN).map_err(|_| anyhow!("no key could be derived"))?;
         auth::SecretKey::try_from(derived.unprotected_as_ref())
             .map_err(|_| anyhow!("no key could be derived"))
     }

@@ -109,9 +109,9 @@ impl Running {
             .spawn()
             .with_context(|| format!("cannot run `{}`", program.path.display()))?;
         let stderr = match child.stderr.take() {
-            Some(pipe) => Some(
-                std::thread::Builder::new().name("stderr".to_owned()).spawn(move || last_lines(pipe))?,
-            ),
+            Some(pipe) => {
+                Some(std::thread::Builder::new().name("stderr".to_owned()).spawn(move || last_lines(pipe))?)
+            }
             None => None,
         };
         Ok(Self { name: program.name(), child, stderr, ended: None })

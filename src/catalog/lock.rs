@@ -44,10 +44,10 @@ impl RunLock {
         let (stop, stopped) = channel::<()>();
         let thread = std::thread::Builder::new().name("heartbeat".to_owned()).spawn(move || {
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(BEAT) {
-                let beat = self.catalog.client.execute(
-                    "UPDATE backup SET heartbeat_at = now() WHERE id = $1",
-                    &[&id.as_str()],
-                );
+                let beat = self
+                    .catalog
+                    .client
+                    .execute("UPDATE backup SET heartbeat_at = now() WHERE id = $1", &[&id.as_str()]);
                 if let Err(error) = beat {
                     log::info!("no heartbeat for `{id}`: {error}");
                 }

@@ -41,11 +41,25 @@ impl Catalog {
             .execute(
                 SAVE_BACKUP,
                 &[
-                    &backup.id.as_str(), &backup.backup_type, &backup.source, &backup.database,
-                    &backup.tenant, &backup.filename, &size, &backup.checksum, &backup.local_path,
-                    &backup.r2_path, &backup.b2_path, &status, &backup.compression_ratio,
-                    &backup.backup_duration_seconds, &metadata, &backup.created_at,
-                    &backup.finished_at, &backup.verified_at, &backup.error,
+                    &backup.id.as_str(),
+                    &backup.backup_type,
+                    &backup.source,
+                    &backup.database,
+                    &backup.tenant,
+                    &backup.filename,
+                    &size,
+                    &backup.checksum,
+                    &backup.local_path,
+                    &backup.r2_path,
+                    &backup.b2_path,
+                    &status,
+                    &backup.compression_ratio,
+                    &backup.backup_duration_seconds,
+                    &metadata,
+                    &backup.created_at,
+                    &backup.finished_at,
+                    &backup.verified_at,
+                    &backup.error,
                 ],
             )
             .with_context(|| format!("cannot record `{}`", backup.id))?;
@@ -56,9 +70,18 @@ impl Catalog {
                 .execute(
                     SAVE_COPY,
                     &[
-                        &backup.id.as_str(), &copy.store, &position, &copy.path,
-                        &copy.state.as_str(), &size, &copy.etag, &copy.stored_at,
-                        &copy.verified_at, &copy.verified_level, &copy.expires_at, &copy.error,
+                        &backup.id.as_str(),
+                        &copy.store,
+                        &position,
+                        &copy.path,
+                        &copy.state.as_str(),
+                        &size,
+                        &copy.etag,
+                        &copy.stored_at,
+                        &copy.verified_at,
+                        &copy.verified_level,
+                        &copy.expires_at,
+                        &copy.error,
                     ],
                 )
                 .with_context(|| format!("cannot record the copy of `{}` in `{}`", backup.id, copy.store))?;
@@ -104,8 +127,10 @@ impl Catalog {
     /// When the catalog can't be read.
     pub fn find(&mut self, prefix: &str, limit: u32) -> Result<Vec<Backup>> {
         self.revive()?;
-        let escaped: String =
-            prefix.chars().flat_map(|c| matches!(c, '\\' | '%' | '_').then_some('\\').into_iter().chain([c])).collect();
+        let escaped: String = prefix
+            .chars()
+            .flat_map(|c| matches!(c, '\\' | '%' | '_').then_some('\\').into_iter().chain([c]))
+            .collect();
         let pattern = format!("{escaped}%");
         self.select(&["id LIKE $1".to_owned()], &[&pattern], Some(limit))
     }
@@ -129,8 +154,7 @@ impl Catalog {
     /// # Errors
     /// When the catalog can't be read.
     pub fn unfinished(&mut self, source: &str, database: &str) -> Result<Vec<Backup>> {
-        let conditions =
-            ["status = 'in_progress'", "source = $1", "database = $2"].map(str::to_owned);
+        let conditions = ["status = 'in_progress'", "source = $1", "database = $2"].map(str::to_owned);
         self.select(&conditions, &[&source, &database], None)
     }
 
@@ -143,9 +167,8 @@ impl Catalog {
         let all = if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") };
         let limit = limit.map_or_else(String::new, |limit| format!(" LIMIT {limit}"));
         let columns = rows::BACKUP_COLUMNS;
-        let query = format!(
-            "SELECT {columns} FROM backup WHERE {all} ORDER BY created_at DESC, id DESC{limit}"
-        );
+        let query =
+            format!("SELECT {columns} FROM backup WHERE {all} ORDER BY created_at DESC, id DESC{limit}");
         let found = self.client.query(&query, wanted).context("cannot read the catalog")?;
         let mut backups = found.iter().map(rows::backup).collect::<Result<Vec<_>>>()?;
         let ids: Vec<&str> = backups.iter().map(|backup| backup.id.as_str()).collect();

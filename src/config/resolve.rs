@@ -11,8 +11,8 @@ use toml::Spanned;
 
 use super::value::Secret;
 use super::{
-    AfterBackup, Catalog, Compression, Config, Databases, Encryption, Method, Place, Retry, Source,
-    Store, Timeouts, environment, raw,
+    AfterBackup, Catalog, Compression, Config, Databases, Encryption, Method, Place, Retry, Source, Store,
+    Timeouts, environment, raw,
 };
 use crate::conninfo::{ConnInfo, Environment};
 use crate::exit::Failure;
@@ -246,9 +246,8 @@ fn s3(page: &Page<'_>, span: Range<usize>, store: raw::Store) -> Result<Place> {
         None => String::new(),
         Some(prefix) => {
             let trimmed = prefix.get_ref().trim_matches('/').to_owned();
-            let sound = |part: &str| {
-                !part.is_empty() && part != "." && part != ".." && part.chars().all(plain)
-            };
+            let sound =
+                |part: &str| !part.is_empty() && part != "." && part != ".." && part.chars().all(plain);
             if !trimmed.is_empty() && !trimmed.split('/').all(sound) {
                 let message = "`prefix` is made of letters, digits, `_`, `-`, `.`, and single `/`";
                 return Err(page.refuse(prefix.span(), message));

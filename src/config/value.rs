@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
 use zeroize::Zeroizing;
 
 use crate::{files, process};
@@ -85,16 +85,16 @@ impl Secret {
         let value = match self {
             Self::Plain(value) => value.clone(),
             Self::Env(name) => Zeroizing::new(
-                variable(name)
-                    .ok_or_else(|| anyhow!("the environment variable `{name}` is not set"))?,
+                variable(name).ok_or_else(|| anyhow!("the environment variable `{name}` is not set"))?,
             ),
-            Self::File(path) => files::read_secret(path)
-                .with_context(|| format!("secret file `{}`", path.display()))?,
+            Self::File(path) => {
+                files::read_secret(path).with_context(|| format!("secret file `{}`", path.display()))?
+            }
             Self::Command(words) => {
                 let (program, arguments) = words.split_first().context("the command is empty")?;
                 let out = Zeroizing::new(process::output_of(program.as_ref(), arguments)?);
-                let text = std::str::from_utf8(&out)
-                    .map_err(|_| anyhow!("what `{program}` printed is no text"))?;
+                let text =
+                    std::str::from_utf8(&out).map_err(|_| anyhow!("what `{program}` printed is no text"))?;
                 Zeroizing::new(text.to_owned())
             }
         };

@@ -69,9 +69,9 @@ pub(super) fn addresses(target: &Target, time_limit: Duration) -> Result<Vec<IpA
 
 /// Runs work that may block for ever on a thread of its own, and waits for it no longer than the limit.
 ///
-/// The library's own limit covers the network connection only: a host that accepts and then says nothing would hold
-/// the caller for ever. A thread that is given up ends with the connection or the process; what it may still open is
-/// closed at once, since nobody is left to take it.
+/// The library's own limit covers the network connection only: a host that accepts and then says nothing
+/// would hold the caller for ever. A thread that is given up ends with the connection or the process; what it
+/// may still open is closed at once, since nobody is left to take it.
 fn within<T: Send + 'static>(
     time_limit: Duration,
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
@@ -99,7 +99,9 @@ fn ensure_session(client: &mut Client, wanted: Session) -> Result<(), Failure> {
         Session::ReadWrite => ("SHOW transaction_read_only", "off", "session is read-only"),
         Session::ReadOnly => ("SHOW transaction_read_only", "on", "session is not read-only"),
         Session::Primary => ("SELECT pg_catalog.pg_is_in_recovery()", "f", "server is in hot standby mode"),
-        Session::Standby => ("SELECT pg_catalog.pg_is_in_recovery()", "t", "server is not in hot standby mode"),
+        Session::Standby => {
+            ("SELECT pg_catalog.pg_is_in_recovery()", "t", "server is not in hot standby mode")
+        }
     };
     let answer = client.simple_query(query).map_err(|error| Failure::of(&error))?;
     let is_so = answer.iter().any(|message| match message {

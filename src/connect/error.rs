@@ -1,4 +1,5 @@
-//! Why a session could not be opened, and whether another try may help. It shows hosts, users and causes, never passwords.
+//! Why a session could not be opened, and whether another try may help. It shows hosts, users and causes,
+//! never passwords.
 
 use std::error::Error as _;
 use std::io;
@@ -76,8 +77,8 @@ impl ConnectError {
     }
 }
 
-/// Whether an error of a session or of opening one may pass by itself: the connection broke or was refused, or the
-/// server is starting, stopping or full (SQLSTATE class 08, 57P01 to 57P03, 53300).
+/// Whether an error of a session or of opening one may pass by itself: the connection broke or was refused,
+/// or the server is starting, stopping or full (SQLSTATE class 08, 57P01 to 57P03, 53300).
 #[must_use]
 pub fn is_transient(error: &postgres::Error) -> bool {
     Failure::of(error).kind.is_transient()
@@ -116,19 +117,27 @@ impl Failure {
         let io_error = error.source().and_then(|source| source.downcast_ref::<io::Error>());
         let mut failure = match io_error {
             Some(io_error) => Self::of_io(io_error),
-            None if error.is_closed() || outer == "timeout waiting for server" => Self::unreachable(outer.clone()),
-            None => {
-                let kind = match outer.as_str() {
-                    "authentication error" => ConnectErrorKind::Authentication,
-                    "invalid configuration" => ConnectErrorKind::Configuration,
-                    _ if is_handshake => ConnectErrorKind::Tls,
-                    _ => ConnectErrorKind::Refused,
-                };
-                Self::new(kind, error.source().map_or(outer, ToString::to_string))
+            None if error.is_closed() || outer == "timeout waiting for server" => {
+                Self::unreachable(outer.clone())
             }
+            None => Self::of_words(&outer, error.source().map_or(outer.clone(), ToString::to_string)),
         };
         failure.may_differ_without_tls = is_handshake || failure.kind == ConnectErrorKind::Tls;
         failure
+    }
+
+    /// The library tells these kinds apart by its words only.
+    fn of_words(outer: &str, cause: String) -> Self {
+        match (outer, cause.as_str()) {
+            ("invalid configuration", "password missing") => Self::new(
+                ConnectErrorKind::Authentication,
+                "the server asks for a password, and none is given; add it to the password file or set PGPASSWORD".to_owned(),
+            ),
+            ("invalid configuration", _) => Self::configuration(cause),
+            ("authentication error", _) => Self::new(ConnectErrorKind::Authentication, cause),
+            ("error performing TLS handshake", _) => Self::new(ConnectErrorKind::Tls, cause),
+            _ => Self::new(ConnectErrorKind::Refused, cause),
+        }
     }
 
     fn of_server(refusal: &postgres::error::DbError) -> Self {
@@ -137,7 +146,9 @@ impl Failure {
             ConnectErrorKind::NoSuchDatabase
         } else if state.code().starts_with("28") {
             ConnectErrorKind::Authentication
-        } else if state.code().starts_with("08") || matches!(state.code(), "57P01" | "57P02" | "57P03" | "53300") {
+        } else if state.code().starts_with("08")
+            || matches!(state.code(), "57P01" | "57P02" | "57P03" | "53300")
+        {
             ConnectErrorKind::NotReady
         } else {
             ConnectErrorKind::Refused
@@ -156,7 +167,9 @@ impl Failure {
             return Self::new(ConnectErrorKind::Tls, tls_words(tls));
         }
         let (kind, cause) = match error.kind() {
-            io::ErrorKind::TimedOut => (ConnectErrorKind::TimedOut, "no answer within the time limit".to_owned()),
+            io::ErrorKind::TimedOut => {
+                (ConnectErrorKind::TimedOut, "no answer within the time limit".to_owned())
+            }
             io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
                 (ConnectErrorKind::Configuration, error.to_string())
             }
@@ -174,7 +187,11 @@ impl Failure {
         let several = failures.len() > 1;
         let causes: Vec<String> = failures
             .iter()
-            .map(|(place, failure)| if several { format!("{place}: {}", failure.cause) } else { failure.cause.clone() })
+            .map(
+                |(place, failure)| {
+                    if several { format!("{place}: {}", failure.cause) } else { failure.cause.clone() }
+                },
+            )
             .collect();
         match failures.pop() {
             Some((_, last)) => Self { cause: causes.join("; "), ..last },
@@ -197,11 +214,18 @@ fn tls_words(error: &rustls::Error) -> String {
     use rustls::CertificateError as Certificate;
     match error {
         rustls::Error::InvalidCertificate(Certificate::UnknownIssuer) => {
-            "the server's certificate is not signed by any trusted root certificate (see `sslrootcert`)".to_owned()
+            "the server's certificate is not signed by any trusted root certificate (see `sslrootcert`)"
+                .to_owned()
         }
         rustls::Error::InvalidCertificate(
             Certificate::NotValidForName | Certificate::NotValidForNameContext { .. },
         ) => format!("the server's certificate is not for this host name: {error}"),
+        rustls::Error::InvalidCertificate(Certificate::Other(other))
+            if format!("{:?}", other.0) == "UnsupportedCertVersion" =>
+        {
+            "the server's certificate is of X.509 version 1, which is not supported; make it a new one with a `subjectAltName`"
+                .to_owned()
+        }
         rustls::Error::AlertReceived(alert) => format!("the server ended TLS with the alert {alert:?}"),
         other => format!("TLS failed: {other}"),
     }

@@ -1,4 +1,5 @@
-//! Connection parameters as the client library takes them, and the ones it cannot honour. It knows no TLS files.
+//! Connection parameters as the client library takes them, and the ones it cannot honour. It knows no TLS
+//! files.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -68,7 +69,9 @@ impl Settings {
             Some("random") => true,
             Some(other) => return Err(bad_value("load_balance_hosts", other)),
         };
-        let name = info.get("application_name").or_else(|| Some(options.application_name).filter(|name| !name.is_empty()));
+        let name = info
+            .get("application_name")
+            .or_else(|| Some(options.application_name).filter(|name| !name.is_empty()));
         let mut common = Config::new();
         common.user(info.user()).dbname(info.dbname()).connect_timeout(time_limit);
         if let Some(name) = name.or_else(|| info.get("fallback_application_name")) {
@@ -167,7 +170,10 @@ fn refuse_unsupported(info: &ConnInfo) -> Result<(), Failure> {
         return Err(unsupported("require_auth", "the way the server authenticates cannot be restricted"));
     }
     if info.get("sslcertmode") == Some("require") {
-        return Err(unsupported("sslcertmode=require", "whether the server asked for a certificate cannot be seen"));
+        return Err(unsupported(
+            "sslcertmode=require",
+            "whether the server asked for a certificate cannot be seen",
+        ));
     }
     if info.get("replication").is_some_and(|value| !matches!(value, "false" | "off" | "no" | "0")) {
         return Err(unsupported("replication", "only plain sessions can be opened"));

@@ -1,4 +1,5 @@
-//! TLS by libpq's parameters: which certificates are trusted, which is shown, which versions are spoken. It opens no connection.
+//! TLS by libpq's parameters: which certificates are trusted, which is shown, which versions are spoken. It
+//! opens no connection.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -45,7 +46,9 @@ impl SslMode {
             ));
         }
         if info.get("sslnegotiation") == Some("direct") && mode < Self::Require {
-            return Err(Failure::configuration("`sslnegotiation=direct` needs `sslmode=require` or stronger".to_owned()));
+            return Err(Failure::configuration(
+                "`sslnegotiation=direct` needs `sslmode=require` or stronger".to_owned(),
+            ));
         }
         Ok(mode)
     }
@@ -139,7 +142,10 @@ fn trust(info: &ConnInfo, mode: SslMode) -> Result<Trust, Failure> {
     let pinned = certificates(&path, "root certificate")?;
     for certificate in &pinned {
         roots.add(certificate.clone()).map_err(|error| {
-            tls_failure(format!("cannot use a certificate of root certificate file `{}`: {error}", path.display()))
+            tls_failure(format!(
+                "cannot use a certificate of root certificate file `{}`: {error}",
+                path.display()
+            ))
         })?;
     }
     Ok(Trust::Roots { roots, pinned, checks_name })
@@ -156,9 +162,11 @@ fn no_roots(info: &ConnInfo) -> Failure {
 
 fn refuse_revocation_lists(info: &ConnInfo) -> Result<(), Failure> {
     let default_list = info.client_files().map(|folder| folder.join("root.crl")).filter(|path| path.exists());
-    let is_asked_for = info.get("sslcrl").is_some() || info.get("sslcrldir").is_some() || default_list.is_some();
+    let is_asked_for =
+        info.get("sslcrl").is_some() || info.get("sslcrldir").is_some() || default_list.is_some();
     if is_asked_for {
-        let why = "revocation lists are not checked; remove it, or `~/.postgresql/root.crl`, to connect without";
+        let why =
+            "revocation lists are not checked; remove it, or `~/.postgresql/root.crl`, to connect without";
         return Err(unsupported("sslcrl", why));
     }
     Ok(())
@@ -175,7 +183,10 @@ fn certificates(path: &Path, what: &str) -> Result<Vec<CertificateDer<'static>>,
 
 type CertificateAndKey = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-fn client_certificate(info: &ConnInfo, provider: &CryptoProvider) -> Result<Option<CertificateAndKey>, Failure> {
+fn client_certificate(
+    info: &ConnInfo,
+    provider: &CryptoProvider,
+) -> Result<Option<CertificateAndKey>, Failure> {
     if info.get("sslcertmode") == Some("disable") {
         return Ok(None);
     }
@@ -190,17 +201,17 @@ fn client_certificate(info: &ConnInfo, provider: &CryptoProvider) -> Result<Opti
         )));
     };
     let key = private_key(&key_path)?;
-    provider
-        .key_provider
-        .load_private_key(key.clone_key())
-        .map_err(|error| tls_failure(format!("cannot use private key file `{}`: {error}", key_path.display())))?;
+    provider.key_provider.load_private_key(key.clone_key()).map_err(|error| {
+        tls_failure(format!("cannot use private key file `{}`: {error}", key_path.display()))
+    })?;
     Ok(Some((chain, key)))
 }
 
 /// Reads a key by libpq's rule: 0600 or stricter, or 0640 where it belongs to root.
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Failure> {
     let shown = path.display();
-    let unreadable = |error: std::io::Error| tls_failure(format!("cannot read private key file `{shown}`: {error}"));
+    let unreadable =
+        |error: std::io::Error| tls_failure(format!("cannot read private key file `{shown}`: {error}"));
     let metadata = fs::metadata(path).map_err(unreadable)?;
     let forbidden = if metadata.uid() == 0 { 0o037 } else { 0o077 };
     if !metadata.is_file() {

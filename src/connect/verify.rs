@@ -1,5 +1,5 @@
-//! Verification of a server's certificate as libpq's `sslmode` means it. The signature of the handshake is verified in
-//! every mode. It reads no files.
+//! Verification of a server's certificate as libpq's `sslmode` means it. The signature of the handshake is
+//! verified in every mode. It reads no files.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
@@ -39,8 +39,8 @@ impl ServerVerifier {
     }
 }
 
-/// Whether the only thing wrong is that a certificate of an authority is used by a server. The error inside is of a
-/// crate that is not named here, so its words must do; should they change, such servers are refused.
+/// Whether the only thing wrong is that a certificate of an authority is used by a server. The error inside
+/// is of a crate that is not named here, so its words must do; should they change, such servers are refused.
 fn is_authority_as_server(error: &Error) -> bool {
     matches!(error, Error::InvalidCertificate(CertificateError::Other(other)) if format!("{:?}", other.0) == "CaUsedAsEndEntity")
 }
@@ -58,11 +58,17 @@ impl ServerCertVerifier for ServerVerifier {
             return Ok(ServerCertVerified::assertion());
         };
         let certificate = ParsedCertificate::try_from(end_entity)?;
-        let outcome =
-            verify_server_cert_signed_by_trust_anchor(&certificate, roots, intermediates, now, self.algorithms.all);
+        let outcome = verify_server_cert_signed_by_trust_anchor(
+            &certificate,
+            roots,
+            intermediates,
+            now,
+            self.algorithms.all,
+        );
         if let Err(error) = outcome {
-            // `openssl req -x509` makes a certificate that is its own authority. libpq takes it from a server whose
-            // user has that very certificate as a root; its dates were found good before this was found odd.
+            // `openssl req -x509` makes a certificate that is its own authority. libpq takes it from a server
+            // whose user has that very certificate as a root; its dates were found good before this was found
+            // odd.
             if !(is_authority_as_server(&error) && pinned.contains(end_entity)) {
                 return Err(error);
             }

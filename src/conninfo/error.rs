@@ -58,7 +58,9 @@ pub enum ConnInfoError {
         what: &'static str,
     },
     /// Neither the parameters nor the operating system give a user name.
-    #[error("no user name in the connection parameters, and the operating system names none; set `user` or PGUSER")]
+    #[error(
+        "no user name in the connection parameters, and the operating system names none; set `user` or PGUSER"
+    )]
     NoUser,
     /// The service that was asked for stands in no service file.
     #[error("definition of connection service `{0}` not found")]

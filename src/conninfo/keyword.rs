@@ -17,7 +17,8 @@ const fn bare(name: &'static str) -> Keyword {
     Keyword { name, variable: None }
 }
 
-/// Every keyword of libpq up to version 18 ("Parameter Key Words" and "Environment Variables" in its chapter).
+/// Every keyword of libpq up to version 18 ("Parameter Key Words" and "Environment Variables" in its
+/// chapter).
 static KEYWORDS: [Keyword; 51] = [
     keyword("application_name", "PGAPPNAME"),
     keyword("channel_binding", "PGCHANNELBINDING"),

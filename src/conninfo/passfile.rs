@@ -1,5 +1,5 @@
-//! The password file (libpq's "The Password File"). It reads the one file it is given and knows nothing of where
-//! that name came from.
+//! The password file (libpq's "The Password File"). It reads the one file it is given and knows nothing of
+//! where that name came from.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -33,8 +33,8 @@ pub(super) enum Reading {
 }
 
 impl PassFile {
-    /// Reads a password file by libpq's rules: one that others can read, or that is no plain file, is left alone
-    /// with a warning.
+    /// Reads a password file by libpq's rules: one that others can read, or that is no plain file, is left
+    /// alone with a warning.
     pub(super) fn read(path: &Path) -> Reading {
         let shown = path.display();
         let metadata = match fs::metadata(path) {
@@ -64,7 +64,11 @@ impl PassFile {
         self.entries
             .iter()
             .find(|entry| {
-                entry.fields.iter().zip(wanted).all(|(field, value)| field.as_deref().is_none_or(|field| field == value))
+                entry
+                    .fields
+                    .iter()
+                    .zip(wanted)
+                    .all(|(field, value)| field.as_deref().is_none_or(|field| field == value))
             })
             .map(|entry| entry.password.as_str())
             .filter(|password| !password.is_empty())
@@ -78,7 +82,11 @@ impl PassFile {
 
 /// A line that is not UTF-8 is no line for a host, database and user that are.
 fn entries_of(bytes: &[u8]) -> Vec<Entry> {
-    bytes.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok()).filter_map(entry_of).collect()
+    bytes
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| std::str::from_utf8(line).ok())
+        .filter_map(entry_of)
+        .collect()
 }
 
 fn entry_of(line: &str) -> Option<Entry> {

@@ -1,5 +1,5 @@
-//! What libpq fills in where connection parameters are left open. It reads service and password files, but the
-//! environment only as it is handed in.
+//! What libpq fills in where connection parameters are left open. It reads service and password files, but
+//! the environment only as it is handed in.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -52,11 +52,13 @@ pub(super) fn resolve(mut info: ConnInfo, environment: &Environment) -> Result<C
 }
 
 fn apply_service(info: &mut ConnInfo, environment: &Environment) -> Result<(), ConnInfoError> {
-    let wanted = info.get("service").or_else(|| environment.variable("PGSERVICE")).filter(|name| !name.is_empty());
+    let wanted =
+        info.get("service").or_else(|| environment.variable("PGSERVICE")).filter(|name| !name.is_empty());
     let Some(name) = wanted.map(str::to_owned) else {
         return Ok(());
     };
-    let named_file = info.get("servicefile").or_else(|| environment.variable("PGSERVICEFILE")).map(PathBuf::from);
+    let named_file =
+        info.get("servicefile").or_else(|| environment.variable("PGSERVICEFILE")).map(PathBuf::from);
     let parameters = find_service(&name, named_file, environment)?;
     for (keyword, value) in parameters.ok_or(ConnInfoError::ServiceNotFound(name))? {
         info.set_default(keyword, &value);

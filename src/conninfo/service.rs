@@ -31,8 +31,7 @@ pub(super) fn read(path: &Path, service: &str) -> Result<Service, ConnInfoError>
                 found = Some(Vec::new());
             }
         } else if let Some(parameters) = &mut found {
-            let failed =
-                |what| ConnInfoError::ServiceSyntax { path: path.to_owned(), line: index + 1, what };
+            let failed = |what| ConnInfoError::ServiceSyntax { path: path.to_owned(), line: index + 1, what };
             parameters.push(parameter(line).map_err(failed)?);
         }
     }

@@ -1,4 +1,5 @@
-//! The places a connection may go to: the lists of hosts, addresses and ports, put side by side. It resolves no names.
+//! The places a connection may go to: the lists of hosts, addresses and ports, put side by side. It resolves
+//! no names.
 
 use std::fmt;
 use std::path::Path;
@@ -6,12 +7,12 @@ use std::path::Path;
 use super::ConnInfo;
 use super::error::ConnInfoError;
 
-/// PostgreSQL's own port.
+/// The port of `PostgreSQL`.
 pub(super) const DEFAULT_PORT: u16 = 5432;
 
 /// Debian's socket directory, which its libpq takes where no host is named.
 const DEBIAN_SOCKET_DIRECTORY: &str = "/var/run/postgresql";
-/// The socket directory of PostgreSQL as its own source builds it.
+/// The socket directory of `PostgreSQL` as its own source builds it.
 const PLAIN_SOCKET_DIRECTORY: &str = "/tmp";
 
 /// One host of a connection string.
@@ -62,16 +63,14 @@ impl fmt::Display for Target {
 
 /// The directory to look for a socket in where no host is named.
 pub(super) fn default_socket_directory() -> &'static str {
-    if Path::new(DEBIAN_SOCKET_DIRECTORY).is_dir() {
-        DEBIAN_SOCKET_DIRECTORY
-    } else {
-        PLAIN_SOCKET_DIRECTORY
-    }
+    if Path::new(DEBIAN_SOCKET_DIRECTORY).is_dir() { DEBIAN_SOCKET_DIRECTORY } else { PLAIN_SOCKET_DIRECTORY }
 }
 
 /// Puts the lists of hosts, addresses and ports side by side, by libpq's rules.
 pub(super) fn targets(info: &ConnInfo) -> Result<Vec<Target>, ConnInfoError> {
-    let list = |keyword| -> Vec<&str> { info.get(keyword).map(|text| text.split(',').collect()).unwrap_or_default() };
+    let list = |keyword| -> Vec<&str> {
+        info.get(keyword).map(|text| text.split(',').collect()).unwrap_or_default()
+    };
     let (hosts, addresses, ports) = (list("host"), list("hostaddr"), list("port"));
     let count = hosts.len().max(addresses.len()).max(1);
     let unequal = |others, what| Err(ConnInfoError::UnequalLists { hosts: count, others, what });

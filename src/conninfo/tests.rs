@@ -41,7 +41,11 @@ fn the_three_forms_mean_the_same() {
     ] {
         let info = parse(text);
         assert_eq!((info.user(), info.password()), ("backup", Some("s t")), "{text}");
-        assert_eq!((info.host().as_str(), info.port(), info.dbname()), ("db.internal", 5433, "shop"), "{text}");
+        assert_eq!(
+            (info.host().as_str(), info.port(), info.dbname()),
+            ("db.internal", 5433, "shop"),
+            "{text}"
+        );
         assert_eq!(info.get("sslmode"), Some("verify-full"), "{text}");
         assert_eq!(info.get("application_name"), Some("a&b"), "{text}");
     }
@@ -109,7 +113,11 @@ fn malformed_strings_are_named_without_their_secrets() {
 fn parameters_win_over_service_environment_and_defaults() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("services");
-    write(&file, "# none\n[other]\nhost=wrong\n[mine]\nhost=from-service\nport=1\n dbname=service db\npassword=sp\n[mine]\nuser=late\n", 0o644);
+    write(
+        &file,
+        "# none\n[other]\nhost=wrong\n[mine]\nhost=from-service\nport=1\n dbname=service db\npassword=sp\n[mine]\nuser=late\n",
+        0o644,
+    );
     let file = file.to_str().unwrap();
     let variables = [
         ("PGSERVICEFILE", file),
@@ -141,7 +149,11 @@ fn parameters_win_over_service_environment_and_defaults() {
 fn services_are_looked_for_at_home_and_then_in_the_system() {
     let home = tempfile::tempdir().unwrap();
     let system = tempfile::tempdir().unwrap();
-    write(&home.path().join(".pg_service.conf"), "[own]\ndbname=own\n[broken]\nhost = x\n[nested]\nservice=own\n", 0o600);
+    write(
+        &home.path().join(".pg_service.conf"),
+        "[own]\ndbname=own\n[broken]\nhost = x\n[nested]\nservice=own\n",
+        0o600,
+    );
     write(&system.path().join("pg_service.conf"), "[shared]\ndbname=shared\n[own]\ndbname=wrong\n", 0o644);
     let mut environment = environment(&[("PGSYSCONFDIR", system.path().to_str().unwrap())]);
     environment.home = Some(home.path().to_owned());
@@ -194,7 +206,7 @@ fn the_password_file_is_matched_as_libpq_does() {
 #[test]
 fn what_a_child_needs_is_passed_on_and_what_it_must_not_see_is_not() {
     let info = resolve(
-        "host=h dbname='it''' user=u password=s3cret sslpassword=s3cret passfile=/p sslmode=verify-ca options='-c a=\\'b\\''",
+        "host=h dbname='it' user=u password=s3cret sslpassword=s3cret passfile=/p sslmode=verify-ca options='-c a=\\'b\\''",
         &[],
     );
     let text = info.to_keyword_string();
@@ -209,7 +221,7 @@ fn what_a_child_needs_is_passed_on_and_what_it_must_not_see_is_not() {
 }
 
 fn encode(value: &str) -> String {
-    value.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    value.bytes().fold(String::new(), |text, byte| format!("{text}%{byte:02X}"))
 }
 
 proptest! {

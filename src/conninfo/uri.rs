@@ -1,5 +1,5 @@
-//! Connection URIs, by the grammar of libpq's "Connection URIs" (several hosts, empty parts and all). It knows
-//! no defaults and reads no files.
+//! Connection URIs, by the grammar of libpq's "Connection URIs" (several hosts, empty parts and all). It
+//! knows no defaults and reads no files.
 
 use super::error::ConnInfoError;
 use super::parse::unknown;

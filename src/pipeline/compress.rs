@@ -80,9 +80,7 @@ fn member_head(length: u32) -> [u8; MEMBER_HEAD_LEN] {
     const HAS_EXTRA: u8 = 4;
     const SLOWEST: u8 = 2;
     const NO_SYSTEM: u8 = 255;
-    [
-        0x1f, 0x8b, DEFLATE, HAS_EXTRA, 0, 0, 0, 0, SLOWEST, NO_SYSTEM, 8, 0, b'P', b'K', 4, 0, a, b, c, d,
-    ]
+    [0x1f, 0x8b, DEFLATE, HAS_EXTRA, 0, 0, 0, 0, SLOWEST, NO_SYSTEM, 8, 0, b'P', b'K', 4, 0, a, b, c, d]
 }
 
 /// The engine's level that keeps the promise of gzip's. A number says nothing across engines; this

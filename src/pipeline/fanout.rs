@@ -267,8 +267,7 @@ mod tests {
     fn no_lane_left_ends_the_run() {
         let seen = Arc::default();
         let mut fan =
-            FanOut::start(vec![lane("a", &seen, Some(1))], Duration::from_secs(5), Interrupt::new())
-                .unwrap();
+            FanOut::start(vec![lane("a", &seen, Some(1))], Duration::from_secs(5), Interrupt::new()).unwrap();
         let refused = (1..=10).find_map(|number| fan.send(&part(number)).err()).unwrap();
         assert!(refused.to_string().contains("no store is left"));
         assert!(fan.finish()[0].result.is_err());

@@ -101,12 +101,10 @@ fn stream<S: Sink>(
                 .spawn_scoped(scope, move || pack_all(compression, &work))?;
         }
         drop(work);
-        let sealing = thread::Builder::new()
-            .name("seal".to_owned())
-            .spawn_scoped(scope, move || {
-                // The queue's end is owned here: when sealing stops, the reader's next send fails.
-                seal_all(plan.part_size_bytes, secrets, &order, fan, meter)
-            })?;
+        let sealing = thread::Builder::new().name("seal".to_owned()).spawn_scoped(scope, move || {
+            // The queue's end is owned here: when sealing stops, the reader's next send fails.
+            seal_all(plan.part_size_bytes, secrets, &order, fan, meter)
+        })?;
         let read = read_all(source, &dump_hash, &jobs, &steps, meter);
         drop((jobs, steps));
         let sealed = sealing.join().map_err(|_| anyhow!("the sealing thread is gone"))?;
@@ -136,8 +134,8 @@ fn read_all(
     loop {
         let mut block = BytesMut::zeroed(BLOCK_LEN);
         let mut reader = &mut *source;
-        let got = super::seal::fill(&mut reader, &mut block)
-            .map_err(|error| Halt::Source(unwrap_io(error)))?;
+        let got =
+            super::seal::fill(&mut reader, &mut block).map_err(|error| Halt::Source(unwrap_io(error)))?;
         block.truncate(got);
         let plain = block.freeze();
         if got > 0 {

@@ -103,11 +103,7 @@ pub fn create(id: &BackupId, packing: Packing, key: &Key) -> Result<Secrets> {
         chunk: CHUNK_LEN,
         compression: packing,
         nonce: STANDARD.encode(raw_nonce),
-        keys: vec![WrappedKey {
-            kind: "shared".to_owned(),
-            id: key.id(),
-            wrapped: key.wrap(&raw_key)?,
-        }],
+        keys: vec![WrappedKey { kind: "shared".to_owned(), id: key.id(), wrapped: key.wrap(&raw_key)? }],
     };
     let json = serde_json::to_vec(&header).context("the artifact's header")?;
     let length = u32::try_from(json.len())?;

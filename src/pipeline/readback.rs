@@ -52,10 +52,8 @@ impl ReadAhead {
 impl Read for ReadAhead {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.current.is_empty() && !self.ended {
-            self.current = self
-                .blocks
-                .recv()
-                .map_err(|_| io::Error::other("the reading thread is gone"))??;
+            self.current =
+                self.blocks.recv().map_err(|_| io::Error::other("the reading thread is gone"))??;
             self.ended = self.current.len() < BLOCK_LEN;
         }
         let count = self.current.len().min(buffer.len());
@@ -88,9 +86,7 @@ impl<R: Read> Dump<R> {
         let opener = Opener::new(artifact, ring)?;
         let id = opener.id().clone();
         let inner = match opener.packing() {
-            Packing::Gzip => {
-                Unpacked::Gzip(MultiGzDecoder::new(BufReader::with_capacity(BLOCK_LEN, opener)))
-            }
+            Packing::Gzip => Unpacked::Gzip(MultiGzDecoder::new(BufReader::with_capacity(BLOCK_LEN, opener))),
             Packing::None => Unpacked::Plain(opener),
         };
         Ok(Self { id, inner })
@@ -136,11 +132,7 @@ pub struct Opened {
 ///
 /// # Errors
 /// When the bytes can't be read.
-pub fn open_and_sum(
-    source: Box<dyn Read + Send>,
-    ring: &KeyRing,
-    expected: &BackupId,
-) -> Result<Opened> {
+pub fn open_and_sum(source: Box<dyn Read + Send>, ring: &KeyRing, expected: &BackupId) -> Result<Opened> {
     let mut hashed = Hashed::new(ReadAhead::start(source)?);
     let dump = sum_of_dump(&mut hashed, ring, expected).map_err(|error| format!("{error:#}"));
     drain(&mut hashed)?;

@@ -193,7 +193,7 @@ fn damaged(message: String) -> io::Error {
 }
 
 /// Fills `buffer` as far as the source goes; less than all of it only at the source's end.
-pub(super) fn fill(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn fill(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut done = 0;
     while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
         match source.read(rest) {
@@ -273,8 +273,7 @@ mod tests {
         let start = 12 + u32::from_le_bytes(sealed[8..12].try_into().unwrap()) as usize;
         let step = CHUNK_LEN + ABYTES;
         let (one, two) = (start + step, start + 2 * step);
-        let swapped =
-            [&sealed[..start], &sealed[one..two], &sealed[start..one], &sealed[two..]].concat();
+        let swapped = [&sealed[..start], &sealed[one..two], &sealed[start..one], &sealed[two..]].concat();
         let offset = format!("offset {start} ");
         assert!(open(&swapped).unwrap_err().to_string().contains(&offset));
         let without_last = &sealed[..start + 3 * step];

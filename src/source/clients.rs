@@ -64,19 +64,16 @@ fn missing(
         || format!("{VERSIONED_DIRS}/*/bin or PATH"),
         |folder| format!("`{}`", folder.display()),
     );
-    let mut known: Vec<String> = found
-        .iter()
-        .map(|client| format!("{} is {}", client.path.display(), client.version))
-        .collect();
+    let mut known: Vec<String> =
+        found.iter().map(|client| format!("{} is {}", client.path.display(), client.version)).collect();
     known.extend_from_slice(broken);
     let known = if known.is_empty() { "there is none".to_owned() } else { known.join(", ") };
-    Failure::failed(format!(
-        "no {program} of version {least_major} or newer in {place}: {known}"
-    ))
-    .hint(format!(
-        "install the client programs of PostgreSQL {least_major} (Debian: `apt install \
+    Failure::failed(format!("no {program} of version {least_major} or newer in {place}: {known}")).hint(
+        format!(
+            "install the client programs of PostgreSQL {least_major} (Debian: `apt install \
          postgresql-client-{least_major}`), or name their folder in `[source] pg_bin`"
-    ))
+        ),
+    )
 }
 
 fn usual_folders(search_path: Option<&str>) -> Vec<PathBuf> {

@@ -67,9 +67,7 @@ impl Store for LocalStore {
 
     fn stat(&self, path: &str) -> Result<Option<Stat>> {
         match fs::metadata(path) {
-            Ok(metadata) if metadata.is_file() => {
-                Ok(Some(Stat { size_bytes: metadata.len(), etag: None }))
-            }
+            Ok(metadata) if metadata.is_file() => Ok(Some(Stat { size_bytes: metadata.len(), etag: None })),
             Ok(_) => bail!("`{path}` is not a file"),
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(error).with_context(|| format!("can't look at `{path}`")),
@@ -222,10 +220,7 @@ impl Read for WholeFile {
         if count == 0 && !buffer.is_empty() && self.read_bytes < self.size_bytes {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
-                format!(
-                    "`{}` ended after {} of {} bytes",
-                    self.path, self.read_bytes, self.size_bytes
-                ),
+                format!("`{}` ended after {} of {} bytes", self.path, self.read_bytes, self.size_bytes),
             ));
         }
         self.read_bytes = self.read_bytes.saturating_add(count as u64);
@@ -252,8 +247,7 @@ fn is_absent(error: &io::Error) -> bool {
 fn temporary_beside(target: &Path) -> Result<NamedTempFile> {
     let shown = target.display();
     ensure!(
-        target.is_absolute()
-            && !target.components().any(|piece| matches!(piece, Component::ParentDir)),
+        target.is_absolute() && !target.components().any(|piece| matches!(piece, Component::ParentDir)),
         "`{shown}` is not an absolute path without `..`"
     );
     let directory = directory_of(target)?;
@@ -285,9 +279,7 @@ fn ensure_directory(directory: &Path) -> Result<()> {
         Ok(()) => sync_directory(above),
         // Another upload may have made it in the meantime.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
-        Err(error) => {
-            Err(error).with_context(|| format!("can't make the folder `{}`", directory.display()))
-        }
+        Err(error) => Err(error).with_context(|| format!("can't make the folder `{}`", directory.display())),
     }
 }
 
@@ -307,12 +299,8 @@ fn remove_file(file: &Path) -> Result<()> {
 
 /// The path that a temporary file would have been published under; `None` for any other file.
 fn published_path(file: &Path) -> Option<String> {
-    let (artifact, random) = file
-        .file_name()?
-        .to_str()?
-        .strip_prefix('.')?
-        .strip_suffix(TEMPORARY_SUFFIX)?
-        .rsplit_once('.')?;
+    let (artifact, random) =
+        file.file_name()?.to_str()?.strip_prefix('.')?.strip_suffix(TEMPORARY_SUFFIX)?.rsplit_once('.')?;
     let is_random = random.len() == RANDOM_CHARACTERS
         && random.bytes().all(|character| character.is_ascii_alphanumeric());
     if artifact.is_empty() || !is_random {

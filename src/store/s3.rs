@@ -90,6 +90,7 @@ pub struct S3Store {
 struct Shared {
     client: Client,
     policy: Policy,
+    part_policy: Policy,
     cleanup_policy: Policy,
     interrupt: Interrupt,
 }
@@ -114,10 +115,10 @@ impl S3Store {
     /// When the endpoint or the bucket's name is malformed, or the host has no root certificates.
     pub fn new(options: &S3Options, interrupt: Interrupt) -> Result<Self> {
         ensure!(options.parts_in_flight > 0, "at least one part must be in flight");
-        let policy =
-            Policy::new(options.stall_timeout, options.connect_timeout, interrupt.clone());
+        let policy = Policy::new(options.stall_timeout, options.connect_timeout, interrupt.clone());
         let shared = Shared {
             client: Client::new(options)?,
+            part_policy: policy.clone().at_least(options.request_timeout),
             policy,
             cleanup_policy: Policy::for_cleanup(CLEANUP_TIME_LIMIT),
             interrupt,
@@ -219,8 +220,8 @@ impl Shared {
         let client = &self.client;
         let outcome = self.policy.run(|| {
             let answer = client.send(operation, path, Command::HeadObject, Extras::default())?;
-            let size_bytes = length_of(&answer)
-                .ok_or_else(|| S3Error::refused(operation, "the server gave no size"))?;
+            let size_bytes =
+                length_of(&answer).ok_or_else(|| S3Error::refused(operation, "the server gave no size"))?;
             Ok(Stat { size_bytes, etag: etag_of(&answer) })
         });
         match outcome {
@@ -234,9 +235,8 @@ impl Shared {
     /// tells them apart.
     fn confirm_absence(&self, operation: &str, path: &str) -> Result<Option<Stat>, S3Error> {
         let first_byte = Command::GetObjectRange { start: 0, end: Some(0) };
-        let outcome = self
-            .policy
-            .run(|| self.client.send(operation, path, first_byte.clone(), Extras::default()));
+        let outcome =
+            self.policy.run(|| self.client.send(operation, path, first_byte.clone(), Extras::default()));
         match outcome {
             Err(error) if !is_absent(&error) => Err(error),
             Ok(_) | Err(_) => Ok(None),
@@ -273,9 +273,10 @@ impl Shared {
     }
 }
 
-/// Whether an error says that the object, and not its bucket, is missing.
+/// Whether an error says that the object is missing. A 404 alone does not: that of a missing bucket,
+/// of a proxy or of a wrong endpoint must not pass for a copy that is gone.
 fn is_absent(error: &S3Error) -> bool {
-    error.status == Some(404) && !error.is_code("NoSuchBucket")
+    error.status == Some(404) && (error.is_code("NoSuchKey") || error.is_code("NoSuchVersion"))
 }
 
 /// An address can't carry a key with such pieces: they are resolved on the way.

@@ -19,7 +19,10 @@ fn three_equal_copies_with_a_manifest_beside_each() {
         assert_eq!(row[column], format!("pg/{key}"));
         assert_eq!(bucket.keys(), [format!("pg/{key}"), format!("pg/{key}.json")]);
     }
-    assert_eq!(files_under(&site.local()), [site.local().join(&key), site.local().join(format!("{key}.json"))]);
+    assert_eq!(
+        files_under(&site.local()),
+        [site.local().join(&key), site.local().join(format!("{key}.json"))]
+    );
     site.assert_no_uploads();
     site.assert_no_secret();
 }
@@ -123,7 +126,16 @@ fn json_is_one_document_with_the_columns_and_the_copies() {
     let copies = document["copies"].as_array().unwrap();
     assert_eq!(copies.len(), 3);
     let fields = [
-        "store", "path", "state", "size_bytes", "etag", "stored_at", "verified_at", "verified_level", "expires_at", "error",
+        "store",
+        "path",
+        "state",
+        "size_bytes",
+        "etag",
+        "stored_at",
+        "verified_at",
+        "verified_level",
+        "expires_at",
+        "error",
     ];
     for copy in copies {
         for field in fields {
@@ -194,7 +206,10 @@ fn no_password_in_any_argument() {
     running.finish();
     let arguments = std::fs::read_to_string(bin.folder.join("arguments")).unwrap();
     for wanted in ["-Fc", "-Z0", "--lock-wait-timeout", "--no-password"] {
-        assert!(arguments.contains(wanted) || wanted == "-Fc" && arguments.contains("--format"), "{wanted}: {arguments}");
+        assert!(
+            arguments.contains(wanted) || wanted == "-Fc" && arguments.contains("--format"),
+            "{wanted}: {arguments}"
+        );
     }
     site.assert_no_secret();
 }

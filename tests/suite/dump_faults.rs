@@ -107,7 +107,8 @@ fn a_second_try_makes_it() {
 
 fn assert_cleaned_up_after(signal: Signal, code: i32) {
     let mut site = Site::new();
-    let script = "echo $$ >\"$HERE/pid.new\"; \"$REAL\" \"$@\"; mv \"$HERE/pid.new\" \"$HERE/pid\"; exec sleep 600";
+    let script =
+        "echo $$ >\"$HERE/pid.new\"; \"$REAL\" \"$@\"; mv \"$HERE/pid.new\" \"$HERE/pid\"; exec sleep 600";
     let bin = FakeBin::new(&site.path(""), script);
     site.config.set("source.pg_bin", bin.folder.to_str().unwrap());
     let running = site.pgkeep(["backup", "full"]).code(code).any_stderr().start();
@@ -138,7 +139,8 @@ fn an_interruption_cleans_up() {
 fn the_next_run_clears_up_after_one_that_was_killed() {
     let mut site = Site::new();
     site.cluster.execute(&site.database, BLOBS);
-    let script = "echo $$ >\"$HERE/pid.new\"; \"$REAL\" \"$@\"; mv \"$HERE/pid.new\" \"$HERE/pid\"; exec sleep 600";
+    let script =
+        "echo $$ >\"$HERE/pid.new\"; \"$REAL\" \"$@\"; mv \"$HERE/pid.new\" \"$HERE/pid\"; exec sleep 600";
     let bin = FakeBin::new(&site.path(""), script);
     site.config.set("source.pg_bin", bin.folder.to_str().unwrap());
     let running = site.pgkeep(["backup", "full"]).start();

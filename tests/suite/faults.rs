@@ -57,7 +57,9 @@ fn the_manners_of_b2() {
 /// Every kind of request meets a burst of each transient answer, and the run gets through.
 #[test]
 fn bursts_of_transient_answers_are_waited_out() {
-    for (status, code) in [(503, "SlowDown"), (429, "TooManyRequests"), (500, "InternalError"), (408, "RequestTimeout")] {
+    for (status, code) in
+        [(503, "SlowDown"), (429, "TooManyRequests"), (500, "InternalError"), (408, "RequestTimeout")]
+    {
         let (site, fault) = site_of_parts("b2", Manners::Plain);
         fault.rule(Rule::on("POST", "uploads").times(1).refuse(status, code));
         fault.rule(Rule::on("PUT", "partNumber=1").times(2).refuse(status, code));
@@ -126,7 +128,14 @@ fn a_completion_that_fails_with_200() {
 fn a_completion_that_always_fails_with_200() {
     let (site, fault) = site_of_parts("r2", Manners::Plain);
     fault.rule(Rule::on("POST", "uploadId=").does(Action::OkWithError { code: "AccessDenied" }));
-    let id = site.pgkeep(["backup", "full"]).code(3).any_stdout().stderr_has("r2").stderr_has("AccessDenied").run().id();
+    let id = site
+        .pgkeep(["backup", "full"])
+        .code(3)
+        .any_stdout()
+        .stderr_has("r2")
+        .stderr_has("AccessDenied")
+        .run()
+        .id();
     site.assert_copies(&id, &["local", "b2"]);
     assert_eq!(site.r2.keys(), Vec::<String>::new());
 }
@@ -159,7 +168,10 @@ fn each_request_in_turn_fails_for_good() {
         let has_manifest = keys.iter().any(|key| key.ends_with(".json"));
         let is_whole = keys.iter().any(|key| key.ends_with(".pgk"));
         assert!(is_whole || !has_manifest, "request {nth}: {keys:?}");
-        site.assert_copies(id, if site.row(id)["r2_path"].is_null() { &["local", "b2"] } else { &["local", "r2", "b2"] });
+        site.assert_copies(
+            id,
+            if site.row(id)["r2_path"].is_null() { &["local", "b2"] } else { &["local", "r2", "b2"] },
+        );
         if status == "verified" {
             assert!(is_whole && has_manifest, "request {nth}: {keys:?}");
             assert!(nth > 3, "a store of {nth} requests can't be whole");

@@ -42,7 +42,9 @@ fn the_table_is_for_people() {
     let (site, made, second) = site_with_three();
     let ran = site.pgkeep(["list"]).any_stdout().run();
     let lines: Vec<&str> = ran.stdout.lines().collect();
-    let at = |text: &str| lines.iter().position(|line| line.contains(text)).unwrap_or_else(|| panic!("{text}: {ran:?}"));
+    let at = |text: &str| {
+        lines.iter().position(|line| line.contains(text)).unwrap_or_else(|| panic!("{text}: {ran:?}"))
+    };
     assert!(at(&made[2]) < at(&made[1]) && at(&made[1]) < at(&made[0]), "{}", ran.stdout);
     assert!(lines[at(&made[1])].contains(&second));
     assert!(lines[at(&made[1])].contains("verified"));

@@ -12,5 +12,27 @@
     reason = "a test that is surprised fails, and that is its purpose"
 )]
 
+mod backup;
+mod catalog;
+mod configuration;
+mod connect;
+mod crontab;
+mod docs;
+mod dump_faults;
+mod faults;
+mod format;
+mod generated;
+mod keys;
+mod list;
+mod memory;
+mod progress;
+mod regression;
+mod restore;
+mod roundtrip;
 mod selftest;
+mod store;
+mod stores;
 mod support;
+mod tidy;
+mod verify;
+mod zero_config;

@@ -32,7 +32,11 @@ fn a_database_with_one_of_everything_and_an_odd_name() {
     assert_eq!(restored["S public.audit_at_seq"], "4711 false");
     assert!(restored.contains_key("large object 900002"));
     // The catalog lives in the source's database; it belongs to this cluster, not to the backup.
-    let rows = site.cluster.connect(&name).query("SELECT 1 FROM pg_namespace WHERE nspname = 'pgkeep'", &[]).unwrap();
+    let rows = site
+        .cluster
+        .connect(&name)
+        .query("SELECT 1 FROM pg_namespace WHERE nspname = 'pgkeep'", &[])
+        .unwrap();
     assert!(rows.is_empty(), "the catalog's schema is in the dump");
     site.assert_no_secret();
 }

@@ -124,7 +124,9 @@ fn with_the_manners_of_b2_checksum_headers_are_refused() {
 fn ids_and_keys_are_known_when_seen() {
     assert!(command::is_id("full-shop-20261122T020000Z-3f9a"));
     assert!(command::is_id("full-a-b-20261122T020000Z-0000"));
-    for wrong in ["full-shop-20261122T020000-3f9a", "shop-20261122T020000Z-3f9a", "full-shop-20261122T020000Z-3f9", ""] {
+    for wrong in
+        ["full-shop-20261122T020000-3f9a", "shop-20261122T020000Z-3f9a", "full-shop-20261122T020000Z-3f9", ""]
+    {
         assert!(!command::is_id(wrong), "{wrong}");
     }
     // The SHA-256 of "pgkeep-key-id" and 32 zero bytes, worked out with coreutils.

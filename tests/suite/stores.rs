@@ -23,7 +23,14 @@ fn assert_degraded(site: &Site, id: &str, missing: &str, good: &[&str]) {
 fn a_store_that_is_not_there() {
     let mut site = Site::new();
     site.set_endpoint("b2", &format!("127.0.0.1:{}", free_port()));
-    let id = site.pgkeep(["backup", "full"]).code(3).any_stdout().stderr_has("b2").stderr_has("refused").run().id();
+    let id = site
+        .pgkeep(["backup", "full"])
+        .code(3)
+        .any_stdout()
+        .stderr_has("b2")
+        .stderr_has("refused")
+        .run()
+        .id();
     assert_degraded(&site, &id, "b2", &["local", "r2"]);
 }
 
@@ -103,7 +110,14 @@ fn a_store_that_fails_midway_and_stays_away() {
     site.cluster.execute(&site.database, BLOBS);
     let fault = site.fault("b2", Manners::Plain);
     fault.rule(Rule::on("PUT", "partNumber=2").refuse(403, "AccessDenied"));
-    let id = site.pgkeep(["backup", "full"]).code(3).any_stdout().stderr_has("b2").stderr_has("AccessDenied").run().id();
+    let id = site
+        .pgkeep(["backup", "full"])
+        .code(3)
+        .any_stdout()
+        .stderr_has("b2")
+        .stderr_has("AccessDenied")
+        .run()
+        .id();
     assert_degraded(&site, &id, "b2", &["local", "r2"]);
     site.assert_no_uploads();
     assert_eq!(site.b2.keys(), Vec::<String>::new());
@@ -139,7 +153,10 @@ fn a_copy_that_reads_back_wrong_is_not_verified() {
 fn stale_uploads_are_swept_and_those_of_others_are_not() {
     let site = Site::new();
     let other = site.r2.begin_upload("somebody/else");
-    let key = format!("pg/db1/{}/full/2026/01/full-{}-20260101T000000Z-0000.dump.gz.pgk", site.database, site.database);
+    let key = format!(
+        "pg/db1/{}/full/2026/01/full-{}-20260101T000000Z-0000.dump.gz.pgk",
+        site.database, site.database
+    );
     site.r2.begin_upload(&key);
     site.backup();
     let left: Vec<_> = site.r2.uploads().into_iter().map(|upload| upload.upload_id).collect();

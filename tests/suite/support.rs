@@ -19,7 +19,7 @@ pub(crate) mod tools;
 pub(crate) mod watchdog;
 
 pub(crate) use cluster::{Cluster, cluster};
-pub(crate) use command::{Pgkeep, Ran};
+pub(crate) use command::Pgkeep;
 pub(crate) use fake_bin::FakeBin;
 pub(crate) use fault::FaultServer;
 pub(crate) use gate::Gate;

@@ -12,7 +12,7 @@ use s3::creds::Credentials;
 use s3::request::Request as _;
 use s3::request::blocking::AttoRequest;
 use s3::{Bucket, Region};
-use ureq::http::header::{CONTENT_LENGTH, DATE, HeaderName, HeaderValue, RETRY_AFTER};
+use ureq::http::header::{CONTENT_LENGTH, DATE, EXPECT, HeaderName, HeaderValue, RETRY_AFTER};
 use ureq::http::{self, HeaderMap, Response};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, SendBody};
@@ -45,7 +45,6 @@ pub(super) struct Extras {
 impl Client {
     pub(super) fn new(options: &S3Options) -> Result<Self> {
         let endpoint = endpoint_of(&options.endpoint)?;
-        let host = endpoint.split_once("://").map_or("", |(_, host)| host).to_owned();
         ensure!(!options.bucket.is_empty(), "the bucket has no name");
         let credentials = Credentials::new(
             Some(&options.access_key_id),
@@ -62,7 +61,8 @@ impl Client {
             bucket.set_path_style();
         }
         let agent = agent_of(options, endpoint.starts_with("https://"))?;
-        Ok(Self { bucket, agent, place: Place { host, bucket: options.bucket.clone() } })
+        let place = Place { host: bucket.host(), bucket: options.bucket.clone() };
+        Ok(Self { bucket, agent, place })
     }
 
     /// Signs and sends a command and gives the answer, if it is a success.
@@ -113,6 +113,9 @@ impl Client {
         let url = self.part_url(operation, path, part, headers.clone())?;
         let length = header_value(operation, &part.size_bytes.to_string())?;
         headers.insert(CONTENT_LENGTH, length);
+        if part.asks_first {
+            headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
+        }
         self.carry(operation, "PUT", &url, headers, SendBody::from_reader(body), None)
     }
 
@@ -166,8 +169,7 @@ impl Client {
                 self.agent.run(request)
             }
         };
-        let answer =
-            answer.map_err(|error| S3Error::from_transport(operation, error, &self.place))?;
+        let answer = answer.map_err(|error| S3Error::from_transport(operation, error, &self.place))?;
         if answer.status().is_success() {
             return Ok(answer);
         }
@@ -236,15 +238,15 @@ pub(super) struct PartAddress<'a> {
     pub(super) size_bytes: u64,
     /// Base64 of the MD5.
     pub(super) content_md5: &'a str,
+    /// Whether to let the server refuse before the bytes are sent: a refusal that comes while they
+    /// are is lost with the connection that it breaks.
+    pub(super) asks_first: bool,
 }
 
 /// A value of a query, encoded as AWS signs it (RFC 3986: everything but the unreserved characters).
 pub(super) fn query_value(value: &str) -> String {
-    const RESERVED: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
-        .remove(b'-')
-        .remove(b'.')
-        .remove(b'_')
-        .remove(b'~');
+    const RESERVED: &percent_encoding::AsciiSet =
+        &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
     percent_encoding::utf8_percent_encode(value, RESERVED).to_string()
 }
 
@@ -321,12 +323,9 @@ fn tls_config() -> Result<TlsConfig> {
         !found.certs.is_empty(),
         "this host has no root certificates (install `ca-certificates`, or set SSL_CERT_FILE)"
     );
-    let roots: RootCerts =
-        found.certs.iter().map(|root| Certificate::from_der(root).to_owned()).into();
+    let roots: RootCerts = found.certs.iter().map(|root| Certificate::from_der(root).to_owned()).into();
     Ok(TlsConfig::builder()
         .root_certs(roots)
-        .unversioned_rustls_crypto_provider(Arc::new(
-            rustls::crypto::aws_lc_rs::default_provider(),
-        ))
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
         .build())
 }

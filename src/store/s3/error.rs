@@ -107,18 +107,14 @@ impl S3Error {
     pub(super) fn from_transport(operation: &str, error: ureq::Error, place: &Place) -> Self {
         let host = &place.host;
         let (message, again) = match error {
-            ureq::Error::HostNotFound => {
-                (format!("the host `{host}` has no address"), Again::Connect)
-            }
+            ureq::Error::HostNotFound => (format!("the host `{host}` has no address"), Again::Connect),
             ureq::Error::Timeout(Timeout::Resolve) => {
                 (format!("no answer in time about the address of `{host}`"), Again::Connect)
             }
             ureq::Error::Timeout(Timeout::Connect) | ureq::Error::ConnectionFailed => {
                 (format!("can't connect to `{host}`: timed out"), Again::Connect)
             }
-            ureq::Error::Timeout(which) => {
-                (format!("`{host}` timed out ({which})"), Again::Soon)
-            }
+            ureq::Error::Timeout(which) => (format!("`{host}` timed out ({which})"), Again::Soon),
             ureq::Error::Io(error) => return Self::from_io(operation, &error, place),
             ureq::Error::Rustls(error) => tls(host, &error),
             ureq::Error::Tls(text) => (format!("TLS with `{host}`: {text}"), Again::Soon),
@@ -151,6 +147,11 @@ impl S3Error {
             let (message, again) = tls(host, error);
             return Self { again, ..Self::refused(operation, message) };
         }
+        // The standard library has no kind for a name that the resolver does not know.
+        if error.to_string().contains("lookup address") {
+            let message = format!("can't find the address of `{host}`: {error}");
+            return Self { again: Again::Connect, ..Self::refused(operation, message) };
+        }
         let (message, again) = match error.kind() {
             io::ErrorKind::ConnectionRefused
             | io::ErrorKind::HostUnreachable
@@ -159,10 +160,7 @@ impl S3Error {
             | io::ErrorKind::AddrNotAvailable => {
                 (format!("can't connect to `{host}`: {error}"), Again::Connect)
             }
-            _ => (
-                format!("the connection to `{host}` broke: {}", clean(&error.to_string())),
-                Again::Soon,
-            ),
+            _ => (format!("the connection to `{host}` broke: {}", clean(&error.to_string())), Again::Soon),
         };
         Self { again, ..Self::refused(operation, message) }
     }
@@ -245,10 +243,8 @@ fn hint_of(code: Option<&str>, status: u16, place: &Place) -> Option<String> {
 /// A server's text, fit for one line of a log: bounded, without control characters, and without what
 /// follows where it quotes a signature back.
 fn clean(text: &str) -> String {
-    let end = ["X-Amz-Signature", "X-Amz-Credential", "Signature="]
-        .iter()
-        .filter_map(|word| text.find(word))
-        .min();
+    let end =
+        ["X-Amz-Signature", "X-Amz-Credential", "Signature="].iter().filter_map(|word| text.find(word)).min();
     let text = end.and_then(|end| text.get(..end)).unwrap_or(text);
     let mut cleaned: String = text
         .split(|character: char| character.is_whitespace() || character.is_control())

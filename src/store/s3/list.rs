@@ -14,10 +14,7 @@ const PAGE_LIMIT_BYTES: u64 = 8 * 1024 * 1024;
 const MOST_PAGES: usize = 100;
 
 /// Lists the uploads whose key starts with `path_prefix`.
-pub(super) fn unfinished_uploads(
-    shared: &Shared,
-    path_prefix: &str,
-) -> Result<Vec<Stale>, S3Error> {
+pub(super) fn unfinished_uploads(shared: &Shared, path_prefix: &str) -> Result<Vec<Stale>, S3Error> {
     let operation = "list of unfinished uploads";
     let mut found = Vec::new();
     let mut key_marker = None;

@@ -65,10 +65,7 @@ impl ObjectReader {
         let place = &self.shared.client.place;
         let room = usize::try_from(window.left_bytes).unwrap_or(usize::MAX).min(buffer.len());
         let target = buffer.get_mut(..room).unwrap_or_default();
-        let count = window
-            .body
-            .read(target)
-            .map_err(|error| S3Error::from_io(OPERATION, &error, place))?;
+        let count = window.body.read(target).map_err(|error| S3Error::from_io(OPERATION, &error, place))?;
         if count == 0 {
             return Err(S3Error::passing(
                 OPERATION,
@@ -122,12 +119,7 @@ struct Known<'a> {
     etag: Option<&'a str>,
 }
 
-fn fetch(
-    shared: &Shared,
-    path: &str,
-    offset: u64,
-    known: Option<&Known<'_>>,
-) -> Result<Opened, S3Error> {
+fn fetch(shared: &Shared, path: &str, offset: u64, known: Option<&Known<'_>>) -> Result<Opened, S3Error> {
     let last = offset.saturating_add(WINDOW_BYTES - 1);
     let last = known.map_or(last, |known| last.min(known.size_bytes.saturating_sub(1)));
     let mut extras = Extras::default();
@@ -137,7 +129,9 @@ fn fetch(
     let command = Command::GetObjectRange { start: offset, end: Some(last) };
     let answer = match shared.client.send(OPERATION, path, command, extras) {
         Ok(answer) => answer,
-        Err(error) if error.status == Some(416) && offset == 0 => return empty(shared, path, error),
+        Err(error) if error.status == Some(416) && offset == 0 => {
+            return empty(shared, path, error);
+        }
         Err(error) if error.status == Some(412) => return Err(replaced()),
         Err(error) => return Err(error),
     };
@@ -158,9 +152,7 @@ fn replaced() -> S3Error {
 /// No range fits an object without bytes; a HEAD says whether it is one.
 fn empty(shared: &Shared, path: &str, error: S3Error) -> Result<Opened, S3Error> {
     match shared.stat(OPERATION, path)? {
-        Some(stat) if stat.size_bytes == 0 => {
-            Ok(Opened { window: None, size_bytes: 0, etag: stat.etag })
-        }
+        Some(stat) if stat.size_bytes == 0 => Ok(Opened { window: None, size_bytes: 0, etag: stat.etag }),
         _ => Err(error),
     }
 }
@@ -176,9 +168,9 @@ fn opened(
     let etag = etag_of(&answer).filter(|etag| !etag.starts_with("W/"));
     let (size_bytes, left_bytes) = if answer.status() == StatusCode::PARTIAL_CONTENT {
         let range = answer.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
-        let range = range.and_then(content_range).ok_or_else(|| {
-            S3Error::refused(OPERATION, "the answer does not say which bytes it has")
-        })?;
+        let range = range
+            .and_then(content_range)
+            .ok_or_else(|| S3Error::refused(OPERATION, "the answer does not say which bytes it has"))?;
         let size_bytes = match range.size_bytes {
             Some(size_bytes) => size_bytes,
             None => size_by_head(shared, path)?,
@@ -195,9 +187,8 @@ fn opened(
         };
         (size_bytes, size_bytes)
     } else {
-        let message = format!(
-            "the server ignores ranges, so a read that broke after {offset} bytes can't go on"
-        );
+        let message =
+            format!("the server ignores ranges, so a read that broke after {offset} bytes can't go on");
         return Err(S3Error::refused(OPERATION, message));
     };
     let body = answer.into_body().into_with_config().limit(u64::MAX).reader();

@@ -28,17 +28,18 @@ pub(super) struct Policy {
 
 impl Policy {
     /// Up to five attempts. A request that stalled once may be tried once more.
-    pub(super) fn new(
-        stall_timeout: Duration,
-        connect_timeout: Duration,
-        interrupt: Interrupt,
-    ) -> Self {
+    pub(super) fn new(stall_timeout: Duration, connect_timeout: Duration, interrupt: Interrupt) -> Self {
         Self {
             retries: MOST_RETRIES,
             time_limit: stall_timeout.saturating_add(stall_timeout / 2),
             connect_time_limit: connect_timeout.min(CONNECT_LIMIT),
             interrupt,
         }
+    }
+
+    /// The same with more time: a part that broke late on a slow line is worth another attempt.
+    pub(super) fn at_least(self, time_limit: Duration) -> Self {
+        Self { time_limit: self.time_limit.max(time_limit), ..self }
     }
 
     /// For cleaning up: quick to give up, and deaf to the interrupt, after which it is needed most.
@@ -52,10 +53,7 @@ impl Policy {
     }
 
     /// Runs `attempt` until it succeeds or another attempt is not worth it.
-    pub(super) fn run<T>(
-        &self,
-        mut attempt: impl FnMut() -> Result<T, S3Error>,
-    ) -> Result<T, S3Error> {
+    pub(super) fn run<T>(&self, mut attempt: impl FnMut() -> Result<T, S3Error>) -> Result<T, S3Error> {
         let mut patience = self.patience();
         loop {
             match attempt() {

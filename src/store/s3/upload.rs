@@ -141,8 +141,7 @@ impl S3Upload {
             }
         };
         if size_bytes != self.sent_bytes {
-            let message =
-                format!("the object has {size_bytes} bytes where {} were sent", self.sent_bytes);
+            let message = format!("the object has {size_bytes} bytes where {} were sent", self.sent_bytes);
             return Err(S3Error::refused(COMPLETION, message));
         }
         Ok(Stored { size_bytes, etag })
@@ -169,11 +168,7 @@ impl S3Upload {
 impl Upload for S3Upload {
     fn write(&mut self, part: Arc<Part>) -> Result<()> {
         let number = part.number;
-        ensure!(
-            self.parts.checked_add(1) == Some(number),
-            "part {number} came after part {}",
-            self.parts
-        );
+        ensure!(self.parts.checked_add(1) == Some(number), "part {number} came after part {}", self.parts);
         ensure!(number <= MOST_PARTS, "an S3 upload has at most {MOST_PARTS} parts");
         let block_bytes = part.blocks.iter().map(|block| block.len() as u64).sum::<u64>();
         ensure!(
@@ -228,23 +223,22 @@ impl Job {
     fn send(&self, part: &Part) -> Result<String, S3Error> {
         let operation = format!("upload of part {}", part.number);
         let content_md5 = STANDARD.encode(part.md5);
-        let address = PartAddress {
+        let mut address = PartAddress {
             upload_id: &self.upload_id,
             number: part.number,
             size_bytes: part.size_bytes,
             content_md5: &content_md5,
+            asks_first: false,
         };
-        self.shared.policy.run(|| {
+        self.shared.part_policy.run(|| {
             if self.is_cancelled.load(Ordering::SeqCst) || self.shared.interrupt.is_raised() {
                 return Err(interrupted(part.number));
             }
-            let mut body = PartReader {
-                blocks: part.blocks.iter(),
-                block: &[],
-                is_cancelled: &self.is_cancelled,
-            };
-            let answer =
-                self.shared.client.send_part(&operation, &self.path, &address, &mut body)?;
+            let mut body =
+                PartReader { blocks: part.blocks.iter(), block: &[], is_cancelled: &self.is_cancelled };
+            let outcome = self.shared.client.send_part(&operation, &self.path, &address, &mut body);
+            address.asks_first = true;
+            let answer = outcome?;
             checked_etag(&operation, &answer, part)
         })
     }
@@ -328,11 +322,7 @@ fn initiate(shared: &Shared, path: &str) -> Result<String, S3Error> {
 }
 
 /// The entity tag of a part, compared with its MD5 where it is one.
-fn checked_etag(
-    operation: &str,
-    answer: &Response<Body>,
-    part: &Part,
-) -> Result<String, S3Error> {
+fn checked_etag(operation: &str, answer: &Response<Body>, part: &Part) -> Result<String, S3Error> {
     let etag = etag_of(answer)
         .filter(|etag| etag.bytes().all(|byte| byte.is_ascii_graphic()))
         .filter(|etag| !etag.contains(['<', '>', '&', '"']))

@@ -1,7 +1,7 @@
 //! One throwaway `PostgreSQL` cluster for the whole test run; each test has databases of its own in it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -147,12 +147,6 @@ impl Cluster {
         command.env("PGHOST", &self.socket_dir).env("PGPORT", self.port.to_string());
         command.env("PGUSER", "postgres").env("PGDATABASE", database).stdin(Stdio::null());
         command
-    }
-
-    /// What the server wrote to its log so far.
-    pub(crate) fn log(&self) -> String {
-        let bytes = fs::read(Path::new(&self.socket_dir).join("log")).unwrap();
-        String::from_utf8_lossy(&bytes).into_owned()
     }
 }
 

@@ -59,6 +59,7 @@ pub(crate) struct Pgkeep {
 /// What a call answered.
 #[derive(Clone, Debug)]
 pub(crate) struct Ran {
+    pub(crate) code: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
@@ -170,7 +171,8 @@ impl Pgkeep {
     }
 
     fn command(&self) -> Command {
-        let mut command = if self.is_postgres { as_postgres(&self.program) } else { Command::new(&self.program) };
+        let mut command =
+            if self.is_postgres { as_postgres(&self.program) } else { Command::new(&self.program) };
         command.args(&self.arguments).env_clear().envs(&self.environment).current_dir(&self.folder);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -235,7 +237,9 @@ impl Running {
         faults.extend(self.call.stdout.check(&stdout).map(|fault| format!("stdout: {fault}")));
         faults.extend(self.call.stderr.check(&stderr).map(|fault| format!("stderr: {fault}")));
         for (name, text) in [("stdout", &stdout), ("stderr", &stderr)] {
-            faults.extend(secret_in(text.as_bytes(), &self.call.secrets).map(|secret| format!("`{secret}` in {name}")));
+            faults.extend(
+                secret_in(text.as_bytes(), &self.call.secrets).map(|secret| format!("`{secret}` in {name}")),
+            );
         }
         let end = match (status, code) {
             (None, _) => "did not end in time and was killed".to_owned(),
@@ -248,7 +252,7 @@ impl Running {
             faults.join("\n"),
             self.call.command()
         );
-        Ran { stdout, stderr }
+        Ran { code: code.unwrap_or_default(), stdout, stderr }
     }
 }
 
@@ -283,5 +287,8 @@ pub(crate) fn is_id(text: &str) -> bool {
             15 => letter == 'Z',
             _ => letter.is_ascii_digit(),
         });
-    random.len() == 4 && random.chars().all(|letter| letter.is_ascii_hexdigit()) && digits && rest.starts_with("full-")
+    random.len() == 4
+        && random.chars().all(|letter| letter.is_ascii_hexdigit())
+        && digits
+        && rest.starts_with("full-")
 }

@@ -42,7 +42,9 @@ impl Config {
     /// Takes all stores but those named away.
     pub(crate) fn keep_stores(&mut self, names: &[&str]) {
         let stores = self.table.get_mut("store").unwrap().as_array_mut().unwrap();
-        stores.retain(|store| store.get("name").and_then(Value::as_str).is_some_and(|name| names.contains(&name)));
+        stores.retain(|store| {
+            store.get("name").and_then(Value::as_str).is_some_and(|name| names.contains(&name))
+        });
     }
 
     /// Writes the document, for its owner's eyes only.

@@ -134,7 +134,8 @@ impl Shared {
         }
         let own = match &action {
             Some(Action::Refuse { status, code, retry_after }) => {
-                let mut answer = Response::s3_error(*status, code, "the fault server was told to refuse this");
+                let mut answer =
+                    Response::s3_error(*status, code, "the fault server was told to refuse this");
                 if let Some(seconds) = retry_after {
                     set_header(&mut answer.headers, "Retry-After", seconds);
                 }

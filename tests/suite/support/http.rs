@@ -78,7 +78,11 @@ fn read_line(reader: &mut impl BufRead) -> Result<String> {
 }
 
 /// Reads the body that `headers` announce. `to_end`: a response without a length goes on to the end.
-pub(crate) fn read_body(reader: &mut impl BufRead, headers: &[(String, String)], to_end: bool) -> Result<Vec<u8>> {
+pub(crate) fn read_body(
+    reader: &mut impl BufRead,
+    headers: &[(String, String)],
+    to_end: bool,
+) -> Result<Vec<u8>> {
     let mut body = Vec::new();
     if header(headers, "transfer-encoding").is_some_and(|value| value.contains("chunked")) {
         loop {

@@ -15,7 +15,8 @@ pub(crate) const MARK: &str = "PGKEEP-KEY-1-";
 
 /// A key that a test made up from a number.
 pub(crate) fn made_up(seed: u8) -> String {
-    let bytes: Vec<u8> = (0..32_u8).map(|at| at.wrapping_mul(37).wrapping_add(seed.wrapping_mul(91))).collect();
+    let bytes: Vec<u8> =
+        (0..32_u8).map(|at| at.wrapping_mul(37).wrapping_add(seed.wrapping_mul(91))).collect();
     format!("{MARK}{}", URL_SAFE_NO_PAD.encode(bytes))
 }
 

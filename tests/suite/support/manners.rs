@@ -57,7 +57,9 @@ impl Manners {
 fn refuse_checksums(request: &Request) -> Option<Response> {
     let refused = |name: &str| {
         let name = name.to_ascii_lowercase();
-        name.starts_with("x-amz-checksum-") || name == "x-amz-sdk-checksum-algorithm" || name == "x-amz-trailer"
+        name.starts_with("x-amz-checksum-")
+            || name == "x-amz-sdk-checksum-algorithm"
+            || name == "x-amz-trailer"
     };
     let name = request.headers.iter().map(|(name, _)| name).find(|name| refused(name))?;
     let message = format!("Unsupported header '{name}' received for this API call.");
@@ -82,7 +84,11 @@ impl R2 {
         strip(request);
         if let Some(raw) = request.raw_parameter("uploadId").map(str::to_owned) {
             let Some(id) = behind(&decode(&raw)).map(str::to_owned) else {
-                return Some(Response::s3_error(404, "NoSuchUpload", "The specified multipart upload does not exist."));
+                return Some(Response::s3_error(
+                    404,
+                    "NoSuchUpload",
+                    "The specified multipart upload does not exist.",
+                ));
             };
             if let Some(refusal) = self.check_part(request, &id) {
                 return Some(refusal);
@@ -101,7 +107,8 @@ impl R2 {
         if request.method == "POST" {
             let sizes: Vec<usize> = uploads.get(id)?.values().copied().collect();
             let (last, others) = sizes.split_last()?;
-            if others.iter().any(|size| size != &others[0]) || others.first().is_some_and(|size| last > size) {
+            if others.iter().any(|size| size != &others[0]) || others.first().is_some_and(|size| last > size)
+            {
                 let message = "All non-trailing parts must have the same length.";
                 return Some(Response::s3_error(400, "InvalidPart", message));
             }

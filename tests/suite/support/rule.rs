@@ -67,7 +67,8 @@ impl Rule {
 
     /// Whether this request is one to hit; counts it.
     pub(crate) fn hits(&mut self, request: &Request) -> bool {
-        let matches = (self.method.is_empty() || self.method == request.method) && request.target.contains(self.part);
+        let matches =
+            (self.method.is_empty() || self.method == request.method) && request.target.contains(self.part);
         if !matches || self.times == 0 {
             return false;
         }

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use super::cluster::unique;
 use super::http::{Request, Response, set_header};
-use super::sigv4::{Credentials, decode, encode, encode_path, sign};
+use super::sigv4::{Credentials, encode, encode_path, sign};
 use super::tools::{free_port, wait_until, weed};
 use super::watchdog::Watched;
 
@@ -53,20 +53,25 @@ impl Server {
         command.args(["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-admin.ui=false", "-webdav=false"]);
         command.args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false"]);
         command.arg(format!("-s3.port={port}")).arg(format!("-s3.port.grpc={}", free_port()));
-        for part in ["master", "volume", "filer"] {
+        for part in ["master", "volume", "filer", "admin"] {
             command.arg(format!("-{part}.port={}", free_port()));
             command.arg(format!("-{part}.port.grpc={}", free_port()));
         }
         command.env("AWS_ACCESS_KEY_ID", &credentials.access_key_id);
         command.env("AWS_SECRET_ACCESS_KEY", &credentials.secret);
         let watched = Watched::start(&command, "KILL", &folder);
-        let server = Self { address: format!("127.0.0.1:{port}"), credentials: credentials.clone(), _watched: watched };
+        let server = Self {
+            address: format!("127.0.0.1:{port}"),
+            credentials: credentials.clone(),
+            _watched: watched,
+        };
         let mut outcome = None;
         wait_until("the S3 server creates a bucket", || {
             let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
             if log.contains("address already in use") {
                 outcome = Some(false);
-            } else if server.request("PUT", "/readiness", Vec::new()).is_ok_and(|answer| answer.status == 200) {
+            } else if server.request("PUT", "/readiness", Vec::new()).is_ok_and(|answer| answer.status == 200)
+            {
                 let written = server.request("PUT", "/readiness/probe", b"probe".to_vec());
                 outcome = written.is_ok_and(|answer| answer.status == 200).then_some(true);
             }
@@ -109,7 +114,9 @@ impl Bucket {
     /// `target` follows the bucket's name: a key with its slash, or a query.
     fn try_ask(&self, method: &str, target: &str, body: Vec<u8>) -> Response {
         let target = format!("/{}{target}", self.name);
-        self.server.request(method, &target, body).unwrap_or_else(|error| panic!("{method} {target}: {error}"))
+        self.server
+            .request(method, &target, body)
+            .unwrap_or_else(|error| panic!("{method} {target}: {error}"))
     }
 
     fn ask(&self, method: &str, target: &str, body: Vec<u8>) -> Vec<u8> {
@@ -172,9 +179,4 @@ pub(crate) fn elements(xml: &[u8], name: &str) -> Vec<String> {
             value.replace("&gt;", ">").replace("&#39;", "'").replace("&amp;", "&")
         })
         .collect()
-}
-
-/// Reads a percent-encoded key back.
-pub(crate) fn key_of(target: &str) -> String {
-    decode(target.split('?').next().unwrap_or_default())
 }

@@ -25,7 +25,10 @@ pub(crate) fn assert_no_secret_in_files(folder: &Path, allowed: &[&Path], secret
 /// Fails when a row of a table of `schema` holds a secret.
 pub(crate) fn assert_no_secret_in_rows(client: &mut postgres::Client, schema: &str, secrets: &[String]) {
     let tables = client
-        .query("SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname = $1", &[&schema])
+        .query(
+            "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname = $1",
+            &[&schema],
+        )
         .unwrap();
     assert!(!tables.is_empty(), "no table in schema `{schema}`");
     for table in tables {

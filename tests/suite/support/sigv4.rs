@@ -71,7 +71,14 @@ fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
 }
 
 /// The signature of a request, given what it says is signed.
-fn signature(request: &Request, signed: &str, scope: &str, date: &str, payload: &str, secret: &str) -> String {
+fn signature(
+    request: &Request,
+    signed: &str,
+    scope: &str,
+    date: &str,
+    payload: &str,
+    secret: &str,
+) -> String {
     let mut query: Vec<(String, String)> = request
         .query()
         .split('&')
@@ -93,7 +100,8 @@ fn signature(request: &Request, signed: &str, scope: &str, date: &str, payload: 
         query.join("&")
     );
     let to_sign = format!("{ALGORITHM}\n{date}\n{scope}\n{}", sha256_hex(canonical.as_bytes()));
-    let key = scope.split('/').fold(format!("AWS4{secret}").into_bytes(), |key, word| hmac(&key, word.as_bytes()));
+    let key =
+        scope.split('/').fold(format!("AWS4{secret}").into_bytes(), |key, word| hmac(&key, word.as_bytes()));
     hex(&hmac(&key, to_sign.as_bytes()))
 }
 
@@ -107,8 +115,10 @@ pub(crate) fn sign(request: &mut Request, credentials: &Credentials) {
     set_header(&mut request.headers, "x-amz-content-sha256", &payload);
     let signed = "host;x-amz-content-sha256;x-amz-date";
     let signature = signature(request, signed, &scope, &date, &payload, &credentials.secret);
-    let value =
-        format!("{ALGORITHM} Credential={}/{scope}, SignedHeaders={signed}, Signature={signature}", credentials.access_key_id);
+    let value = format!(
+        "{ALGORITHM} Credential={}/{scope}, SignedHeaders={signed}, Signature={signature}",
+        credentials.access_key_id
+    );
     set_header(&mut request.headers, "Authorization", &value);
 }
 
@@ -132,11 +142,12 @@ pub(crate) fn verify(request: &Request, credentials: &Credentials) -> Result<(),
     let Some((_, scope)) = credential.split_once('/') else {
         return Err("InvalidAccessKeyId".to_owned());
     };
-    let payload = if header(&request.headers, "authorization").is_none() && !signed.contains("x-amz-content-sha256") {
-        from_query("X-Amz-Content-Sha256").unwrap_or_else(|| "UNSIGNED-PAYLOAD".to_owned())
-    } else {
-        payload
-    };
+    let payload =
+        if header(&request.headers, "authorization").is_none() && !signed.contains("x-amz-content-sha256") {
+            from_query("X-Amz-Content-Sha256").unwrap_or_else(|| "UNSIGNED-PAYLOAD".to_owned())
+        } else {
+            payload
+        };
     if signature(request, &signed, scope, &date, &payload, &credentials.secret) == given {
         Ok(())
     } else {
@@ -147,11 +158,8 @@ pub(crate) fn verify(request: &Request, credentials: &Credentials) -> Result<(),
 /// Takes the caller's signature off a request, so that it can be signed anew.
 pub(crate) fn strip(request: &mut Request) {
     request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("authorization"));
-    let query: Vec<&str> = request
-        .query()
-        .split('&')
-        .filter(|pair| !pair.is_empty() && !pair.starts_with("X-Amz-"))
-        .collect();
+    let query: Vec<&str> =
+        request.query().split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("X-Amz-")).collect();
     request.target = format!("{}?{}", request.path(), query.join("&"));
     if request.target.ends_with('?') {
         request.target.pop();

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::FaultServer;
 use super::cluster::{Cluster, PASSWORD, PASSWORD_IN_URI, SAMPLE, cluster, unique};
 use super::command::Pgkeep;
 use super::config::{Config, local_store, s3_store, secret_env, secret_file};
@@ -15,7 +16,6 @@ use super::manners::Manners;
 use super::s3server::{Bucket, b2, r2};
 use super::secrets::{assert_no_secret_in_files, assert_no_secret_in_rows};
 use super::tools::{files_under, sha256_hex};
-use super::FaultServer;
 
 /// Such a world.
 #[derive(Debug)]

@@ -32,20 +32,11 @@ impl Watched {
         std::os::unix::process::CommandExt::process_group(&mut shell, 0);
         Self { shell: shell.spawn().expect("/bin/sh can be started") }
     }
-
-    /// Tells the watchdog to end the server, and waits for that.
-    pub(crate) fn stop(mut self) {
-        self.end();
-    }
-
-    fn end(&mut self) {
-        drop(self.shell.stdin.take());
-        self.shell.wait().ok();
-    }
 }
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        self.end();
+        drop(self.shell.stdin.take());
+        self.shell.wait().ok();
     }
 }

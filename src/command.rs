@@ -1,0 +1,102 @@
+//! The commands: each file reads as the recipe of one, in the words of the design. This one reads the
+//! command line, sets up what all of them need, and turns what comes back into an exit code.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::Result;
+use clap::{CommandFactory, FromArgMatches};
+
+use crate::cli::{self, Cli};
+use crate::config::environment;
+use crate::exit::{self, Code};
+use crate::interrupt::Interrupt;
+use crate::process;
+
+mod backup;
+mod context;
+mod copies;
+mod doctor;
+mod generate;
+mod key;
+mod list;
+mod locks;
+mod output;
+mod progress;
+mod restore;
+mod select;
+mod signals;
+mod verify;
+
+use context::Context;
+
+/// Runs one command line and says what the process is to exit with. All output is done by then.
+pub fn main(arguments: impl Iterator<Item = OsString>) -> Code {
+    let arguments: Vec<OsString> = arguments.collect();
+    if let [_, guard, parent, program, rest @ ..] = arguments.as_slice()
+        && guard == process::GUARD
+    {
+        let parent = parent.to_string_lossy();
+        return report(&process::run_guarded(&parent, Path::new(program), rest));
+    }
+    let cli = match parse(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { Code::Usage } else { Code::Done };
+            // A closed stdout or stderr leaves nobody to tell.
+            return if error.print().is_ok() { code } else { Code::Failed };
+        }
+    };
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => report(&error),
+    }
+}
+
+fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let matches = Cli::command().try_get_matches_from(arguments)?;
+    Cli::from_arg_matches(&matches)
+}
+
+fn run(cli: Cli) -> Result<Code> {
+    let out = output::Output::new(&cli.global);
+    match cli.command {
+        cli::Command::Key(which) => return key::run(&which, &out),
+        cli::Command::Generate { folder } => return generate::run(&folder),
+        _ => {}
+    }
+    let interrupt = Interrupt::new();
+    signals::watch(&interrupt)?;
+    let environment = environment::of_process();
+    let config = crate::config::load(cli.global.config.as_deref(), &environment)?;
+    let context = Context::new(config, environment, interrupt, out);
+    let done = match cli.command {
+        cli::Command::Backup(cli::Backup::Full { databases }) => backup::run(&context, &databases),
+        cli::Command::List(list) => list::run(&context, &list),
+        cli::Command::Verify(verify) => verify::run(&context, &verify),
+        cli::Command::Restore(restore) => restore::run(&context, &restore),
+        cli::Command::Doctor => doctor::run(&context),
+        cli::Command::Key(_) | cli::Command::Generate { .. } => Ok(Code::Done),
+    };
+    match (done, context.interrupt.signal()) {
+        // What an interrupted command ran into is not what ended it.
+        (Err(error), Some(signal)) => {
+            log::info!("{error:#}");
+            log::error!("interrupted by signal {signal}");
+            Ok(Code::Interrupted(signal))
+        }
+        (Ok(_), Some(signal)) => Ok(Code::Interrupted(signal)),
+        (done, None) => done,
+    }
+}
+
+/// Says on stderr what went wrong, and gives the exit code for it.
+fn report(error: &anyhow::Error) -> Code {
+    let text = exit::render(error);
+    // A closed stderr leaves nobody to tell; the exit code still does.
+    if writeln!(std::io::stderr(), "{text}").is_err() {
+        return Code::Failed;
+    }
+    exit::code_of(error)
+}

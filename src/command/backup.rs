@@ -1,0 +1,113 @@
+//! `pgkeep backup full`: each database in turn, tried again where the trouble may pass.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::context::Context;
+use crate::backup::Backup;
+use crate::config::Databases;
+use crate::exit::{self, Code, Failure, code_of};
+use crate::source::server::Server;
+
+mod attempt;
+mod ledger;
+mod stream;
+
+/// Parts that a store may have on their way at once.
+pub(super) const PARTS_IN_FLIGHT: usize = 4;
+/// No wait between two tries is longer.
+const LONGEST_DELAY: Duration = Duration::from_secs(3600);
+
+pub(super) fn run(context: &Context, named: &[String]) -> Result<Code> {
+    let ring = context.keys()?;
+    let shelves = context.shelves()?;
+    let databases = again(context, || databases(context, named))?;
+    let mut code = Code::Done;
+    let mut made: Vec<Backup> = Vec::new();
+    for database in &databases {
+        match again(context, || attempt::run(context, database, &ring, &shelves)) {
+            Ok(done) => {
+                context.out.line(done.backup.id.as_str())?;
+                code = code.worse(done.code);
+                made.push(done.backup);
+            }
+            Err(error) => {
+                code = code.worse(code_of(&error));
+                let text = exit::render(&error);
+                context.out.bars.suspend(|| log_plain(&text));
+            }
+        }
+        if context.interrupt.is_raised() {
+            break;
+        }
+    }
+    match (databases.as_slice(), made.as_slice()) {
+        ([_], [backup]) => context.out.json(backup)?,
+        ([_], _) => context.out.json(&json!(null))?,
+        _ => context.out.json(&made)?,
+    }
+    Ok(code)
+}
+
+/// An error as it stands, without the log's own words before it.
+fn log_plain(text: &str) {
+    use std::io::Write;
+    if writeln!(std::io::stderr(), "{text}").is_err() {
+        log::debug!("stderr is closed");
+    }
+}
+
+fn databases(context: &Context, named: &[String]) -> Result<Vec<String>> {
+    let source = &context.config.source;
+    if named.iter().any(String::is_empty) {
+        return Err(Failure::usage("`--database` needs a name").into());
+    }
+    if !named.is_empty() {
+        let mut once: Vec<String> = Vec::new();
+        for name in named {
+            if !once.contains(name) {
+                once.push(name.clone());
+            }
+        }
+        return Ok(once);
+    }
+    Ok(match &source.databases {
+        Databases::OfSource => vec![source.connection.dbname().to_owned()],
+        Databases::Named(names) => names.clone(),
+        Databases::All => Server::connect(&source.connection, &context.connect_options())
+            .and_then(|mut server| server.databases())
+            .map_err(stream::source_trouble)?,
+    })
+}
+
+/// Does something, and does it again after a growing delay where the source's trouble may pass.
+fn again<T>(context: &Context, work: impl Fn() -> Result<T>) -> Result<T> {
+    let retry = &context.config.retry;
+    let mut tries_left = retry.attempts;
+    let mut delay = retry.delay;
+    loop {
+        let error = match work() {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        let passing = error.downcast_ref::<Failure>().is_some_and(|failure| failure.passing);
+        if tries_left == 0 || !passing || context.interrupt.is_raised() {
+            return Err(error);
+        }
+        tries_left -= 1;
+        let wait = jittered(delay)?;
+        log::warn!("{}; next try in {:.0?}", exit::one_line(&error), wait);
+        if context.interrupt.wait(wait) {
+            return Err(error);
+        }
+        delay = delay.saturating_mul(2).min(LONGEST_DELAY);
+    }
+}
+
+/// Up to a fifth more, so that several hosts do not come back at the same moment.
+fn jittered(delay: Duration) -> Result<Duration> {
+    let share = f64::from(attempt::random_u16()?) / f64::from(u16::MAX);
+    Ok(delay.mul_f64(1.0 + share / 5.0))
+}

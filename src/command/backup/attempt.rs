@@ -1,0 +1,209 @@
+//! One try at a backup of one database, from the lock to the last word on record.
+
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, anyhow};
+use serde_json::json;
+
+use super::ledger::Ledger;
+use super::stream::{self, Streamed};
+use crate::backup::{Backup, Copy, CopyState, Status};
+use crate::command::context::{Context, Shelf, now};
+use crate::command::copies::{Making, side_by_side};
+use crate::command::locks;
+use crate::config::{AfterBackup, Method, environment};
+use crate::exit::{Code, Failure, one_line};
+use crate::key::KeyRing;
+use crate::name::{self, BackupId};
+use crate::pipeline::header::Packing;
+use crate::store::Store;
+
+const TYPE: &str = "full";
+
+/// A backup that can be restored from.
+pub(super) struct Done {
+    pub(super) backup: Backup,
+    pub(super) code: Code,
+}
+
+/// Makes one backup: locks, records that it began, streams, settles every copy, records the truth.
+pub(super) fn run(context: &Context, database: &str, ring: &KeyRing, shelves: &[Shelf]) -> Result<Done> {
+    let begun = Instant::now();
+    let mut backup = begin(context, database, ring)?;
+    let mut ledger = Ledger::open(context);
+    let catalog_is_up = ledger.catalog().is_some();
+    let mut locks = locks::take(context, database, catalog_is_up)?;
+    ledger.bury_the_dead(&backup.source, database)?;
+    ledger.save(&backup).context("the record of this run can be kept nowhere")?;
+    let heartbeat = locks.catalog.take().map(|lock| lock.beat(backup.id.clone())).transpose()?;
+    let made = make(context, &mut ledger, &mut backup, ring, shelves);
+    backup.finished_at = Some(now());
+    backup.backup_duration_seconds = Some(begun.elapsed().as_secs_f64());
+    if let Err(error) = &made {
+        backup.status = Status::Failed;
+        let signal = context.interrupt.signal();
+        let interrupted = signal.map(|signal| format!("interrupted by signal {signal}"));
+        backup.error = Some(interrupted.unwrap_or_else(|| one_line(error)));
+    }
+    backup.summarize_copies();
+    let recorded = ledger.save(&backup);
+    // Held until the last word is on record.
+    drop(heartbeat.map(crate::catalog::lock::Heartbeat::stop));
+    let recorded = match made {
+        Ok(()) => recorded.context("the backup is whole, but its record can be kept nowhere")?,
+        Err(error) => {
+            let what = format!("backup of `{database}` failed: nothing was published");
+            return Err(with_context(error, what));
+        }
+    };
+    let code = if recorded && backup.status != Status::Degraded { Code::Done } else { Code::Degraded };
+    Ok(Done { backup, code })
+}
+
+/// Adds what was being done, and keeps the hint of what went wrong.
+fn with_context(error: anyhow::Error, what: String) -> anyhow::Error {
+    let mut failure = Failure::new(crate::exit::code_of(&error), what);
+    if let Some(inner) = error.downcast_ref::<Failure>() {
+        failure.hint.clone_from(&inner.hint);
+        failure.passing = inner.passing;
+    }
+    error.context(failure)
+}
+
+fn begin(context: &Context, database: &str, ring: &KeyRing) -> Result<Backup> {
+    let at = now();
+    let id = BackupId::new(TYPE, database, at, random_u16()?);
+    let packing = packing(context);
+    let filename = name::artifact(&id, packing.suffix());
+    let mut backup = Backup::begin(id, &context.config.source.name, database, filename, at);
+    for (key, value) in [
+        ("host", json!(environment::host_name())),
+        ("pid", json!(std::process::id())),
+        ("pgkeep_version", json!(env!("CARGO_PKG_VERSION"))),
+        ("compression", json!(packing.as_str())),
+        ("keys", json!([ring.sealing().id()])),
+    ] {
+        backup.metadata.insert(key.to_owned(), value);
+    }
+    Ok(backup)
+}
+
+pub(super) fn packing(context: &Context) -> Packing {
+    match context.config.compression.method {
+        Method::Gzip => Packing::Gzip,
+        Method::None => Packing::None,
+    }
+}
+
+/// Two random bytes.
+pub(super) fn random_u16() -> Result<u16> {
+    let mut bytes = [0u8; 2];
+    orion::util::secure_rand_bytes(&mut bytes)
+        .map_err(|_| anyhow!("the operating system gave no random bytes"))?;
+    Ok(u16::from_le_bytes(bytes))
+}
+
+/// Streams the dump to every store and settles the copies; the backup says how it stands afterwards.
+fn make(
+    context: &Context,
+    ledger: &mut Ledger<'_>,
+    backup: &mut Backup,
+    ring: &KeyRing,
+    shelves: &[Shelf],
+) -> Result<()> {
+    let Streamed { made, uploads, part_size_bytes } = stream::run(context, ledger, backup, ring, shelves)?;
+    backup.size_bytes = Some(made.artifact.size_bytes);
+    backup.checksum = Some(made.artifact.sha256);
+    #[allow(clippy::cast_precision_loss, reason = "a share shown to people")]
+    let ratio = 1.0 - made.artifact.size_bytes as f64 / made.dump.size_bytes.max(1) as f64;
+    backup.compression_ratio = Some(ratio);
+    backup.metadata.insert("dump_bytes".to_owned(), json!(made.dump.size_bytes));
+    backup.metadata.insert("dump_checksum".to_owned(), json!(made.dump.sha256));
+    backup.finished_at = Some(now());
+    let check = context.config.after_backup;
+    let making = Making { backup, ring, part_size_bytes, check };
+    let mut copies = side_by_side(shelves.iter().zip(uploads).collect(), |(shelf, upload)| {
+        match (&shelf.store, upload) {
+            (Ok(store), Ok(upload)) => making.settle(shelf, store.as_ref(), upload),
+            (_, Err(error)) => making.none(shelf, &one_line(&error)),
+            (Err(error), _) => making.none(shelf, error),
+        }
+    })?;
+    fill_the_gaps(context, &making, shelves, &mut copies);
+    let status = status_of(&copies, check);
+    backup.copies = copies;
+    let Some(status) = status else {
+        let reasons = backup
+            .copies
+            .iter()
+            .map(|copy| format!("store `{}`: {}", copy.store, copy.error.as_deref().unwrap_or("no copy")));
+        return Err(Failure::failed(reasons.collect::<Vec<_>>().join("; ")).into());
+    };
+    backup.status = status;
+    let faults = backup
+        .copies
+        .iter()
+        .filter(|copy| copy.error.is_some())
+        .map(|copy| format!("store `{}`: {}", copy.store, copy.error.as_deref().unwrap_or_default()));
+    let faults: Vec<String> = faults.collect();
+    if !faults.is_empty() {
+        backup.error = Some(faults.join("; "));
+    }
+    Ok(())
+}
+
+/// Whether a copy can be restored from and fulfils what was asked.
+fn is_whole(copy: &Copy) -> bool {
+    copy.state.is_published() && copy.error.is_none()
+}
+
+/// Makes each copy that failed from one that is whole.
+fn fill_the_gaps(context: &Context, making: &Making<'_>, shelves: &[Shelf], copies: &mut [Copy]) {
+    let whole = copies.iter().zip(shelves).find_map(|(copy, shelf)| {
+        let store = shelf.store.as_ref().ok().filter(|_| is_whole(copy))?;
+        Some((copy.clone(), std::sync::Arc::clone(store)))
+    });
+    for (copy, shelf) in copies.iter_mut().zip(shelves) {
+        if is_whole(copy) {
+            continue;
+        }
+        let first = copy.error.clone().unwrap_or_default();
+        let filled = match (&whole, &shelf.store) {
+            (Some((from, source)), Ok(store)) if !context.interrupt.is_raised() => {
+                let store: &dyn Store = store.as_ref();
+                Some(making.fill(shelf, store, from, source.as_ref()))
+            }
+            _ => None,
+        };
+        match filled {
+            Some(filled) if is_whole(&filled) => {
+                let from = whole.as_ref().map_or("", |(from, _)| from.store.as_str());
+                log::warn!("store `{}`: {first}; its copy was filled from `{from}`", shelf.name);
+                *copy = filled;
+            }
+            Some(filled) => {
+                let second = filled.error.clone().unwrap_or_default();
+                let again = if second == first { String::new() } else { format!("; then: {second}") };
+                log::warn!("store `{}`: {first}{again}", shelf.name);
+                *copy = filled;
+                copy.error = Some(format!("{first}{again}"));
+            }
+            None => log::warn!("store `{}`: {first}", shelf.name),
+        }
+    }
+}
+
+/// `None` when no copy can be restored from.
+fn status_of(copies: &[Copy], check: AfterBackup) -> Option<Status> {
+    if !copies.iter().any(is_whole) {
+        return None;
+    }
+    let proven = matches!(check, AfterBackup::Checksum | AfterBackup::Content);
+    Some(if !copies.iter().all(is_whole) {
+        Status::Degraded
+    } else if proven && copies.iter().all(|copy| copy.state == CopyState::Verified) {
+        Status::Verified
+    } else {
+        Status::Completed
+    })
+}

@@ -1,0 +1,240 @@
+//! The stream of a backup: `pg_dump` on one end, an unpublished upload in each store on the other.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use anyhow::{Context as _, Result, anyhow};
+use serde_json::json;
+
+use super::attempt::packing;
+use super::ledger::Ledger;
+use crate::backup::Backup;
+use crate::command::context::{Context, Shelf};
+use crate::command::copies::{self, Lane, side_by_side};
+use crate::command::progress::Progress;
+use crate::conninfo::ConnInfo;
+use crate::exit::{Failure, one_line};
+use crate::key::KeyRing;
+use crate::name::{self, BackupId};
+use crate::pipeline::compress::Compression;
+use crate::pipeline::fanout::{self, LaneEnd};
+use crate::pipeline::flow::{self, Made, Meter, Plan};
+use crate::pipeline::header;
+use crate::source::clients::Client;
+use crate::source::dump::{Dump, DumpPlan};
+use crate::source::server::{Facts, Server, is_passing};
+use crate::store::{Store, Upload};
+
+const MIB: u64 = 1024 * 1024;
+const LEAST_PART_BYTES: u64 = 8 * MIB;
+/// S3's limit is 10,000 parts; an estimate may be a little wrong.
+const PARTS_PLANNED: u64 = 9_000;
+/// Without an earlier artifact no part is planned larger than this: memory holds several parts.
+const LARGEST_FIRST_PART_BYTES: u64 = 32 * MIB;
+
+/// A whole artifact, not yet published anywhere.
+pub(super) struct Streamed {
+    pub(super) made: Made,
+    /// What each store of the configuration holds, in their order.
+    pub(super) uploads: Vec<Result<Box<dyn Upload>>>,
+    pub(super) part_size_bytes: u64,
+}
+
+/// What is to be dumped, by what.
+struct Ready {
+    connection: ConnInfo,
+    facts: Facts,
+    client: Client,
+    without_schema: Option<String>,
+}
+
+/// Dumps, packs, seals, hashes and sends in one pass. After an error nothing is left in any store.
+pub(super) fn run(
+    context: &Context,
+    ledger: &mut Ledger<'_>,
+    backup: &mut Backup,
+    ring: &KeyRing,
+    shelves: &[Shelf],
+) -> Result<Streamed> {
+    let ready = prepare(context, ledger, backup).map_err(source_trouble)?;
+    let last = ledger
+        .catalog()
+        .and_then(|catalog| {
+            catalog.last_size_bytes(&backup.source, &backup.database, &backup.backup_type).ok()
+        })
+        .flatten();
+    let part_size_bytes = part_size(ready.facts.size_bytes, last);
+    let secrets = header::create(&backup.id, packing(context), ring.sealing())?;
+    let meter = Arc::new(Meter::default());
+    let lanes = lanes(backup, shelves, part_size_bytes);
+    let watched = lanes.iter().map(|lane| (lane.name.clone(), Arc::clone(&lane.taken_bytes))).collect();
+    let plan = Plan {
+        compression: Compression {
+            packing: packing(context),
+            level: context.config.compression.level,
+            threads: context.config.compression.threads,
+        },
+        part_size_bytes,
+        stall: context.config.timeouts.stall,
+        interrupt: context.interrupt.clone(),
+    };
+    let mut dump = Dump::start(
+        &DumpPlan {
+            client: &ready.client,
+            connection: &ready.connection,
+            lock_wait_timeout: context.config.source.lock_wait_timeout,
+            connect_timeout: context.config.timeouts.connect,
+            without_schema: ready.without_schema.as_deref(),
+        },
+        context.interrupt.clone(),
+    )?;
+    let bars = &context.out.bars;
+    let progress = Progress::start(bars, &backup.database, ready.facts.size_bytes, &meter, watched)?;
+    let (made, ends) = flow::run(&plan, &mut dump, secrets, lanes, &meter);
+    drop(progress);
+    if !dump.warnings().is_empty() {
+        log::info!("pg_dump: {}", dump.warnings());
+        backup.metadata.insert("pg_dump_warnings".to_owned(), json!(dump.warnings()));
+    }
+    let interrupted = context.interrupt.is_raised();
+    match made {
+        Ok(made) if !interrupted => {
+            let uploads = in_order(shelves, ends);
+            Ok(Streamed { made, uploads, part_size_bytes })
+        }
+        made => {
+            let faults = abort(ends)?;
+            let error = made.err().unwrap_or_else(|| anyhow!("interrupted"));
+            if faults.is_empty() || interrupted {
+                return Err(source_trouble(error));
+            }
+            // The stores' own reasons say more than that none of them is left.
+            Err(error.context(Failure::failed(faults.join("; "))))
+        }
+    }
+}
+
+/// Says of an error that came from the source whether it may pass by itself.
+pub(super) fn source_trouble(error: anyhow::Error) -> anyhow::Error {
+    if is_passing(&error) {
+        return error.context(Failure::failed("the server could not be dumped").passing());
+    }
+    error
+}
+
+/// Asks the server what there is, and finds the programs that fit it.
+fn prepare(context: &Context, ledger: &mut Ledger<'_>, backup: &mut Backup) -> Result<Ready> {
+    let connection = context.config.source.connection.with_dbname(&backup.database);
+    let mut server = Server::connect(&connection, &context.connect_options())?;
+    let facts = server.facts()?;
+    let client = context.client("pg_dump", facts.major)?;
+    let schema = &context.config.catalog.schema;
+    let ours = ledger.catalog().map(crate::catalog::Catalog::identity).transpose()?;
+    let holds_catalog = ours.is_some() && server.catalog_in(schema)? == ours;
+    for (key, value) in [
+        ("server_version", json!(facts.version)),
+        ("pg_dump_version", json!(client.version)),
+        ("database_bytes", json!(facts.size_bytes)),
+    ] {
+        backup.metadata.insert(key.to_owned(), value);
+    }
+    let without_schema = holds_catalog.then(|| schema.clone());
+    Ok(Ready { connection, facts, client, without_schema })
+}
+
+/// One size for all parts, so that the whole fits into S3's 10,000: half as much again as the last
+/// artifact, or what the database takes on disk where there is none yet.
+fn part_size(database_bytes: u64, last_bytes: Option<u64>) -> u64 {
+    let (expected, largest) = match last_bytes {
+        Some(last) => (last.saturating_add(last / 2), u64::MAX),
+        None => (database_bytes, LARGEST_FIRST_PART_BYTES),
+    };
+    let needed = expected.div_ceil(PARTS_PLANNED).next_multiple_of(MIB);
+    needed.clamp(LEAST_PART_BYTES, largest.max(LEAST_PART_BYTES))
+}
+
+/// A lane into each store that can be used: it starts the upload, then sweeps what dead runs left.
+fn lanes(backup: &Backup, shelves: &[Shelf], part_size_bytes: u64) -> Vec<fanout::Lane<Lane>> {
+    let usable = shelves.iter().filter_map(|shelf| Some((shelf, shelf.store.as_ref().ok()?)));
+    let lane = |(shelf, store): (&Shelf, &Arc<dyn Store>)| {
+        let store = Arc::clone(store);
+        let path = copies::path_in(backup, store.as_ref());
+        let folder = name::database_prefix(&backup.source, &backup.database);
+        let folder = store.path_of(&format!("{folder}{}/", backup.backup_type));
+        fanout::Lane {
+            name: shelf.name.clone(),
+            taken_bytes: Arc::new(AtomicU64::new(0)),
+            open: Box::new(move || {
+                let upload = store.begin(&path, part_size_bytes)?;
+                if let Err(error) = sweep(store.as_ref(), &folder, &path) {
+                    log::info!("store `{}`: not swept: {}", store.name(), one_line(&error));
+                }
+                Ok(Lane(upload))
+            }),
+        }
+    };
+    usable.map(lane).collect()
+}
+
+/// Removes the unpublished uploads of runs that died; whoever holds the lock of this database may.
+fn sweep(store: &dyn Store, folder: &str, own_path: &str) -> Result<()> {
+    for stale in store.stale(folder)? {
+        let file = stale.path.rsplit('/').next().unwrap_or_default();
+        let id = file.split_once(".dump").map(|(id, _)| id).unwrap_or_default();
+        if stale.path == own_path || BackupId::parse(id).is_none() {
+            continue;
+        }
+        store.discard(&stale).with_context(|| format!("`{}`", stale.path))?;
+        log::info!("store `{}`: removed the unfinished upload of `{}`", store.name(), stale.path);
+    }
+    Ok(())
+}
+
+/// The end of each store's lane, in the order of the stores.
+fn in_order(shelves: &[Shelf], mut ends: Vec<LaneEnd<Lane>>) -> Vec<Result<Box<dyn Upload>>> {
+    let mut end_of = |shelf: &Shelf| {
+        let position = ends.iter().position(|end| end.name == shelf.name);
+        match position.map(|position| ends.swap_remove(position).result) {
+            Some(result) => result.map(|lane| lane.0),
+            None => Err(anyhow!("it could not be used")),
+        }
+    };
+    shelves.iter().map(&mut end_of).collect()
+}
+
+/// Ends every upload; gives back what the lanes had to say.
+fn abort(ends: Vec<LaneEnd<Lane>>) -> Result<Vec<String>> {
+    let aborted = side_by_side(ends, |end| match end.result {
+        Ok(lane) => {
+            if let Err(error) = lane.0.abort() {
+                log::warn!("store `{}`: {}; the next run removes it", end.name, one_line(&error));
+            }
+            None
+        }
+        Err(error) => Some(format!("store `{}`: {}", end.name, one_line(&error))),
+    })?;
+    Ok(aborted.into_iter().flatten().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_expected_fits_into_10000_parts(last in 0u64..(1 << 45), database: u64) {
+            let size = part_size(database, Some(last));
+            prop_assert!(size >= LEAST_PART_BYTES && size.is_multiple_of(MIB));
+            prop_assert!((last + last / 2).div_ceil(size) <= 10_000);
+            let first = part_size(database, None);
+            prop_assert!((LEAST_PART_BYTES..=LARGEST_FIRST_PART_BYTES).contains(&first));
+        }
+    }
+
+    #[test]
+    fn a_small_database_gets_small_parts() {
+        assert_eq!(part_size(40 << 20, None), 8 * MIB);
+        assert_eq!(part_size(0, Some(100 << 30)), 18 * MIB);
+    }
+}

@@ -1,0 +1,157 @@
+//! What every command works with, built from the configuration: stores, catalog, keys, clients.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use jiff::Timestamp;
+
+use super::output::Output;
+use crate::catalog::Catalog;
+use crate::catalog::pending::Pending;
+use crate::config::{self, Config, Place};
+use crate::connect::ConnectOptions;
+use crate::conninfo::{ConnInfo, Environment};
+use crate::exit::{Code, Failure, code_of};
+use crate::interrupt::Interrupt;
+use crate::key::{Key, KeyRing};
+use crate::source::clients::{self, Client};
+use crate::store::Store;
+use crate::store::local::LocalStore;
+use crate::store::s3::{S3Options, S3Store};
+
+/// A store of the configuration, as it came up.
+pub(super) struct Shelf {
+    pub(super) name: String,
+    pub(super) keep: Option<Duration>,
+    /// The store, or why it can't be used at all (its secret can't be fetched, say).
+    pub(super) store: Result<Arc<dyn Store>, String>,
+}
+
+pub(super) struct Context {
+    pub(super) config: Config,
+    pub(super) environment: Environment,
+    pub(super) interrupt: Interrupt,
+    pub(super) out: Output,
+    pub(super) pending: Pending,
+}
+
+impl Context {
+    pub(super) fn new(config: Config, environment: Environment, interrupt: Interrupt, out: Output) -> Self {
+        let pending = Pending::under(&config.state_dir);
+        for warning in config.source.connection.warnings() {
+            log::warn!("{warning}");
+        }
+        Self { config, environment, interrupt, out, pending }
+    }
+
+    pub(super) fn connect_options(&self) -> ConnectOptions<'static> {
+        ConnectOptions { connect_timeout: self.config.timeouts.connect, application_name: "pgkeep" }
+    }
+
+    /// The catalog, after what waited for it was written.
+    pub(super) fn catalog(&self) -> Result<Catalog> {
+        let mut catalog = self.open_catalog()?;
+        let written = self.pending.flush(&mut catalog)?;
+        if written > 0 {
+            log::info!("{written} records that waited for the catalog are written");
+        }
+        Ok(catalog)
+    }
+
+    pub(super) fn open_catalog(&self) -> Result<Catalog> {
+        let info = self.config.catalog_connection();
+        Catalog::open(info, &self.config.catalog.schema, &self.connect_options())
+    }
+
+    /// The keys; makes the first one where no file was named and there is none.
+    pub(super) fn keys(&self) -> Result<KeyRing> {
+        let path = &self.config.encryption.key_file;
+        let missing = !path.try_exists().unwrap_or(true);
+        if self.config.encryption.make_key && missing {
+            crate::files::create_private_dir(&self.config.state_dir)?;
+            let key = Key::generate()?;
+            key.write_new(path)?;
+            log::warn!(
+                "made a new key ({}) in {}\n  Every backup is sealed with it, and nothing opens without \
+                 it: copy this file NOW\n  to a safe place that is neither this host nor one of the \
+                 stores. This is said only once.",
+                key.id(),
+                path.display()
+            );
+        }
+        self.existing_keys()
+    }
+
+    /// The keys that are there.
+    pub(super) fn existing_keys(&self) -> Result<KeyRing> {
+        KeyRing::read(&self.config.encryption.key_file, &self.config.encryption.open_with)
+    }
+
+    /// Every store of the configuration.
+    ///
+    /// # Errors
+    /// When a secret's file is open to others: nothing is to be done before that is mended.
+    pub(super) fn shelves(&self) -> Result<Vec<Shelf>> {
+        let build = |store: &config::Store| {
+            let opened = self.open_store(store);
+            let store_of = match opened {
+                Err(error) if code_of(&error) == Code::Usage => return Err(error),
+                Err(error) => Err(crate::exit::one_line(&error)),
+                Ok(opened) => Ok(opened),
+            };
+            Ok(Shelf { name: store.name.clone(), keep: store.keep, store: store_of })
+        };
+        self.config.stores.iter().map(build).collect()
+    }
+
+    fn open_store(&self, store: &config::Store) -> Result<Arc<dyn Store>> {
+        let timeouts = &self.config.timeouts;
+        let fetch = |secret: &config::value::Secret, key: &str| {
+            secret
+                .fetch(|name| self.environment.variables.get(name).cloned())
+                .with_context(|| format!("store `{}`: `{key}`", store.name))
+        };
+        Ok(match &store.place {
+            Place::Local { path } => Arc::new(LocalStore::new(store.name.clone(), path.clone())),
+            Place::S3 { endpoint, region, bucket, prefix, access_key_id, secret_access_key, path_style } => {
+                let options = S3Options {
+                    name: store.name.clone(),
+                    endpoint: endpoint.clone(),
+                    region: region.clone(),
+                    bucket: bucket.clone(),
+                    prefix: prefix.clone(),
+                    access_key_id: fetch(access_key_id, "access_key_id")?.as_str().to_owned(),
+                    secret_access_key: fetch(secret_access_key, "secret_access_key")?,
+                    path_style: *path_style,
+                    connect_timeout: timeouts.connect,
+                    request_timeout: timeouts.request,
+                    stall_timeout: timeouts.stall,
+                    parts_in_flight: super::backup::PARTS_IN_FLIGHT,
+                };
+                Arc::new(S3Store::new(&options, self.interrupt.clone())?)
+            }
+        })
+    }
+
+    /// A connection string from the command line, resolved.
+    pub(super) fn connection(&self, text: &str) -> Result<ConnInfo> {
+        ConnInfo::parse(text)
+            .and_then(|info| info.resolve(&self.environment))
+            .map_err(|error| Failure::usage(format!("the connection string: {error}")).into())
+    }
+
+    /// The oldest client program that is not older than `least_major`.
+    pub(super) fn client(&self, program: &str, least_major: u32) -> Result<Client> {
+        let search_path = self.environment.variables.get("PATH").map(String::as_str);
+        clients::find(program, least_major, self.config.source.pg_bin.as_deref(), search_path)
+    }
+}
+
+/// The time now: the one place the commands take it from.
+#[allow(clippy::disallowed_methods, reason = "the clock is read here and handed down")]
+pub(super) fn now() -> Timestamp {
+    let now = Timestamp::now();
+    // Microseconds are what the catalog keeps; a record must read back as it was written.
+    now.round(jiff::Unit::Microsecond).unwrap_or(now)
+}

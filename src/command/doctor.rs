@@ -1,0 +1,115 @@
+//! `pgkeep doctor`: everything a night depends on, tried once by day.
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::json;
+
+use super::context::{Context, Shelf, now};
+use crate::exit::{Code, one_line};
+use crate::files;
+use crate::source::server::Server;
+use crate::store::Store;
+
+struct Finding {
+    what: String,
+    result: Result<String>,
+}
+
+pub(super) fn run(context: &Context) -> Result<Code> {
+    let mut findings = vec![
+        finding("configuration", Ok(configuration(context))),
+        finding("state folder", state_folder(context)),
+        finding("keys", keys(context)),
+        finding("source", source(context)),
+        finding("catalog", catalog(context)),
+    ];
+    for shelf in context.shelves()? {
+        let what = format!("store {}", shelf.name);
+        findings.push(finding(&what, probe(&shelf)));
+    }
+    let mut code = Code::Done;
+    for Finding { what, result } in &findings {
+        match result {
+            Ok(word) => context.out.line(&format!("ok    {what}: {word}"))?,
+            Err(error) => {
+                code = Code::Failed;
+                log::error!("{what}: {}", one_line(error));
+            }
+        }
+    }
+    let all: Vec<_> = findings
+        .iter()
+        .map(|Finding { what, result }| match result {
+            Ok(word) => json!({ "what": what, "ok": true, "detail": word }),
+            Err(error) => json!({ "what": what, "ok": false, "detail": one_line(error) }),
+        })
+        .collect();
+    context.out.json(&all)?;
+    Ok(code)
+}
+
+fn finding(what: &str, result: Result<String>) -> Finding {
+    Finding { what: what.to_owned(), result }
+}
+
+fn configuration(context: &Context) -> String {
+    match &context.config.file {
+        Some(file) => file.display().to_string(),
+        None => "no file, all defaults".to_owned(),
+    }
+}
+
+fn state_folder(context: &Context) -> Result<String> {
+    let folder = &context.config.state_dir;
+    files::create_private_dir(folder)?;
+    let probe = folder.join(format!(".doctor-{}.part", std::process::id()));
+    files::replace_private(&probe, b"probe\n")?;
+    std::fs::remove_file(&probe).with_context(|| format!("cannot remove `{}`", probe.display()))?;
+    Ok(format!("{} can be written", folder.display()))
+}
+
+fn keys(context: &Context) -> Result<String> {
+    let ring = context.keys()?;
+    let path = context.config.encryption.key_file.display();
+    Ok(format!("{} in {path} seals; is there a copy of it in a safe place?", ring.sealing().id()))
+}
+
+fn source(context: &Context) -> Result<String> {
+    let info = &context.config.source.connection;
+    let facts = Server::connect(info, &context.connect_options())?.facts()?;
+    let dump = context.client("pg_dump", facts.major)?;
+    let restore = context.client("pg_restore", dump.major)?;
+    Ok(format!(
+        "{}, server {}, pg_dump {}, pg_restore {}",
+        info.describe(),
+        facts.version,
+        dump.version,
+        restore.version
+    ))
+}
+
+fn catalog(context: &Context) -> Result<String> {
+    context.catalog()?;
+    let schema = &context.config.catalog.schema;
+    Ok(format!("schema {schema} of {}", context.config.catalog_connection().describe()))
+}
+
+/// Writes, reads and deletes a small object.
+fn probe(shelf: &Shelf) -> Result<String> {
+    let store: &dyn Store = match &shelf.store {
+        Ok(store) => store.as_ref(),
+        Err(error) => bail!("{error}"),
+    };
+    let stamp = now().as_microsecond();
+    let path = store.path_of(&format!(".pgkeep-doctor/{stamp}-{}", std::process::id()));
+    let bytes = format!("pgkeep doctor {stamp}\n").into_bytes();
+    store.put_small(&path, &bytes).context("cannot write")?;
+    let read = store.get_small(&path, 4096).context("cannot read");
+    store.remove(&path).context("cannot delete")?;
+    if read?.as_deref() != Some(bytes.as_slice()) {
+        bail!("what was read is not what was written");
+    }
+    if store.stat(&path).context("cannot look")?.is_some() {
+        bail!("what was deleted is still there");
+    }
+    Ok("written, read, deleted".to_owned())
+}

@@ -1,0 +1,85 @@
+//! `pgkeep list`: what there is.
+
+use anyhow::Result;
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+
+use super::context::{Context, now};
+use super::select;
+use crate::backup::{Backup, CopyState};
+use crate::catalog::query::Filter;
+use crate::cli;
+use crate::exit::Code;
+
+pub(super) fn run(context: &Context, flags: &cli::List) -> Result<Code> {
+    let wanted = Filter { limit: Some(flags.limit), ..select::filter(&flags.filters, now())? };
+    let backups = context.catalog()?.list(&wanted)?;
+    context.out.json(&backups)?;
+    if backups.is_empty() {
+        context.out.line("no backups")?;
+    } else {
+        context.out.line(&table(&backups))?;
+    }
+    Ok(Code::Done)
+}
+
+fn table(backups: &[Backup]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(["ID", "STATUS", "BEGUN (UTC)", "SIZE", "SAVED", "TOOK", "COPIES"]);
+    for backup in backups {
+        let begun = backup.created_at.strftime("%Y-%m-%d %H:%M").to_string();
+        let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
+        table.add_row([
+            Cell::new(&backup.id),
+            Cell::new(backup.status.as_str()),
+            Cell::new(begun),
+            right(backup.size_bytes.map_or_else(none, |size| indicatif::HumanBytes(size).to_string())),
+            right(backup.compression_ratio.map_or_else(none, |share| format!("{:.0} %", share * 100.0))),
+            right(backup.backup_duration_seconds.map_or_else(none, took)),
+            Cell::new(copies(backup)),
+        ]);
+    }
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    // The table pads each cell on both sides; what stands first needs none.
+    lines.iter().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n")
+}
+
+fn none() -> String {
+    "-".to_owned()
+}
+
+fn took(seconds: f64) -> String {
+    if seconds < 60.0 {
+        return format!("{seconds:.1} s");
+    }
+    let minutes = (seconds / 60.0).floor();
+    if minutes < 60.0 {
+        return format!("{minutes:.0} m {:.0} s", (seconds - minutes * 60.0).floor());
+    }
+    let hours = (minutes / 60.0).floor();
+    format!("{hours:.0} h {:.0} m", minutes - hours * 60.0)
+}
+
+/// Each store's name, with a word where its copy is not verified.
+fn copies(backup: &Backup) -> String {
+    if backup.copies.is_empty() {
+        return none();
+    }
+    let words = backup.copies.iter().map(|copy| match copy.state {
+        CopyState::Verified => copy.store.clone(),
+        other => format!("{} ({})", copy.store, other.as_str()),
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::took;
+
+    #[test]
+    fn durations_read_well() {
+        assert_eq!(took(4.26), "4.3 s");
+        assert_eq!(took(61.0), "1 m 1 s");
+        assert_eq!(took(7260.0), "2 h 1 m");
+    }
+}

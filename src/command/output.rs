@@ -1,0 +1,98 @@
+//! What a person or a script sees: results on stdout, everything else on stderr, and bars in between
+//! where stderr is a terminal.
+
+use std::io::{IsTerminal, Write};
+
+use anyhow::{Context as _, Result};
+use indicatif::{MultiProgress, ProgressDrawTarget};
+use log::{Level, LevelFilter};
+use serde::Serialize;
+
+use crate::cli::Global;
+
+/// How results are to be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Text,
+    Json,
+    Quiet,
+}
+
+/// Where output goes.
+pub(super) struct Output {
+    pub(super) form: Form,
+    pub(super) bars: MultiProgress,
+}
+
+impl Output {
+    /// Sets up the log as well: warnings and errors, more with `--verbose`, errors alone with `--quiet`.
+    pub(super) fn new(global: &Global) -> Self {
+        let form = match (global.json, global.quiet) {
+            (true, _) => Form::Json,
+            (false, true) => Form::Quiet,
+            (false, false) => Form::Text,
+        };
+        let visible = std::io::stderr().is_terminal() && !global.quiet;
+        let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bars = MultiProgress::with_draw_target(target);
+        let level = match (global.verbose, global.quiet) {
+            (0, true) => LevelFilter::Error,
+            (0, false) => LevelFilter::Warn,
+            (1, _) => LevelFilter::Info,
+            _ => LevelFilter::Debug,
+        };
+        start_log(level, bars.clone());
+        Self { form, bars }
+    }
+
+    /// Prints a line of a result, unless it is to be JSON or nothing.
+    pub(super) fn line(&self, text: &str) -> Result<()> {
+        match self.form {
+            Form::Text => self.write(text),
+            Form::Json | Form::Quiet => Ok(()),
+        }
+    }
+
+    /// Prints the one JSON document, where that is asked for.
+    pub(super) fn json(&self, value: &impl Serialize) -> Result<()> {
+        match self.form {
+            Form::Json => self.write(&serde_json::to_string_pretty(value)?),
+            Form::Text | Form::Quiet => Ok(()),
+        }
+    }
+
+    fn write(&self, text: &str) -> Result<()> {
+        self.bars.suspend(|| writeln!(std::io::stdout(), "{text}")).context("cannot write to stdout")
+    }
+}
+
+/// Log lines go between the bars, not through them.
+struct BetweenBars(MultiProgress);
+
+impl Write for BetweenBars {
+    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
+        self.0.suspend(|| std::io::stderr().write(buffer))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
+}
+
+fn start_log(level: LevelFilter, bars: MultiProgress) {
+    let started = env_logger::Builder::new()
+        // Other crates' words may hold what must not be shown: signed requests, connection strings.
+        .filter_module("pgkeep", level)
+        .format(|line, record| {
+            let kind = match record.level() {
+                Level::Error => "error: ",
+                Level::Warn => "warning: ",
+                Level::Info | Level::Debug | Level::Trace => "",
+            };
+            writeln!(line, "pgkeep: {kind}{}", record.args())
+        })
+        .target(env_logger::Target::Pipe(Box::new(BetweenBars(bars))))
+        .try_init();
+    // Only a second call in one process fails, and then the first one's log is there.
+    drop(started);
+}

@@ -1,0 +1,90 @@
+//! Which backup is meant: an id, a prefix of one, or `latest` among those that pass the filters.
+
+use anyhow::Result;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::backup::{Backup, Status};
+use crate::catalog::Catalog;
+use crate::catalog::query::Filter;
+use crate::cli::Filters;
+use crate::config::value::Span;
+use crate::exit::{Code, Failure};
+
+/// How many of those that share a prefix are named in an error.
+const SHOWN: u32 = 5;
+
+/// The filter that the flags mean.
+pub(super) fn filter(flags: &Filters, now: Timestamp) -> Result<Filter> {
+    Ok(Filter {
+        backup_type: flags.backup_type.clone(),
+        database: flags.database.clone(),
+        status: flags.status.as_deref().and_then(Status::parse),
+        since: flags.since.as_deref().map(|text| since(text, now)).transpose()?,
+        usable: false,
+        limit: None,
+    })
+}
+
+/// An age counted back from now, a date (its start, UTC), or a time.
+fn since(text: &str, now: Timestamp) -> Result<Timestamp> {
+    if let Ok(Span(age)) = Span::parse(text)
+        && let Ok(age) = SignedDuration::try_from(age)
+        && let Ok(begin) = now.checked_sub(age)
+    {
+        return Ok(begin);
+    }
+    if let Ok(at) = text.parse::<Timestamp>() {
+        return Ok(at);
+    }
+    let date = text.parse::<jiff::civil::Date>().ok();
+    let start = date.and_then(|date| Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp()));
+    start.ok_or_else(|| {
+        Failure::usage(format!("`--since {text}` is neither an age, nor a date, nor a time"))
+            .hint("`7d`, `2026-11-01` and `2026-11-01T02:00:00Z` are")
+            .into()
+    })
+}
+
+/// The one backup that is meant.
+///
+/// # Errors
+/// Exit code 5 when there is none, 2 when a prefix fits several.
+pub(super) fn one(catalog: &mut Catalog, id: &str, flags: &Filters, now: Timestamp) -> Result<Backup> {
+    let hint = "`pgkeep list` shows what there is";
+    if id == "latest" {
+        let wanted = Filter { usable: flags.status.is_none(), limit: Some(1), ..filter(flags, now)? };
+        let none = || Failure::new(Code::NoSuchBackup, "there is no such backup yet").hint(hint);
+        return Ok(catalog.list(&wanted)?.into_iter().next().ok_or_else(none)?);
+    }
+    let mut found = catalog.find(id, SHOWN)?;
+    if let Some(exact) = found.iter().position(|backup| backup.id.as_str() == id) {
+        return Ok(found.swap_remove(exact));
+    }
+    if found.len() > 1 {
+        let ids: Vec<&str> = found.iter().map(|backup| backup.id.as_str()).collect();
+        let what = format!("`{id}` fits several backups: {}", ids.join(", "));
+        return Err(Failure::usage(what).hint("give more of the id").into());
+    }
+    let none = || Failure::new(Code::NoSuchBackup, format!("there is no backup `{id}`")).hint(hint);
+    Ok(found.pop().filter(|_| !id.is_empty()).ok_or_else(none)?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn since_takes_ages_dates_and_times() {
+        let now: Timestamp = "2026-11-22T02:00:00Z".parse().unwrap();
+        for (text, expected) in [
+            ("7d", "2026-11-15T02:00:00Z"),
+            ("2026-11-01", "2026-11-01T00:00:00Z"),
+            ("2026-11-01T05:00:00+01:00", "2026-11-01T04:00:00Z"),
+        ] {
+            assert_eq!(since(text, now).unwrap(), expected.parse().unwrap(), "{text}");
+        }
+        assert!(since("yesterday", now).is_err());
+    }
+}

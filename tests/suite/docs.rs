@@ -1,0 +1,179 @@
+//! What the documents say is what the program does: each command they name exists, each help has an example.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use crate::support::{Pgkeep, project};
+
+fn help(words: &[&str]) -> String {
+    let home = tempfile::tempdir().unwrap();
+    Pgkeep::new(home.path()).args(words).args(["--help"]).any_stdout().run().stdout
+}
+
+/// The subcommands that a help text lists.
+fn subcommands(text: &str) -> Vec<String> {
+    let list =
+        text.split("\nCommands:\n").nth(1).unwrap_or_default().split("\n\n").next().unwrap_or_default();
+    let named = list.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    named
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|word| *word != "help")
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Every command, as its words, e.g. `["backup", "full"]`; leaves only.
+fn commands() -> Vec<Vec<String>> {
+    let mut waiting: Vec<Vec<String>> = vec![Vec::new()];
+    let mut leaves = Vec::new();
+    while let Some(words) = waiting.pop() {
+        let text = help(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        let below = subcommands(&text);
+        if below.is_empty() {
+            leaves.push(words);
+        } else {
+            waiting.extend(below.into_iter().map(|word| [words.as_slice(), &[word]].concat()));
+        }
+    }
+    leaves.sort();
+    leaves
+}
+
+fn flags(words: &[&str]) -> BTreeSet<String> {
+    let text = help(words);
+    text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-')
+        .filter(|word| word.starts_with('-') && word.len() > 1)
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_help_of_each_command_has_an_example() {
+    let commands = commands();
+    for wanted in [
+        &["backup", "full"][..],
+        &["list"],
+        &["verify"],
+        &["restore"],
+        &["key", "new"],
+        &["key", "show"],
+        &["doctor"],
+    ] {
+        assert!(commands.iter().any(|words| words == wanted), "{wanted:?} is not in {commands:?}");
+    }
+    for words in commands {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let text = help(&words);
+        assert!(text.contains("Example"), "`pgkeep {} --help` has no example:\n{text}", words.join(" "));
+        let shown = text.split("Example").nth(1).unwrap();
+        assert!(shown.contains(&format!("pgkeep {}", words.join(" "))), "{text}");
+    }
+}
+
+/// The `pgkeep` command lines in the fenced blocks of a document.
+fn command_lines(document: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut is_shell = None;
+    for line in document.lines() {
+        if let Some(language) = line.trim_start().strip_prefix("```") {
+            is_shell = if is_shell.is_some() {
+                None
+            } else {
+                Some(["console", "sh", "bash"].contains(&language.trim()))
+            };
+        } else if is_shell == Some(true) {
+            let line =
+                line.trim().trim_start_matches("$ ").trim_start_matches("# ").trim_start_matches("sudo ");
+            if line.starts_with("pgkeep ") {
+                lines.push(line.split(" #").next().unwrap().to_owned());
+            }
+        }
+    }
+    lines
+}
+
+/// Fails unless the command line's subcommands and flags exist.
+pub(crate) fn assert_exists(line: &str) {
+    let words: Vec<&str> = line
+        .split_whitespace()
+        .take_while(|word| !["|", ">", ">>", "&&", "||", ";"].contains(word))
+        .collect();
+    let mut path = Vec::new();
+    let mut known = subcommands(&help(&[]));
+    for word in &words[1..] {
+        if known.is_empty() || word.starts_with('-') {
+            continue;
+        }
+        assert!(known.iter().any(|name| name == word), "`{line}`: there is no `{word}` among {known:?}");
+        path.push(*word);
+        known = subcommands(&help(&path));
+    }
+    assert!(known.is_empty() || words.contains(&"--help"), "`{line}` names no whole command");
+    let flags = flags(&path);
+    for word in words.iter().filter(|word| word.starts_with('-') && word.len() > 1) {
+        let flag = word.split('=').next().unwrap();
+        assert!(flags.contains(flag) || flag == "--version", "`{line}`: `{flag}` is not in its help");
+    }
+}
+
+#[test]
+fn the_commands_of_the_readme_exist() {
+    let lines = command_lines(&fs::read_to_string(project().join("README.md")).unwrap());
+    assert!(lines.len() >= 4, "{lines:?}");
+    for line in &lines {
+        assert_exists(line);
+    }
+    for wanted in ["pgkeep backup full", "pgkeep key new", "pgkeep verify", "pgkeep restore"] {
+        assert!(lines.iter().any(|line| line.contains(wanted)), "the README does not show `{wanted}`");
+    }
+}
+
+#[test]
+fn the_commands_of_the_helps_exist() {
+    for words in commands() {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let text = help(&words);
+        let examples = text.split("Example").nth(1).unwrap_or_default();
+        for line in examples.lines().map(|line| line.trim().trim_start_matches("$ ")) {
+            if line.starts_with("pgkeep ") {
+                assert_exists(line.split("  ").next().unwrap());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_readme_says_what_each_exit_code_means() {
+    let readme = fs::read_to_string(project().join("README.md")).unwrap();
+    for code in ["0", "1", "2", "3", "4", "5", "6", "130", "143"] {
+        let is_told = readme.lines().any(|line| line.starts_with('|') && line.contains(code));
+        assert!(is_told, "exit code {code} is not in a table of the README");
+    }
+    for script in ["tests/demo.sh", "crontab.example"] {
+        assert!(readme.contains(script), "the README does not name {script}");
+    }
+}
+
+#[test]
+fn the_configuration_of_the_readme_is_one_the_program_takes() {
+    let site = crate::support::Site::new();
+    let readme = fs::read_to_string(project().join("README.md")).unwrap();
+    let blocks: Vec<&str> =
+        readme.split("```toml\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();
+    assert!(!blocks.is_empty(), "the README shows no configuration");
+    for block in blocks {
+        let file = site.path("readme.toml");
+        crate::support::key::write_private(&file, block);
+        let ran = site
+            .bare()
+            .args(["--config", file.to_str().unwrap(), "list"])
+            .any_code()
+            .any_stdout()
+            .any_stderr()
+            .run();
+        // Its servers and files are not here, but each of its keys has to be known.
+        for refusal in ["unknown field", "unknown key", "invalid type", "missing field"] {
+            assert!(!ran.stderr.contains(refusal), "{}\n{block}", ran.stderr);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Memory and disk: bounded, whatever the size of the database.
+
+use std::fs;
+
+use crate::support::tools::{binary, files_under, run};
+use crate::support::{FakeBin, Site};
+
+/// 150 MB that do not compress well, three stores, and a peak of less than 200 MiB: a promise of bytes, not of time.
+#[test]
+fn a_large_backup_and_its_restore_stay_below_200_mib() {
+    let site = Site::new();
+    site.cluster.execute(
+        &site.database,
+        "CREATE TABLE large (n int, bytes bytea); ALTER TABLE large ALTER bytes SET STORAGE EXTERNAL; \
+         INSERT INTO large SELECT n, gen_random_bytes(1024) || convert_to(repeat('filler ', 100), 'UTF8') \
+         FROM generate_series(1, 90000) n",
+    );
+    let (id, peak) = peak_of(&site, &["backup", "full"]);
+    let id = id.trim().to_owned();
+    assert_eq!(site.row(&id)["status"], "verified");
+    assert!(peak < 200 << 10, "the backup took {peak} KiB");
+    let (_, url) = site.target();
+    let (_, peak) = peak_of(&site, &["restore", &id, "--from", "r2", "--into", &url]);
+    assert!(peak < 200 << 10, "the restore took {peak} KiB");
+}
+
+/// Runs the binary under a parent that asks the kernel for the peak of its own children; gives stdout and KiB.
+fn peak_of(site: &Site, arguments: &[&str]) -> (String, u64) {
+    // The children of the binary (pg_dump) count on their own: the kernel gives the largest, not the sum.
+    let script = "import json, resource, subprocess, sys\n\
+        done = subprocess.run(sys.argv[2:], stdout=subprocess.PIPE)\n\
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss\n\
+        open(sys.argv[1], 'w').write(str(peak))\n\
+        sys.stdout.buffer.write(done.stdout)\n\
+        sys.exit(done.returncode)";
+    let (file, config) = (site.path("peak"), site.path("config.toml"));
+    site.config.write(&config);
+    let mut words = vec!["-c", script, file.to_str().unwrap(), binary().to_str().unwrap()];
+    words.extend(["--config", config.to_str().unwrap()]);
+    words.extend(arguments);
+    let secret = format!("R2_SECRET={}", site.r2.server.credentials.secret);
+    let python = crate::support::tools::python();
+    let words = [&[secret.as_str(), python.to_str().unwrap()][..], &words].concat();
+    let stdout = run("env", &words);
+    (stdout, fs::read_to_string(file).unwrap().parse().unwrap())
+}
+
+/// While the dump runs, and after it, nothing of it is in a temporary folder or beside the local copy.
+#[test]
+fn no_temporary_copy_is_made() {
+    let mut site = Site::new();
+    site.cluster.execute(&site.database, crate::roundtrip::BLOBS);
+    let temporary = site.path("tmp");
+    fs::create_dir(&temporary).unwrap();
+    let script = "\"$REAL\" \"$@\" || exit; echo $$ >\"$HERE/draft\"; mv \"$HERE/draft\" \"$HERE/pid\"; read -r _ <\"$HERE/gate\"";
+    let bin = FakeBin::new(&site.path(""), script);
+    run("mkfifo", &[bin.folder.join("gate").to_str().unwrap()]);
+    site.config.set("source.pg_bin", bin.folder.to_str().unwrap());
+    let running = site.pgkeep(["backup", "full"]).env("TMPDIR", &temporary).any_stdout().start();
+    bin.wait_for_start();
+    // The dump is out of pg_dump's hands: what is on disk now is the local store's unpublished file alone.
+    let size = |folder: &std::path::Path| -> u64 {
+        files_under(folder).iter().map(|file| file.metadata().map_or(0, |metadata| metadata.len())).sum()
+    };
+    assert_eq!(size(&temporary), 0);
+    assert!(size(&site.path("state")) < 100_000, "{:?}", files_under(&site.path("state")));
+    assert_eq!(files_under(&site.local()).len(), 1, "{:?}", files_under(&site.local()));
+    bin.release();
+    let id = running.finish().id();
+    assert_eq!(files_under(&site.local()).len(), 2);
+    assert_eq!(size(&temporary), 0);
+    site.assert_copies(&id, &["local", "r2", "b2"]);
+}
