@@ -169,6 +169,9 @@ pub struct Backup {
     pub verified_at: Option<Timestamp>,
     /// What went wrong.
     pub error: Option<String>,
+    /// When its run last said that it is alive; the catalog keeps it.
+    #[serde(default)]
+    pub heartbeat_at: Option<Timestamp>,
     /// Its copies, in the order of the stores.
     pub copies: Vec<Copy>,
 }
@@ -197,6 +200,7 @@ impl Backup {
             finished_at: None,
             verified_at: None,
             error: None,
+            heartbeat_at: Some(now),
             copies: Vec::new(),
         }
     }

@@ -35,8 +35,7 @@ impl Catalog {
     /// # Errors
     /// When it can't be reached, the role may not make the tables, or a newer pgkeep made them.
     pub fn open(info: &ConnInfo, schema: &str, options: &ConnectOptions<'static>) -> Result<Self> {
-        let client = connect::connect(info, options)
-            .with_context(|| format!("cannot reach the catalog: {}", info.describe()))?;
+        let client = connect::connect(info, options).context("cannot reach the catalog")?;
         let mut catalog = Self { info: info.clone(), schema: schema.to_owned(), options: *options, client };
         catalog.prepare()?;
         Ok(catalog)

@@ -1,4 +1,5 @@
 //! The command line: flags, and the words of `--help`. It runs nothing and resolves nothing.
+#![allow(clippy::doc_markdown, reason = "the first lines are help texts, shown as they stand")]
 
 use std::path::PathBuf;
 
@@ -83,9 +84,9 @@ pub enum Backup {
     /// Back up whole databases with pg_dump; prints the id of each backup
     #[command(after_help = "\
 Examples:
-  pgkeep backup full                                   as configured; from cron, silent but for the id
-  pgkeep backup full --database shop --database crm    these databases
-  pgkeep backup full --quiet || mail-someone           by the exit code alone")]
+  pgkeep backup full                                 as configured
+  pgkeep backup full --database shop --database crm  these databases
+  pgkeep backup full --quiet                         from cron: silent on success")]
     Full {
         /// Back up this database; may be given several times [default: as configured]
         #[arg(long = "database", value_name = "NAME")]

@@ -258,7 +258,8 @@ mod tests {
         #[test]
         fn parsing_never_panics(text in "(PGKEEP-KEY-1-)?\\PC{0,60}") {
             if let Ok(key) = Key::parse(&text) {
-                prop_assert_eq!(key.line().trim(), text.trim());
+                let line = key.line();
+                prop_assert_eq!(line.trim(), text.trim());
             }
         }
     }

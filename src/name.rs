@@ -25,10 +25,15 @@ pub fn encode(name: &str) -> String {
         if plain && !all_dots {
             safe.push(char::from(byte));
         } else {
-            safe.push_str(&format!("%{byte:02X}"));
+            safe.extend(hex_pair(byte));
         }
     }
     safe
+}
+
+fn hex_pair(byte: u8) -> [char; 3] {
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).map_or('0', |c| c.to_ascii_uppercase());
+    ['%', digit(byte >> 4), digit(byte & 15)]
 }
 
 /// The name that [`encode`] made safe, `None` for what it cannot have made.

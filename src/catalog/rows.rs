@@ -8,7 +8,7 @@ use crate::name::BackupId;
 
 pub(super) const BACKUP_COLUMNS: &str = "id, backup_type, source, database, tenant, filename, size_bytes, \
      checksum, local_path, r2_path, b2_path, status, compression_ratio, backup_duration_seconds, metadata, \
-     created_at, finished_at, verified_at, error";
+     created_at, finished_at, verified_at, error, heartbeat_at";
 
 pub(super) const COPY_COLUMNS: &str = "backup, store, path, state, size, etag, stored_at, verified_at, \
      verified_level, expires_at, error";
@@ -40,6 +40,7 @@ pub(super) fn backup(row: &Row) -> Result<Backup> {
         finished_at: row.try_get("finished_at")?,
         verified_at: row.try_get("verified_at")?,
         error: row.try_get("error")?,
+        heartbeat_at: row.try_get("heartbeat_at")?,
         copies: Vec::new(),
     })
 }

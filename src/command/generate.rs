@@ -1,5 +1,7 @@
 //! `pgkeep generate`: man pages and completions, made from the command definitions.
+#![allow(clippy::disallowed_methods, reason = "these are documents for everyone, not private files")]
 
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -16,7 +18,7 @@ pub(super) fn run(folder: &Path) -> Result<Code> {
         std::fs::create_dir_all(made)
             .with_context(|| format!("cannot make the folder `{}`", made.display()))?;
     }
-    let mut command = Cli::command().disable_help_subcommand(true);
+    let mut command = Cli::command();
     command.build();
     pages(&command, "pgkeep", &man)?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
@@ -29,11 +31,51 @@ pub(super) fn run(folder: &Path) -> Result<Code> {
 /// A page for a command and each below it that is shown: `pgkeep-backup-full.1`.
 fn pages(command: &clap::Command, name: &str, folder: &Path) -> Result<()> {
     let path = folder.join(format!("{name}.1"));
-    let mut page = Vec::new();
-    clap_mangen::Man::new(command.clone()).title(name).render(&mut page)?;
+    let page = page(command, name)?;
     std::fs::write(&path, page).with_context(|| format!("cannot write `{}`", path.display()))?;
     for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
         pages(below, &format!("{name}-{}", below.get_name()), folder)?;
+    }
+    Ok(())
+}
+
+fn page(command: &clap::Command, name: &str) -> Result<Vec<u8>> {
+    let man = clap_mangen::Man::new(command.clone()).title(name);
+    let mut page = Vec::new();
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    if command.get_subcommands().any(|below| !below.is_hide_set()) {
+        man.render_subcommands_section(&mut page)?;
+    }
+    if let Some(more) = command.get_after_help() {
+        as_it_stands(&more.to_string(), &mut page)?;
+    }
+    writeln!(page, ".SH \"SEE ALSO\"\n\\fBpgkeep\\fR(1), \\fBpgkeep\\-recovery\\fR(7)")?;
+    Ok(page)
+}
+
+/// The text behind the options: a line that ends with a colon heads a section, the others are shown as
+/// they stand.
+fn as_it_stands(text: &str, page: &mut Vec<u8>) -> Result<()> {
+    let mut open = false;
+    for line in text.lines() {
+        let heading = line.strip_suffix(':').filter(|_| !line.starts_with(' '));
+        if let Some(heading) = heading {
+            if open {
+                writeln!(page, ".fi")?;
+            }
+            writeln!(page, ".SH \"{}\"\n.nf", heading.to_uppercase())?;
+            open = true;
+        } else {
+            let safe = line.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq");
+            writeln!(page, "\\&{safe}")?;
+        }
+    }
+    if open {
+        writeln!(page, ".fi")?;
     }
     Ok(())
 }

@@ -54,7 +54,11 @@ pub(super) fn one(catalog: &mut Catalog, id: &str, flags: &Filters, now: Timesta
     let hint = "`pgkeep list` shows what there is";
     if id == "latest" {
         let wanted = Filter { usable: flags.status.is_none(), limit: Some(1), ..filter(flags, now)? };
-        let none = || Failure::new(Code::NoSuchBackup, "there is no such backup yet").hint(hint);
+        let none = || {
+            let of = flags.database.as_ref().map_or_else(String::new, |name| format!(" of `{name}`"));
+            let what = format!("there is no backup{of} that fits `latest`");
+            Failure::new(Code::NoSuchBackup, what).hint(hint)
+        };
         return Ok(catalog.list(&wanted)?.into_iter().next().ok_or_else(none)?);
     }
     let mut found = catalog.find(id, SHOWN)?;

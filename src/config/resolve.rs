@@ -28,6 +28,17 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
+    /// Puts the key that a value belongs to before what is wrong with the value. The error's own rendering
+    /// repeats the whole line, which may hold a secret.
+    fn name_the_key(&self, span: &Range<usize>, message: String) -> String {
+        let before = self.text.get(..span.start).unwrap_or_default();
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        match line.split_once('=') {
+            Some((key, _)) if !message.contains(key.trim()) => format!("`{}`: {message}", key.trim()),
+            _ => message,
+        }
+    }
+
     fn refuse(&self, span: Range<usize>, message: &str) -> anyhow::Error {
         let before = self.text.get(..span.start).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
@@ -39,8 +50,9 @@ impl Page<'_> {
 pub(super) fn resolve(text: &str, file: Option<PathBuf>, environment: &Environment) -> Result<Config> {
     let page = Page { text, file: file.as_deref() };
     let raw: raw::File = toml::from_str(text).map_err(|error| {
-        // The error's own rendering repeats the line, which may hold a secret.
-        page.refuse(error.span().unwrap_or(0..0), error.message().trim())
+        let span = error.span().unwrap_or(0..0);
+        let message = page.name_the_key(&span, without_value(error.message().trim()));
+        page.refuse(span, &message)
     })?;
     if let Some(channel) = &raw.alert.channel {
         let message = "this version delivers no alerts: a channel would stay silent";
@@ -66,7 +78,8 @@ pub(super) fn resolve(text: &str, file: Option<PathBuf>, environment: &Environme
         encryption,
         after_backup: raw.verify.after_backup.unwrap_or(AfterBackup::Checksum),
         retry: Retry {
-            attempts: raw.retry.attempts.unwrap_or(3),
+            // Without a file somebody tries it by hand, and waits for the answer.
+            attempts: raw.retry.attempts.unwrap_or(if file.is_some() { 3 } else { 0 }),
             delay: raw.retry.delay.map_or(Duration::from_secs(300), |span| span.0),
         },
         timeouts: Timeouts {
@@ -78,6 +91,17 @@ pub(super) fn resolve(text: &str, file: Option<PathBuf>, environment: &Environme
         state_dir,
         file,
     })
+}
+
+/// A message of the parser without the value it quotes: `invalid type: integer `5`, expected a string`
+/// becomes `invalid type: integer, expected a string`.
+fn without_value(message: &str) -> String {
+    let Some((kind, expected)) = message.rsplit_once(", expected ").filter(|_| message.starts_with("invalid "))
+    else {
+        return message.to_owned();
+    };
+    let kind = kind.split(['`', '"']).next().unwrap_or_default().trim_end();
+    format!("{kind}, expected {expected}")
 }
 
 fn default_state_dir(environment: &Environment) -> Result<PathBuf> {

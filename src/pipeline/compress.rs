@@ -74,13 +74,11 @@ impl Packer {
     }
 }
 
-fn member_head(length: u32) -> [u8; MEMBER_HEAD_LEN] {
-    let [a, b, c, d] = length.to_le_bytes();
-    const DEFLATE: u8 = 8;
-    const HAS_EXTRA: u8 = 4;
-    const SLOWEST: u8 = 2;
-    const NO_SYSTEM: u8 = 255;
-    [0x1f, 0x8b, DEFLATE, HAS_EXTRA, 0, 0, 0, 0, SLOWEST, NO_SYSTEM, 8, 0, b'P', b'K', 4, 0, a, b, c, d]
+/// RFC 1952, section 2.3: deflate, an extra field, no time, "slowest", no system; then the field.
+const MEMBER_HEAD: [u8; 16] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 2, 255, 8, 0, b'P', b'K', 4, 0];
+
+fn member_head(length: u32) -> impl Iterator<Item = u8> {
+    MEMBER_HEAD.into_iter().chain(length.to_le_bytes())
 }
 
 /// The engine's level that keeps the promise of gzip's. A number says nothing across engines; this

@@ -84,6 +84,7 @@ impl<S: Sink> FanOut<S> {
     }
 
     /// Ends the lanes and waits until each took what was queued for it, or stalled.
+    #[must_use]
     pub fn finish(self) -> Vec<LaneEnd<S>> {
         let Self { mut lanes, stall, interrupt } = self;
         for lane in &mut lanes {

@@ -111,8 +111,7 @@ fn stream<S: Sink>(
         match (read, sealed) {
             (Ok(()), Ok(artifact)) => Ok(Made { dump: dump_hash.finish()?, artifact }),
             // When the sealing thread stopped first, its reason is the cause.
-            (Ok(()) | Err(Halt::Downstream), Err(error)) => Err(error),
-            (Err(Halt::Source(error)), _) => Err(error),
+            (Err(Halt::Source(error)), _) | (_, Err(error)) => Err(error),
             (Err(Halt::Downstream), Ok(_)) => Err(anyhow!("the stream ended too soon")),
         }
     })

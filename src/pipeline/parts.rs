@@ -47,6 +47,7 @@ impl Cutter {
     }
 
     /// What is left at the end, if anything.
+    #[must_use]
     pub fn finish(mut self) -> Option<Arc<Part>> {
         self.take()
     }

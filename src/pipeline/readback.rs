@@ -66,7 +66,7 @@ impl Read for ReadAhead {
 }
 
 enum Unpacked<R: Read> {
-    Gzip(MultiGzDecoder<BufReader<R>>),
+    Gzip(Box<MultiGzDecoder<BufReader<R>>>),
     Plain(R),
 }
 
@@ -86,7 +86,7 @@ impl<R: Read> Dump<R> {
         let opener = Opener::new(artifact, ring)?;
         let id = opener.id().clone();
         let inner = match opener.packing() {
-            Packing::Gzip => Unpacked::Gzip(MultiGzDecoder::new(BufReader::with_capacity(BLOCK_LEN, opener))),
+            Packing::Gzip => Unpacked::Gzip(Box::new(MultiGzDecoder::new(BufReader::with_capacity(BLOCK_LEN, opener)))),
             Packing::None => Unpacked::Plain(opener),
         };
         Ok(Self { id, inner })

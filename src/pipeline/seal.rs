@@ -49,13 +49,13 @@ impl<F: FnMut(Bytes) -> Result<()>> Sealer<F> {
             let (now, later) = plain.split_at(room);
             plain = later;
             if self.chunk.is_empty() && now.len() == CHUNK_LEN {
-                self.seal(now, &StreamTag::Message)?;
+                self.seal(now, StreamTag::Message)?;
                 continue;
             }
             self.chunk.extend_from_slice(now);
             if self.chunk.len() == CHUNK_LEN {
                 let chunk = std::mem::take(&mut self.chunk);
-                self.seal(&chunk, &StreamTag::Message)?;
+                self.seal(&chunk, StreamTag::Message)?;
                 self.chunk = chunk;
                 self.chunk.clear();
             }
@@ -69,7 +69,7 @@ impl<F: FnMut(Bytes) -> Result<()>> Sealer<F> {
     /// When the sink fails.
     pub fn finish(mut self) -> Result<()> {
         let chunk = std::mem::take(&mut self.chunk);
-        self.seal(&chunk, &StreamTag::Finish)?;
+        self.seal(&chunk, StreamTag::Finish)?;
         let last = self.block.split().freeze();
         if !last.is_empty() {
             (self.sink)(last)?;
@@ -77,13 +77,13 @@ impl<F: FnMut(Bytes) -> Result<()>> Sealer<F> {
         Ok(())
     }
 
-    fn seal(&mut self, plain: &[u8], tag: &StreamTag) -> Result<()> {
+    fn seal(&mut self, plain: &[u8], tag: StreamTag) -> Result<()> {
         let start = self.block.len();
         self.block.resize(start + plain.len() + ABYTES, 0);
         let data = self.first_data.take();
         let target = self.block.get_mut(start..).unwrap_or_default();
         self.cipher
-            .seal_chunk(plain, data.as_deref(), target, tag)
+            .seal_chunk(plain, data.as_deref(), target, &tag)
             .map_err(|_| anyhow::anyhow!("a chunk could not be sealed"))?;
         if self.block.len() + CHUNK_LEN + ABYTES > BLOCK_LEN {
             let full = std::mem::replace(&mut self.block, BytesMut::with_capacity(BLOCK_LEN));

@@ -92,8 +92,8 @@ impl Read for Dump {
             self.start.extend(buffer.iter().take(count.min(wanted)));
             let so_far = MAGIC.get(..self.start.len()).unwrap_or_default();
             if self.start != so_far || count == 0 {
-                let size = if count == 0 { "wrote nothing" } else { "wrote something else" };
-                let message = format!("pg_dump {size} where a dump was expected");
+                let wrote = if count == 0 { "wrote nothing" } else { "wrote something else" };
+                let message = format!("pg_dump {wrote} where an archive was expected");
                 return Err(io::Error::other(Failure::failed(message)));
             }
         }

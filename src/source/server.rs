@@ -1,6 +1,6 @@
 //! What is asked of a server before its data is dumped or restored.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use postgres::Client;
 
 use crate::connect::{self, ConnectError, ConnectOptions};
@@ -28,9 +28,7 @@ impl Server {
     /// # Errors
     /// When it can't be reached or refuses; see [`is_passing`].
     pub fn connect(info: &ConnInfo, options: &ConnectOptions<'_>) -> Result<Self> {
-        let client = connect::connect(info, options)
-            .with_context(|| format!("cannot connect to {}", info.describe()))?;
-        Ok(Self { client })
+        Ok(Self { client: connect::connect(info, options)? })
     }
 
     /// What the server says of itself and of the database connected to.

@@ -19,7 +19,7 @@ const TEMPORARY_SUFFIX: &str = ".part";
 /// A store that keeps each object as a file below one directory.
 ///
 /// Folders are made 0700 and files 0600. While an upload runs its bytes stand in
-/// `.<artifact>.XXXXXX.part` beside the place they will be published at.
+/// `.<artifact>.<random>.part` beside the place they will be published at.
 #[derive(Clone, Debug)]
 pub struct LocalStore {
     name: String,

@@ -35,6 +35,9 @@ mod xml;
 const CLEANUP_TIME_LIMIT: Duration = Duration::from_secs(10);
 const CONTENT_TYPE: &str = "application/octet-stream";
 
+/// Bytes that one upload may have in flight, where parts are small enough for more than one.
+const IN_FLIGHT_BYTES: u64 = 32 * 1024 * 1024;
+
 /// How to reach a bucket.
 #[derive(Clone)]
 pub struct S3Options {
@@ -153,7 +156,10 @@ impl Store for S3Store {
         ensure_key(path)?;
         ensure!(part_size_bytes > 0, "a part must have at least one byte");
         let shared = Arc::clone(&self.shared);
-        let upload = S3Upload::begin(shared, path, part_size_bytes, self.parts_in_flight)?;
+        // Large parts go one by one: what is in flight stays in memory.
+        let affordable = usize::try_from(IN_FLIGHT_BYTES / part_size_bytes)?.max(1);
+        let parts_in_flight = self.parts_in_flight.min(affordable);
+        let upload = S3Upload::begin(shared, path, part_size_bytes, parts_in_flight)?;
         Ok(Box::new(upload))
     }
 

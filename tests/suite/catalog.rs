@@ -6,7 +6,7 @@ use crate::support::tools::files_under;
 use crate::support::{FakeBin, Gate, Site, wait_until};
 
 /// The columns that other programs read.
-const COLUMNS: [&str; 19] = [
+pub(crate) const COLUMNS: [&str; 19] = [
     "id",
     "backup_type",
     "source",
@@ -38,7 +38,7 @@ fn the_columns_are_those_that_were_promised() {
     }
     let copy = &site.copies(&id)["local"];
     for column in
-        ["store", "path", "state", "size_bytes", "etag", "stored_at", "verified_at", "expires_at", "error"]
+        ["backup", "store", "path", "state", "size", "etag", "stored_at", "verified_at", "expires_at", "error"]
     {
         assert!(copy.get(column).is_some(), "no `{column}` in {copy:#}");
     }

@@ -61,7 +61,7 @@ fn pg_dump_that_prints_nothing_and_is_happy() {
 /// Half an archive with exit code 0: a wrapper somewhere swallowed the failure.
 #[test]
 fn pg_dump_that_prints_something_else() {
-    assert_nothing_is_made(&mut Site::new(), "echo 'sorry, no dump today'; exit 0", "archive");
+    assert_nothing_is_made(&mut Site::new(), "echo 'sorry, no dump today'; exit 0", "something else");
 }
 
 /// A table that is locked: the wait ends after `source.lock_wait_timeout`.

@@ -129,10 +129,10 @@ fn imports_point_one_way() {
 fn words_that_have_no_place() {
     let mut faults = Vec::new();
     // Put together here, so that this file does not hold them itself.
-    let everywhere = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("#[ig", "nore")];
+    let everywhere = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("#[ig", "nore")];
     let in_source = [".unwrap()", ".expect(", "todo!", "unimplemented!", "panic!(", "dbg!(", "unreachable!("];
     for (file, text) in [rust_files("src"), rust_files("tests")].concat() {
-        let is_source = file.starts_with("src");
+        let is_source = file.starts_with("src") && !file.ends_with("tests.rs");
         let code = if is_source { without_tests(&text) } else { "" };
         for (number, line) in text.lines().enumerate() {
             for word in everywhere.iter().filter(|word| line.contains(**word)) {

@@ -77,9 +77,20 @@ fn the_database_can_be_named() {
 }
 
 #[test]
-fn without_a_server_it_says_where_it_looked() {
+fn a_role_that_does_not_exist_is_told() {
+    let visitor = Visitor::new();
+    let call = visitor.call(&["backup", "full"]).env("PGUSER", "no_such_role").code(1);
+    call.stderr_has("no_such_role").stderr_has("does not exist").run();
+}
+
+/// A server that is away may come back: the default is to try again after minutes. Who doesn't want to wait, stops it.
+#[test]
+fn without_a_server_it_says_where_it_looked_and_can_be_stopped() {
     let visitor = Visitor::new();
     let nowhere = visitor.home.path().join("nowhere");
-    let call = visitor.call(&["backup", "full"]).env("PGHOST", &nowhere).code(1);
-    call.stderr_has("nowhere").run();
+    let call = visitor.call(&["backup", "full"]).env("PGHOST", &nowhere).code(130);
+    let running = call.stderr_has("nowhere").start();
+    running.wait_for_stderr("next try");
+    running.signal(rustix::process::Signal::INT);
+    running.finish();
 }

@@ -125,8 +125,8 @@ fn make(
     let mut copies = side_by_side(shelves.iter().zip(uploads).collect(), |(shelf, upload)| {
         match (&shelf.store, upload) {
             (Ok(store), Ok(upload)) => making.settle(shelf, store.as_ref(), upload),
-            (_, Err(error)) => making.none(shelf, &one_line(&error)),
             (Err(error), _) => making.none(shelf, error),
+            (Ok(_), Err(error)) => making.none(shelf, &one_line(&error)),
         }
     })?;
     fill_the_gaps(context, &making, shelves, &mut copies);

@@ -7,13 +7,13 @@ use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::secrets::secret_in;
-use super::tools::{DEADLINE, as_postgres, binary};
+use super::tools::{DEADLINE, as_postgres, binary, wait_until};
 
 /// What a stream must hold.
 #[derive(Clone, Debug)]
@@ -70,8 +70,15 @@ pub(crate) struct Running {
     call: Pgkeep,
     pid: Pid,
     ended: mpsc::Receiver<ExitStatus>,
-    stdout: JoinHandle<String>,
-    stderr: JoinHandle<String>,
+    stdout: Stream,
+    stderr: Stream,
+}
+
+/// What a stream has brought so far, and the thread that reads it.
+#[derive(Debug)]
+struct Stream {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
 }
 
 impl Pgkeep {
@@ -185,8 +192,8 @@ impl Pgkeep {
         command.process_group(0);
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let pid = Pid::from_child(&child);
-        let stdout = drain(child.stdout.take().unwrap());
-        let stderr = drain(child.stderr.take().unwrap());
+        let stdout = Stream::drain(child.stdout.take().unwrap());
+        let stderr = Stream::drain(child.stderr.take().unwrap());
         let (sender, ended) = mpsc::channel();
         std::thread::spawn(move || send_end(child, &sender));
         Running { call: self, pid, ended, stdout, stderr }
@@ -203,18 +210,38 @@ fn send_end(mut child: Child, sender: &mpsc::Sender<ExitStatus>) {
     sender.send(child.wait().unwrap()).ok();
 }
 
-fn drain(mut stream: impl Read + Send + 'static) -> JoinHandle<String> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).unwrap();
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
+impl Stream {
+    fn drain(mut stream: impl Read + Send + 'static) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let for_thread = Arc::clone(&bytes);
+        let reader = std::thread::spawn(move || {
+            let mut block = [0; 4096];
+            while let Ok(count @ 1..) = stream.read(&mut block) {
+                for_thread.lock().unwrap().extend_from_slice(&block[..count]);
+            }
+        });
+        Self { bytes, reader }
+    }
+
+    fn so_far(&self) -> String {
+        String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned()
+    }
+
+    fn finish(self) -> String {
+        self.reader.join().unwrap();
+        String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned()
+    }
 }
 
 impl Running {
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid, signal).unwrap();
+    }
+
+    /// Waits until `part` stands on stderr.
+    pub(crate) fn wait_for_stderr(&self, part: &str) {
+        wait_until(part, || self.stderr.so_far().contains(part));
     }
 
     /// Waits for the end of a call that was killed.
@@ -228,7 +255,7 @@ impl Running {
         if status.is_none() {
             kill_process(self.pid, Signal::KILL).unwrap();
         }
-        let (stdout, stderr) = (self.stdout.join().unwrap(), self.stderr.join().unwrap());
+        let (stdout, stderr) = (self.stdout.finish(), self.stderr.finish());
         let code = status.and_then(|status| status.code());
         let mut faults = Vec::new();
         if self.call.code.is_some_and(|wanted| code != Some(wanted)) || code.is_none() {

@@ -1,12 +1,13 @@
 //! Two real S3 servers (`SeaweedFS`), shared by the tests of a run, and a client of the tests' own for them.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
 use super::cluster::unique;
 use super::http::{Request, Response, set_header};
 use super::sigv4::{Credentials, encode, encode_path, sign};
-use super::tools::{free_port, wait_until, weed};
+use super::tools::{finish, free_port, wait_until, weed};
 use super::watchdog::Watched;
 
 /// A running S3 server.
@@ -15,6 +16,10 @@ pub(crate) struct Server {
     /// Host and port.
     pub(crate) address: String,
     pub(crate) credentials: Credentials,
+    /// Its port for TLS, with a certificate for `localhost`.
+    pub(crate) tls_port: u16,
+    /// The certificate of the authority that signed it.
+    pub(crate) authority: PathBuf,
     _watched: Watched,
 }
 
@@ -28,6 +33,21 @@ pub(crate) fn r2() -> &'static Server {
 pub(crate) fn b2() -> &'static Server {
     static SHARED: OnceLock<Server> = OnceLock::new();
     SHARED.get_or_init(|| Server::start("b2"))
+}
+
+/// Makes an authority of the test's own, and a certificate for `localhost` that it signed.
+fn make_certificate(folder: &Path) {
+    let openssl = |arguments: &str| {
+        finish(Command::new("openssl").current_dir(folder).args(arguments.split(' ')));
+    };
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+    openssl(&format!("req -x509 {key} -days 30 -subj /CN=authority -keyout authority.key -out authority.crt"));
+    openssl(&format!("req -new {key} -subj /CN=localhost -keyout server.key -out server.csr"));
+    std::fs::write(folder.join("extensions"), "subjectAltName=DNS:localhost\n").unwrap();
+    openssl(
+        "x509 -req -in server.csr -CA authority.crt -CAkey authority.key -CAcreateserial -days 30 \
+         -extfile extensions -out server.crt",
+    );
 }
 
 impl Server {
@@ -57,6 +77,11 @@ impl Server {
             command.arg(format!("-{part}.port={}", free_port()));
             command.arg(format!("-{part}.port.grpc={}", free_port()));
         }
+        make_certificate(&folder);
+        let tls_port = free_port();
+        command.arg(format!("-s3.port.https={tls_port}"));
+        command.arg(format!("-s3.cert.file={}", folder.join("server.crt").display()));
+        command.arg(format!("-s3.key.file={}", folder.join("server.key").display()));
         command.env("AWS_ACCESS_KEY_ID", &credentials.access_key_id);
         command.env("AWS_SECRET_ACCESS_KEY", &credentials.secret);
         let watched = Watched::start(&command, "KILL", &folder);

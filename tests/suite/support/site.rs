@@ -154,8 +154,7 @@ impl Site {
 
     /// The catalog's rows of a backup's copies, by store.
     pub(crate) fn copies(&self, id: &str) -> BTreeMap<String, Value> {
-        let query = "SELECT c.store, to_jsonb(c) FROM pgkeep.copy c WHERE to_jsonb(c) @> jsonb_build_object('backup', $1::text) \
-                     OR to_jsonb(c) @> jsonb_build_object('backup_id', $1::text)";
+        let query = "SELECT c.store, to_jsonb(c) FROM pgkeep.copy c WHERE backup = $1";
         let rows = self.cluster.connect(&self.catalog).query(query, &[&id]).unwrap();
         rows.iter().map(|row| (row.get(0), row.get(1))).collect()
     }

@@ -1,0 +1,127 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_pgkeep_global_optspecs
+    string join \n config= json q/quiet v/verbose h/help V/version
+end
+
+function __fish_pgkeep_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_pgkeep_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_pgkeep_using_subcommand
+    set -l cmd (__fish_pgkeep_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c pgkeep -n "__fish_pgkeep_needs_command" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
+complete -c pgkeep -n "__fish_pgkeep_needs_command" -l json -d 'Print one JSON document instead of text'
+complete -c pgkeep -n "__fish_pgkeep_needs_command" -s q -l quiet -d 'Print nothing on success'
+complete -c pgkeep -n "__fish_pgkeep_needs_command" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
+complete -c pgkeep -n "__fish_pgkeep_needs_command" -s h -l help -d 'Print help'
+complete -c pgkeep -n "__fish_pgkeep_needs_command" -s V -l version -d 'Print version'
+complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "backup" -d 'Make a backup, send it to every store, and read every copy back'
+complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "list" -d 'Show the backups on record, the newest first'
+complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "verify" -d 'Read every copy of a backup back, compare its SHA-256, and open one to the end'
+complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "restore" -d 'Bring a backup back, into a database or as a plain pg_dump archive'
+complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "key" -d 'Make and show keys'
+complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "doctor" -d 'Check tools, keys, permissions, the catalog, and write, read and delete a probe in each store'
+complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "generate" -d 'Write the man pages and shell completions under a folder'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and not __fish_seen_subcommand_from full" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and not __fish_seen_subcommand_from full" -l json -d 'Print one JSON document instead of text'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and not __fish_seen_subcommand_from full" -s q -l quiet -d 'Print nothing on success'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and not __fish_seen_subcommand_from full" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and not __fish_seen_subcommand_from full" -s h -l help -d 'Print help'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and not __fish_seen_subcommand_from full" -f -a "full" -d 'Back up whole databases with pg_dump; prints the id of each backup'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and __fish_seen_subcommand_from full" -l database -d 'Back up this database; may be given several times [default: as configured]' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and __fish_seen_subcommand_from full" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and __fish_seen_subcommand_from full" -l json -d 'Print one JSON document instead of text'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and __fish_seen_subcommand_from full" -s q -l quiet -d 'Print nothing on success'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and __fish_seen_subcommand_from full" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and __fish_seen_subcommand_from full" -s h -l help -d 'Print help'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand list" -l type -d 'Only backups of this type' -r -f -a "full\t''"
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand list" -l database -d 'Only backups of this database' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand list" -l status -d 'Only backups of this status' -r -f -a "in_progress\t''
+completed\t''
+verified\t''
+degraded\t''
+failed\t''
+expired\t''"
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand list" -l since -d 'Only backups begun since then: an age (`7d`), a date (`2026-11-01`) or a time (RFC 3339)' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand list" -l limit -d 'Show at most so many' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand list" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand list" -l json -d 'Print one JSON document instead of text'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand list" -s q -l quiet -d 'Print nothing on success'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand list" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand list" -s h -l help -d 'Print help'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l type -d 'Only backups of this type' -r -f -a "full\t''"
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l database -d 'Only backups of this database' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l status -d 'Only backups of this status' -r -f -a "in_progress\t''
+completed\t''
+verified\t''
+degraded\t''
+failed\t''
+expired\t''"
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l since -d 'Only backups begun since then: an age (`7d`), a date (`2026-11-01`) or a time (RFC 3339)' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l json -d 'Print one JSON document instead of text'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -s q -l quiet -d 'Print nothing on success'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -s h -l help -d 'Print help'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l into -d 'Restore into this database through pg_restore; it must exist, and be empty unless --clean is given' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l output -d 'Write the plain pg_dump archive into this new file (`-` for stdout)' -r -F
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l from -d 'Read the copy in this store [default: the first whole one]' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l type -d 'Only backups of this type' -r -f -a "full\t''"
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l database -d 'Only backups of this database' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l status -d 'Only backups of this status' -r -f -a "in_progress\t''
+completed\t''
+verified\t''
+degraded\t''
+failed\t''
+expired\t''"
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l since -d 'Only backups begun since then: an age (`7d`), a date (`2026-11-01`) or a time (RFC 3339)' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l clean -d 'Drop what the dump has before it is made anew'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l no-owner -d 'Leave ownership and grants out: all belongs to the role that connects'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l json -d 'Print one JSON document instead of text'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -s q -l quiet -d 'Print nothing on success'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -s h -l help -d 'Print help'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand key; and not __fish_seen_subcommand_from new show" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand key; and not __fish_seen_subcommand_from new show" -l json -d 'Print one JSON document instead of text'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand key; and not __fish_seen_subcommand_from new show" -s q -l quiet -d 'Print nothing on success'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand key; and not __fish_seen_subcommand_from new show" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand key; and not __fish_seen_subcommand_from new show" -s h -l help -d 'Print help'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand key; and not __fish_seen_subcommand_from new show" -f -a "new" -d 'Make a key in a new file of mode 0600; prints its id'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand key; and not __fish_seen_subcommand_from new show" -f -a "show" -d 'Print the id of the key in a file'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand key; and __fish_seen_subcommand_from new" -l output -d 'The file to make; an existing one is never overwritten' -r -F
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand key; and __fish_seen_subcommand_from new" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand key; and __fish_seen_subcommand_from new" -l json -d 'Print one JSON document instead of text'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand key; and __fish_seen_subcommand_from new" -s q -l quiet -d 'Print nothing on success'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand key; and __fish_seen_subcommand_from new" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand key; and __fish_seen_subcommand_from new" -s h -l help -d 'Print help'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand key; and __fish_seen_subcommand_from show" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand key; and __fish_seen_subcommand_from show" -l json -d 'Print one JSON document instead of text'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand key; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Print nothing on success'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand key; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand key; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand doctor" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand doctor" -l json -d 'Print one JSON document instead of text'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand doctor" -s q -l quiet -d 'Print nothing on success'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand doctor" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand doctor" -s h -l help -d 'Print help'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand generate" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand generate" -l json -d 'Print one JSON document instead of text'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand generate" -s q -l quiet -d 'Print nothing on success'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand generate" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand generate" -s h -l help -d 'Print help'
