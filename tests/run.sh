@@ -9,6 +9,7 @@ need_postgres
 need_venv
 export PGKEEP_TEST_PG_BIN=$pg_bin PGKEEP_TEST_WEED=$weed PGKEEP_TEST_PYTHON=$python
 command -v script >/dev/null || apt_install "script (for a terminal)" bsdutils
+command -v openssl >/dev/null || apt_install "openssl (for certificates)" openssl
 
 cd "$project"
 exec cargo test --locked --all-targets "$@"

@@ -1,8 +1,7 @@
 //! One run at a time for each source and database: an advisory lock of a session that beats while the
 //! run goes on.
 
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -13,6 +12,8 @@ use crate::name::BackupId;
 
 /// How often a run says that it is alive; also keeps its idle connection open through firewalls.
 const BEAT: Duration = Duration::from_secs(30);
+/// How long the end of a run waits for a beat that is on its way.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The advisory lock of a run. It goes with the session that holds it, however that ends.
 pub struct RunLock {
@@ -42,34 +43,40 @@ impl RunLock {
     /// When the system gives no thread.
     pub fn beat(mut self, id: BackupId) -> Result<Heartbeat> {
         let (stop, stopped) = channel::<()>();
-        let thread = std::thread::Builder::new().name("heartbeat".to_owned()).spawn(move || {
-            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(BEAT) {
-                let beat = self
-                    .catalog
-                    .client
-                    .execute("UPDATE backup SET heartbeat_at = now() WHERE id = $1", &[&id.as_str()]);
-                if let Err(error) = beat {
-                    log::info!("no heartbeat for `{id}`: {error}");
-                }
-            }
-            self
+        let (ended, end) = channel::<Self>();
+        std::thread::Builder::new().name("heartbeat".to_owned()).spawn(move || {
+            self.beat_until(&stopped, &id);
+            // Nobody waits any more when a dead network held the last beat up.
+            drop(ended.send(self));
         })?;
-        Ok(Heartbeat { stop, thread })
+        Ok(Heartbeat { stop, end })
+    }
+
+    fn beat_until(&mut self, stopped: &Receiver<()>, id: &BackupId) {
+        while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(BEAT) {
+            let beat = self
+                .catalog
+                .client
+                .execute("UPDATE backup SET heartbeat_at = now() WHERE id = $1", &[&id.as_str()]);
+            if let Err(error) = beat {
+                log::info!("no heartbeat for `{id}`: {error}");
+            }
+        }
     }
 }
 
 /// A run that says it is alive, and holds its lock.
 pub struct Heartbeat {
     stop: Sender<()>,
-    thread: JoinHandle<RunLock>,
+    end: Receiver<RunLock>,
 }
 
 impl Heartbeat {
-    /// Stops the beating and gives the lock back.
-    #[must_use]
-    pub fn stop(self) -> Option<RunLock> {
+    /// Stops the beating and lets the lock go.
+    pub fn stop(self) {
         drop(self.stop);
-        self.thread.join().ok()
+        // Its session ends with it; one that hangs in a dead network is left to end with the process.
+        drop(self.end.recv_timeout(PATIENCE));
     }
 }
 

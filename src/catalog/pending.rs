@@ -69,7 +69,7 @@ impl Pending {
                 }
             };
             catalog.save(&backup)?;
-            std::fs::remove_file(&path).with_context(|| format!("cannot remove `{}`", path.display()))?;
+            self.forget(&backup)?;
             written += 1;
         }
         Ok(written)

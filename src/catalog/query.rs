@@ -198,7 +198,9 @@ ON CONFLICT (id) DO UPDATE SET
     status = excluded.status, compression_ratio = excluded.compression_ratio,
     backup_duration_seconds = excluded.backup_duration_seconds, metadata = excluded.metadata,
     finished_at = excluded.finished_at, verified_at = excluded.verified_at, error = excluded.error,
-    heartbeat_at = now()";
+    heartbeat_at = now()
+-- A record that waited must not undo the end of a run that has been written since.
+WHERE backup.status = 'in_progress' OR excluded.status <> 'in_progress'";
 
 const SAVE_COPY: &str = "\
 INSERT INTO copy (backup, store, position, path, state, size, etag, stored_at, verified_at,

@@ -29,7 +29,10 @@ pub(super) fn run(context: &Context, named: &[String]) -> Result<Code> {
     for database in &databases {
         match again(context, || attempt::run(context, database, &ring, &shelves)) {
             Ok(done) => {
-                context.out.line(done.backup.id.as_str())?;
+                if let Err(error) = context.out.line(done.backup.id.as_str()) {
+                    // The backup stands all the same, and so do those that are still to be made.
+                    log::warn!("{}: {error:#}", done.backup.id);
+                }
                 code = code.worse(done.code);
                 made.push(done.backup);
             }

@@ -52,9 +52,13 @@ impl Context {
     /// The catalog, after what waited for it was written.
     pub(super) fn catalog(&self) -> Result<Catalog> {
         let mut catalog = self.open_catalog()?;
-        let written = self.pending.flush(&mut catalog)?;
-        if written > 0 {
-            log::info!("{written} records that waited for the catalog are written");
+        match self.pending.flush(&mut catalog) {
+            Ok(0) => {}
+            Ok(written) => log::info!("{written} records that waited for the catalog are written"),
+            Err(error) => {
+                log::warn!("records go on waiting for the catalog: {}", crate::exit::one_line(&error));
+                catalog.revive()?;
+            }
         }
         Ok(catalog)
     }

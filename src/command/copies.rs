@@ -11,6 +11,7 @@ use super::context::{Shelf, now};
 use crate::backup::{Backup, Copy, CopyState};
 use crate::config::AfterBackup;
 use crate::exit::one_line;
+use crate::interrupt::Interrupt;
 use crate::key::KeyRing;
 use crate::manifest::{LIMIT_BYTES, Manifest};
 use crate::name;
@@ -29,6 +30,7 @@ pub(super) struct Making<'a> {
     pub(super) ring: &'a KeyRing,
     pub(super) part_size_bytes: u64,
     pub(super) check: AfterBackup,
+    pub(super) interrupt: &'a Interrupt,
 }
 
 impl Making<'_> {
@@ -97,18 +99,31 @@ impl Making<'_> {
             AfterBackup::None => return copy,
             AfterBackup::Stat => stat(store, &copy.path, self.backup).map(|()| None),
             AfterBackup::Checksum => {
-                read_back(store, &copy.path, self.backup, None).map(|()| Some("checksum"))
+                read_back(store, &copy.path, self.backup, None, self.interrupt).map(|()| Some("checksum"))
             }
             AfterBackup::Content => {
-                read_back(store, &copy.path, self.backup, Some(self.ring)).map(|()| Some("content"))
+                read_back(store, &copy.path, self.backup, Some(self.ring), self.interrupt)
+                    .map(|()| Some("content"))
             }
         };
         match result {
             Ok(None) => {}
             Ok(Some(level)) => mark_verified(&mut copy, level),
-            Err(fault) => fault.mark(&mut copy),
+            Err(fault) => {
+                fault.mark(&mut copy);
+                if copy.state == CopyState::Corrupt {
+                    self.disown(store, &copy);
+                }
+            }
         }
         copy
+    }
+
+    /// Takes the manifest away from a copy that was found damaged: what looks whole must be whole.
+    fn disown(&self, store: &dyn Store, copy: &Copy) {
+        if let Err(error) = store.remove(&name::manifest_path(&copy.path)) {
+            log::warn!("store `{}`: the manifest of a damaged copy stays: {}", copy.store, one_line(&error));
+        }
     }
 
     /// Makes the copy of one store from the whole copy in another.
@@ -126,7 +141,7 @@ impl Making<'_> {
         store.remove(&name::manifest_path(&path))?;
         store.remove(&path)?;
         let mut upload = store.begin(&path, self.part_size_bytes)?;
-        let mut reader = Hashed::new(ReadAhead::start(source.open(from)?)?);
+        let mut reader = Hashed::new(ReadAhead::start(source.open(from)?, self.interrupt.clone())?);
         let mut cutter = Cutter::new(self.part_size_bytes);
         loop {
             let mut block = vec![0u8; BLOCK_LEN];
@@ -220,13 +235,15 @@ pub(super) fn read_back(
     path: &str,
     backup: &Backup,
     ring: Option<&KeyRing>,
+    interrupt: &Interrupt,
 ) -> Result<(), Fault> {
     let source = store.open(path).map_err(|error| Fault::of_error(&error))?;
     let Some(ring) = ring else {
-        let sum = sum_of(source).map_err(|error| Fault::of_error(&error))?;
+        let sum = sum_of(source, interrupt).map_err(|error| Fault::of_error(&error))?;
         return same_sum(&sum, backup).map_err(|error| Fault::corrupt(one_line(&error)));
     };
-    let opened = open_and_sum(source, ring, &backup.id).map_err(|error| Fault::of_error(&error))?;
+    let opened =
+        open_and_sum(source, ring, &backup.id, interrupt).map_err(|error| Fault::of_error(&error))?;
     let sum_differs = same_sum(&opened.artifact, backup).err().map(|error| one_line(&error));
     match (sum_differs, opened.dump) {
         (Some(differs), Err(why)) => Err(Fault::corrupt(format!("{differs}; {why}"))),

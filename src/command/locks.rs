@@ -44,9 +44,13 @@ pub(super) fn take(context: &Context, database: &str, catalog_is_up: bool) -> Re
             return Ok(Locks { _file: file, catalog: None });
         }
     };
-    match RunLock::take(catalog, source, database)? {
-        Ok(lock) => Ok(Locks { _file: file, catalog: Some(lock) }),
-        Err(mut catalog) => {
+    match RunLock::take(catalog, source, database) {
+        Ok(Ok(lock)) => Ok(Locks { _file: file, catalog: Some(lock) }),
+        Err(error) => {
+            log::warn!("no lock in the catalog, the file's alone: {error:#}");
+            Ok(Locks { _file: file, catalog: None })
+        }
+        Ok(Err(mut catalog)) => {
             let holder = catalog.unfinished(source, database)?.into_iter().next().map(|backup| {
                 let host = backup.metadata_str("host").unwrap_or("an unknown host").to_owned();
                 let pid = backup.metadata_u64("pid").unwrap_or_default();

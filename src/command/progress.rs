@@ -67,6 +67,23 @@ impl Drop for Progress {
     }
 }
 
+/// A line that says what goes on, until it is dropped.
+pub(super) struct Phase(ProgressBar);
+
+impl Phase {
+    pub(super) fn start(bars: &MultiProgress, what: &'static str) -> Self {
+        let line = bars.add(ProgressBar::new_spinner().with_message(what));
+        line.enable_steady_tick(REFRESH);
+        Self(line)
+    }
+}
+
+impl Drop for Phase {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
 fn draw(dump: &ProgressBar, meter: &Meter, lines: &[(ProgressBar, Arc<AtomicU64>)]) {
     let done = meter.dump_bytes.load(Ordering::Relaxed);
     let sealed = meter.sealed_bytes.load(Ordering::Relaxed);

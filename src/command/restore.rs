@@ -46,7 +46,7 @@ pub(super) fn run(context: &Context, flags: &cli::Restore) -> Result<Code> {
     drop(catalog);
     let target = target(context, flags, &backup)?;
     let (copy, artifact) = open_copy(&backup, &shelves, flags.from.as_deref())?;
-    let dump = Dump::open(ReadAhead::start(artifact)?, &ring)
+    let dump = Dump::open(ReadAhead::start(artifact, context.interrupt.clone())?, &ring)
         .with_context(|| format!("the copy in store `{}` does not open", copy.store))?;
     if dump.id() != &backup.id {
         let what = format!("the copy in store `{}` is that of `{}`", copy.store, dump.id());

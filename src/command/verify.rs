@@ -10,6 +10,7 @@ use crate::backup::{Backup, Copy, CopyState, Status};
 use crate::cli;
 use crate::exit::{Code, Failure};
 use crate::key::KeyRing;
+use crate::store::Store;
 
 const LEVEL: &str = "checksum";
 
@@ -23,7 +24,7 @@ pub(super) fn run(context: &Context, flags: &cli::Verify) -> Result<Code> {
         let code = if backup.status == Status::Expired { Code::NoSuchBackup } else { Code::Failed };
         return Err(Failure::new(code, what).hint("`pgkeep list --status verified`").into());
     }
-    let checked = check(&backup, &shelves, &ring)?;
+    let checked = check(context, &backup, &shelves, &ring)?;
     let mut code = Code::Done;
     for (copy, fault) in backup.copies.iter_mut().zip(checked) {
         let (verdict, one) = settle(copy, fault);
@@ -53,7 +54,12 @@ pub(super) fn run(context: &Context, flags: &cli::Verify) -> Result<Code> {
 }
 
 /// What is found of each copy, side by side; the first that can be read is opened as well.
-fn check(backup: &Backup, shelves: &[Shelf], ring: &KeyRing) -> Result<Vec<Option<Fault>>> {
+fn check(
+    context: &Context,
+    backup: &Backup,
+    shelves: &[Shelf],
+    ring: &KeyRing,
+) -> Result<Vec<Option<Fault>>> {
     let opened = backup.copies.iter().position(|copy| copy.state.is_published());
     let items: Vec<(usize, &Copy)> = backup.copies.iter().enumerate().collect();
     side_by_side(items, |(position, copy)| {
@@ -61,25 +67,22 @@ fn check(backup: &Backup, shelves: &[Shelf], ring: &KeyRing) -> Result<Vec<Optio
             return None;
         }
         let open_with = (Some(position) == opened).then_some(ring);
-        check_copy(backup, copy, shelves, ring, open_with).err()
+        let looked = shelf_of(copy, shelves).and_then(|store| {
+            read_back(store, &copy.path, backup, open_with, &context.interrupt)?;
+            manifest_agrees(store, &copy.path, backup, ring)
+        });
+        looked.err()
     })
 }
 
-fn check_copy(
-    backup: &Backup,
-    copy: &Copy,
-    shelves: &[Shelf],
-    ring: &KeyRing,
-    open_with: Option<&KeyRing>,
-) -> Result<(), Fault> {
+/// The store that a copy is in.
+fn shelf_of<'a>(copy: &Copy, shelves: &'a [Shelf]) -> Result<&'a dyn Store, Fault> {
     let unreachable = |message: String| Fault { state: None, message };
     let shelf = shelves
         .iter()
         .find(|shelf| shelf.name == copy.store)
         .ok_or_else(|| unreachable("the configuration has no such store".to_owned()))?;
-    let store = shelf.store.as_ref().map_err(|error| unreachable(error.clone()))?;
-    read_back(store.as_ref(), &copy.path, backup, open_with)?;
-    manifest_agrees(store.as_ref(), &copy.path, backup, ring)
+    shelf.store.as_deref().map_err(|error| unreachable(error.clone()))
 }
 
 /// Writes a verdict into the copy; gives it in words, with the exit code it means.

@@ -96,7 +96,8 @@ pub(super) fn resolve(text: &str, file: Option<PathBuf>, environment: &Environme
 /// A message of the parser without the value it quotes: `invalid type: integer `5`, expected a string`
 /// becomes `invalid type: integer, expected a string`.
 fn without_value(message: &str) -> String {
-    let Some((kind, expected)) = message.rsplit_once(", expected ").filter(|_| message.starts_with("invalid "))
+    let Some((kind, expected)) =
+        message.rsplit_once(", expected ").filter(|_| message.starts_with("invalid "))
     else {
         return message.to_owned();
     };

@@ -132,6 +132,11 @@ fn set_keepalives(info: &ConnInfo, config: &mut Config) -> Result<(), Failure> {
     if number(info, "keepalives")? == Some(0) {
         config.keepalives(false);
     }
+    // A peer that vanished is given up after a minute or two, not after the system's two hours.
+    config.keepalives_idle(Duration::from_secs(60));
+    config.keepalives_interval(Duration::from_secs(10));
+    config.keepalives_retries(6);
+    config.tcp_user_timeout(Duration::from_secs(60));
     if let Some(seconds) = positive("keepalives_idle")? {
         config.keepalives_idle(Duration::from_secs(seconds));
     }

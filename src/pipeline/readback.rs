@@ -11,6 +11,7 @@ use flate2::bufread::MultiGzDecoder;
 use super::digest::{Hashed, Sum};
 use super::header::Packing;
 use super::seal::{Opener, fill};
+use crate::interrupt::Interrupt;
 use crate::key::KeyRing;
 use crate::name::BackupId;
 
@@ -26,19 +27,23 @@ pub struct ReadAhead {
 }
 
 impl ReadAhead {
-    /// Starts reading.
+    /// Starts reading; once the interrupt is raised the reader gives an error, not an end of file.
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(mut source: Box<dyn Read + Send>) -> Result<Self> {
+    pub fn start(mut source: Box<dyn Read + Send>, interrupt: Interrupt) -> Result<Self> {
         let (queue, blocks) = bounded(AHEAD_BLOCKS);
         std::thread::Builder::new().name("read ahead".to_owned()).spawn(move || {
             loop {
                 let mut block = vec![0u8; BLOCK_LEN];
-                let read = fill(&mut source, &mut block).map(|got| {
-                    block.truncate(got);
-                    Bytes::from(block)
-                });
+                let read = if interrupt.is_raised() {
+                    Err(io::Error::other("interrupted"))
+                } else {
+                    fill(&mut source, &mut block).map(|got| {
+                        block.truncate(got);
+                        Bytes::from(block)
+                    })
+                };
                 let last = read.as_ref().map_or(true, |block| block.len() < BLOCK_LEN);
                 if queue.send(read).is_err() || last {
                     return;
@@ -86,7 +91,9 @@ impl<R: Read> Dump<R> {
         let opener = Opener::new(artifact, ring)?;
         let id = opener.id().clone();
         let inner = match opener.packing() {
-            Packing::Gzip => Unpacked::Gzip(Box::new(MultiGzDecoder::new(BufReader::with_capacity(BLOCK_LEN, opener)))),
+            Packing::Gzip => {
+                Unpacked::Gzip(Box::new(MultiGzDecoder::new(BufReader::with_capacity(BLOCK_LEN, opener))))
+            }
             Packing::None => Unpacked::Plain(opener),
         };
         Ok(Self { id, inner })
@@ -112,8 +119,8 @@ impl<R: Read> Read for Dump<R> {
 ///
 /// # Errors
 /// When it can't be read.
-pub fn sum_of(source: Box<dyn Read + Send>) -> Result<Sum> {
-    let mut hashed = Hashed::new(ReadAhead::start(source)?);
+pub fn sum_of(source: Box<dyn Read + Send>, interrupt: &Interrupt) -> Result<Sum> {
+    let mut hashed = Hashed::new(ReadAhead::start(source, interrupt.clone())?);
     drain(&mut hashed)?;
     Ok(hashed.sum())
 }
@@ -132,8 +139,13 @@ pub struct Opened {
 ///
 /// # Errors
 /// When the bytes can't be read.
-pub fn open_and_sum(source: Box<dyn Read + Send>, ring: &KeyRing, expected: &BackupId) -> Result<Opened> {
-    let mut hashed = Hashed::new(ReadAhead::start(source)?);
+pub fn open_and_sum(
+    source: Box<dyn Read + Send>,
+    ring: &KeyRing,
+    expected: &BackupId,
+    interrupt: &Interrupt,
+) -> Result<Opened> {
+    let mut hashed = Hashed::new(ReadAhead::start(source, interrupt.clone())?);
     let dump = sum_of_dump(&mut hashed, ring, expected).map_err(|error| format!("{error:#}"));
     drain(&mut hashed)?;
     Ok(Opened { artifact: hashed.sum(), dump })

@@ -321,3 +321,39 @@ fn a_run_under_way_is_on_record() {
     assert_eq!(site.rows()[0]["id"], id.as_str());
     assert_eq!(site.rows()[0]["status"], "verified");
 }
+
+/// What `verify.after_backup` promises is what the record says, and no more.
+#[test]
+fn without_a_check_a_backup_is_completed_but_not_verified() {
+    let mut site = Site::new();
+    site.config.set("verify.after_backup", "none");
+    let id = site.backup();
+    let row = site.row(&id);
+    assert_eq!(row["status"], "completed");
+    assert!(row["verified_at"].is_null());
+    site.assert_copies(&id, &["local", "r2", "b2"]);
+    site.pgkeep(["verify", &id]).any_stdout().run();
+    assert_eq!(site.row(&id)["status"], "verified");
+    site.config.set("verify.after_backup", "content");
+    let id = site.backup();
+    assert_eq!(site.row(&id)["status"], "verified");
+}
+
+#[test]
+fn a_star_means_every_database() {
+    // In a cluster of its own, since the other tests' databases come and go.
+    let cluster = crate::support::Cluster::start();
+    for name in ["one", "two words", "closed"] {
+        cluster.create_database(name, "template0");
+    }
+    cluster.execute("postgres", "ALTER DATABASE closed ALLOW_CONNECTIONS false");
+    let mut site = Site::new().local_only();
+    site.config.set("source.url", cluster.url("postgres"));
+    site.config.set("source.databases", vec!["*".to_owned()]);
+    site.config.set("catalog.url", site.cluster.url(&site.catalog));
+    let ids = site.pgkeep(["backup", "full"]).any_stdout().any_stderr().run().ids();
+    let mut names: Vec<_> =
+        ids.iter().map(|id| site.row(id)["database"].as_str().unwrap().to_owned()).collect();
+    names.sort();
+    assert_eq!(names, ["one", "postgres", "two words"]);
+}

@@ -37,9 +37,18 @@ fn the_columns_are_those_that_were_promised() {
         assert!(row.get(column).is_some(), "no `{column}` in {row:#}");
     }
     let copy = &site.copies(&id)["local"];
-    for column in
-        ["backup", "store", "path", "state", "size", "etag", "stored_at", "verified_at", "expires_at", "error"]
-    {
+    for column in [
+        "backup",
+        "store",
+        "path",
+        "state",
+        "size",
+        "etag",
+        "stored_at",
+        "verified_at",
+        "expires_at",
+        "error",
+    ] {
         assert!(copy.get(column).is_some(), "no `{column}` in {copy:#}");
     }
 }

@@ -116,7 +116,8 @@ fn secrets_come_from_files_variables_and_commands() {
 /// One store's secret is out of reach: its cause is told, and nothing of that store is used. Whether the other
 /// stores still get their copies (3) or the run is refused (2) is the program's to say.
 fn assert_secret_missing(site: &Site, call: crate::support::Pgkeep, store: &str, cause: &[&str]) {
-    let call = cause.iter().fold(call.any_code().any_stdout().stderr_has(store), |call, part| call.stderr_has(part));
+    let call =
+        cause.iter().fold(call.any_code().any_stdout().stderr_has(store), |call, part| call.stderr_has(part));
     let ran = call.run();
     assert!([2, 3].contains(&ran.code), "{ran:?}");
     let bucket = if store == "r2" { &site.r2 } else { &site.b2 };
@@ -126,7 +127,12 @@ fn assert_secret_missing(site: &Site, call: crate::support::Pgkeep, store: &str,
 #[test]
 fn a_secret_that_can_not_be_had_is_named() {
     let mut site = Site::new();
-    assert_secret_missing(&site, site.pgkeep(["backup", "full"]).without_env("R2_SECRET"), "r2", &["R2_SECRET"]);
+    assert_secret_missing(
+        &site,
+        site.pgkeep(["backup", "full"]).without_env("R2_SECRET"),
+        "r2",
+        &["R2_SECRET"],
+    );
     site.config.keep_stores(&["local", "b2"]);
     fs::set_permissions(site.path("b2.secret"), fs::Permissions::from_mode(0o644)).unwrap();
     assert_secret_missing(&site, site.pgkeep(["backup", "full"]), "b2", &["b2.secret", "chmod 600"]);
@@ -134,7 +140,8 @@ fn a_secret_that_can_not_be_had_is_named() {
     let command = toml::Table::from_iter([("command".to_owned(), vec!["sh", "-c", script].into())]);
     site.config.store("b2").insert("secret_access_key".to_owned(), command.into());
     assert_secret_missing(&site, site.pgkeep(["backup", "full"]), "b2", &["vault is sealed"]);
-    site.config.store("b2").insert("secret_access_key".to_owned(), crate::support::config::secret_file(&site.path("gone")));
+    let gone = crate::support::config::secret_file(&site.path("gone"));
+    site.config.store("b2").insert("secret_access_key".to_owned(), gone);
     assert_secret_missing(&site, site.pgkeep(["backup", "full"]), "b2", &["gone"]);
 }
 

@@ -22,6 +22,7 @@ mod dump_faults;
 mod faults;
 mod format;
 mod generated;
+mod https;
 mod keys;
 mod list;
 mod memory;

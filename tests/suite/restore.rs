@@ -32,7 +32,12 @@ fn a_database_with_tables_is_left_alone_unless_told() {
     let (name, url) = site.target();
     site.cluster.execute(&name, "CREATE TABLE precious (answer int); INSERT INTO precious VALUES (42)");
     let before = contents(site.cluster, &name);
-    let ran = site.pgkeep(["restore", &id, "--into", &url]).any_code().stderr_has(&name).stderr_has("--clean").run();
+    let ran = site
+        .pgkeep(["restore", &id, "--into", &url])
+        .any_code()
+        .stderr_has(&name)
+        .stderr_has("--clean")
+        .run();
     assert!([1, 2].contains(&ran.code), "{ran:?}");
     assert_eq!(contents(site.cluster, &name), before);
 }

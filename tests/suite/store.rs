@@ -211,7 +211,8 @@ fn small_objects_are_written_replaced_read_and_removed() {
 fn odd_keys_arrive_as_they_are() {
     each_store(|fixture| {
         let store = &*fixture.store;
-        for key in ["a/my%22db%20%C3%A9/x", "a/100%/%2e%2E/%", "b c/é ü/+&=?#;'()*!~@$,:[]", "c/.../a..b/..c"] {
+        for key in ["a/my%22db%20%C3%A9/x", "a/100%/%2e%2E/%", "b c/é ü/+&=?#;'()*!~@$,:[]", "c/.../a..b/..c"]
+        {
             let path = store.path_of(key);
             publish(store, &path, b"artifact").unwrap();
             assert_eq!(fixture.keys(), [key]);
@@ -739,9 +740,11 @@ fn a_part_that_arrived_otherwise_is_sent_again() {
 #[test]
 fn an_early_refusal_of_a_part_is_told() {
     let server = Scripted::start(|request, _| match request.method.as_str() {
-        "POST" => {
-            answer(200, "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>", &[])
-        }
+        "POST" => answer(
+            200,
+            "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>",
+            &[],
+        ),
         "PUT" => answer(403, "<Error><Code>QuotaExceeded</Code><Message>cap</Message></Error>", &[]),
         _ => answer(204, "", &[]),
     });
@@ -761,7 +764,8 @@ fn a_404_that_is_not_of_s3_is_no_missing_object() {
         assert_eq!(s3_error(&error).status, Some(404));
         assert!(!is_missing(&error));
     }
-    let server = Scripted::start(|request, _| answer(404, if request.method == "HEAD" { "" } else { MISSING }, &[]));
+    let server =
+        Scripted::start(|request, _| answer(404, if request.method == "HEAD" { "" } else { MISSING }, &[]));
     assert_eq!(server.store().stat("key").unwrap(), None);
     assert!(is_missing(&failed(server.store().open("key"))));
 }
@@ -787,7 +791,8 @@ fn connections_are_used_again() {
                     _ => ("0123456789", 10),
                 };
                 let status = if is_missing { "404 No" } else { "206 Part" };
-                let head = format!("ETag: \"any\"\r\nContent-Range: bytes 0-9/10\r\nContent-Length: {length}");
+                let head =
+                    format!("ETag: \"any\"\r\nContent-Range: bytes 0-9/10\r\nContent-Length: {length}");
                 stream.write_all(format!("HTTP/1.1 {status}\r\n{head}\r\n\r\n{body}").as_bytes()).unwrap();
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::roundtrip::BLOBS;
 use crate::support::rule::Action;
-use crate::support::tools::{files_under, free_port};
+use crate::support::tools::{binary, files_under, free_port};
 use crate::support::{Manners, Rule, Site};
 
 fn assert_degraded(site: &Site, id: &str, missing: &str, good: &[&str]) {
@@ -178,4 +178,24 @@ fn the_manifest_is_written_last() {
                 || request.method == "PUT" && request.query().is_empty())
     });
     assert!(completed.unwrap() < manifest, "{log:#?}");
+}
+
+/// A disk that is full half-way: the local copy is dropped and leaves nothing, the others are whole.
+#[test]
+fn a_full_disk_is_a_store_that_fails() {
+    let site = Site::new();
+    site.cluster.execute(&site.database, BLOBS);
+    site.pgkeep(["list"]).any_stdout().any_stderr().run();
+    std::fs::create_dir(site.local()).unwrap();
+    // A mount of 8 MB that only this call sees, also where the tests are not root.
+    let script = "mount -t tmpfs -o size=8m,mode=700 tmpfs \"$FOLDER\" || exit; \"$@\"; code=$?; \
+        ls -A -R \"$FOLDER\" >\"$LISTING\"; exit $code";
+    let words = ["--mount", "--map-root-user", "/bin/sh", "-c", script, "sh"];
+    let call = site.bare().program("/usr/bin/unshare").args(words).args([binary()]);
+    let call = call.args(["--config".into(), site.path("config.toml")]).args(["backup", "full"]);
+    let call = call.env("FOLDER", site.local()).env("LISTING", site.path("listing"));
+    let id = call.code(3).any_stdout().stderr_has("local").stderr_has("No space left").run().id();
+    assert_degraded(&site, &id, "local", &["r2", "b2"]);
+    let listing = std::fs::read_to_string(site.path("listing")).unwrap();
+    assert!(!listing.contains("pgk"), "something was left on the full disk: {listing}");
 }

@@ -11,6 +11,7 @@ use crate::backup::{Backup, Copy, CopyState, Status};
 use crate::command::context::{Context, Shelf, now};
 use crate::command::copies::{Making, side_by_side};
 use crate::command::locks;
+use crate::command::progress::Phase;
 use crate::config::{AfterBackup, Method, environment};
 use crate::exit::{Code, Failure, one_line};
 use crate::key::KeyRing;
@@ -33,7 +34,10 @@ pub(super) fn run(context: &Context, database: &str, ring: &KeyRing, shelves: &[
     let mut ledger = Ledger::open(context);
     let catalog_is_up = ledger.catalog().is_some();
     let mut locks = locks::take(context, database, catalog_is_up)?;
-    ledger.bury_the_dead(&backup.source, database)?;
+    if locks.catalog.is_some() {
+        // Who holds the lock of all hosts knows that no other run is alive.
+        ledger.bury_the_dead(&backup.source, database);
+    }
     ledger.save(&backup).context("the record of this run can be kept nowhere")?;
     let heartbeat = locks.catalog.take().map(|lock| lock.beat(backup.id.clone())).transpose()?;
     let made = make(context, &mut ledger, &mut backup, ring, shelves);
@@ -48,7 +52,9 @@ pub(super) fn run(context: &Context, database: &str, ring: &KeyRing, shelves: &[
     backup.summarize_copies();
     let recorded = ledger.save(&backup);
     // Held until the last word is on record.
-    drop(heartbeat.map(crate::catalog::lock::Heartbeat::stop));
+    if let Some(heartbeat) = heartbeat {
+        heartbeat.stop();
+    }
     let recorded = match made {
         Ok(()) => recorded.context("the backup is whole, but its record can be kept nowhere")?,
         Err(error) => {
@@ -121,7 +127,9 @@ fn make(
     backup.metadata.insert("dump_checksum".to_owned(), json!(made.dump.sha256));
     backup.finished_at = Some(now());
     let check = context.config.after_backup;
-    let making = Making { backup, ring, part_size_bytes, check };
+    let phase = Phase::start(&context.out.bars, "publishing, and reading every copy back");
+    let interrupt = &context.interrupt;
+    let making = Making { backup, ring, part_size_bytes, check, interrupt };
     let mut copies = side_by_side(shelves.iter().zip(uploads).collect(), |(shelf, upload)| {
         match (&shelf.store, upload) {
             (Ok(store), Ok(upload)) => making.settle(shelf, store.as_ref(), upload),
@@ -130,6 +138,7 @@ fn make(
         }
     })?;
     fill_the_gaps(context, &making, shelves, &mut copies);
+    drop(phase);
     let status = status_of(&copies, check);
     backup.copies = copies;
     let Some(status) = status else {
@@ -167,9 +176,11 @@ fn fill_the_gaps(context: &Context, making: &Making<'_>, shelves: &[Shelf], copi
         if is_whole(copy) {
             continue;
         }
+        // A copy that is there but could not be read is not thrown away for another try.
+        let is_lost = !matches!(copy.state, CopyState::Stored | CopyState::Verified);
         let first = copy.error.clone().unwrap_or_default();
         let filled = match (&whole, &shelf.store) {
-            (Some((from, source)), Ok(store)) if !context.interrupt.is_raised() => {
+            (Some((from, source)), Ok(store)) if is_lost && !context.interrupt.is_raised() => {
                 let store: &dyn Store = store.as_ref();
                 Some(making.fill(shelf, store, from, source.as_ref()))
             }
@@ -195,7 +206,7 @@ fn fill_the_gaps(context: &Context, making: &Making<'_>, shelves: &[Shelf], copi
 
 /// `None` when no copy can be restored from.
 fn status_of(copies: &[Copy], check: AfterBackup) -> Option<Status> {
-    if !copies.iter().any(is_whole) {
+    if !copies.iter().any(|copy| matches!(copy.state, CopyState::Stored | CopyState::Verified)) {
         return None;
     }
     let proven = matches!(check, AfterBackup::Checksum | AfterBackup::Content);

@@ -36,16 +36,11 @@ impl<'a> Ledger<'a> {
     }
 
     /// Marks what earlier runs of this database left behind as failed. Only for whoever holds its lock.
-    pub(super) fn bury_the_dead(&mut self, source: &str, database: &str) -> Result<()> {
-        let Some(catalog) = self.catalog.as_mut() else { return Ok(()) };
-        for mut dead in catalog.unfinished(source, database)? {
-            log::info!("`{}` was left unfinished: its run died", dead.id);
-            dead.status = Status::Failed;
-            dead.finished_at = Some(now());
-            dead.error = Some("its run died before it ended".to_owned());
-            catalog.save(&dead)?;
+    pub(super) fn bury_the_dead(&mut self, source: &str, database: &str) {
+        let Some(catalog) = self.catalog.as_mut() else { return };
+        if let Err(error) = bury(catalog, source, database) {
+            log::warn!("runs that died stay on record as they are: {}", one_line(&error));
         }
-        Ok(())
     }
 
     /// Records how the backup stands. False: it waits in a file.
@@ -73,4 +68,15 @@ impl<'a> Ledger<'a> {
         log::info!("the record waits in `{}`", path.display());
         Ok(false)
     }
+}
+
+fn bury(catalog: &mut Catalog, source: &str, database: &str) -> Result<()> {
+    for mut dead in catalog.unfinished(source, database)? {
+        log::info!("`{}` was left unfinished: its run died", dead.id);
+        dead.status = Status::Failed;
+        dead.finished_at = Some(now());
+        dead.error = Some("its run died before it ended".to_owned());
+        catalog.save(&dead)?;
+    }
+    Ok(())
 }

@@ -129,8 +129,16 @@ fn prepare(context: &Context, ledger: &mut Ledger<'_>, backup: &mut Backup) -> R
     let facts = server.facts()?;
     let client = context.client("pg_dump", facts.major)?;
     let schema = &context.config.catalog.schema;
-    let ours = ledger.catalog().map(crate::catalog::Catalog::identity).transpose()?;
-    let holds_catalog = ours.is_some() && server.catalog_in(schema)? == ours;
+    let ours = ledger.catalog().and_then(|catalog| catalog.identity().ok());
+    let holds_catalog = match (server.catalog_in(schema)?, ours) {
+        (Some(here), Some(ours)) => here == ours,
+        // The catalog can't be asked; by the configuration it is in this database.
+        (Some(_), None) => {
+            let catalog = context.config.catalog_connection();
+            context.config.catalog.connection.is_none() && catalog.dbname() == backup.database
+        }
+        (None, _) => false,
+    };
     for (key, value) in [
         ("server_version", json!(facts.version)),
         ("pg_dump_version", json!(client.version)),

@@ -41,7 +41,9 @@ fn make_certificate(folder: &Path) {
         finish(Command::new("openssl").current_dir(folder).args(arguments.split(' ')));
     };
     let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-    openssl(&format!("req -x509 {key} -days 30 -subj /CN=authority -keyout authority.key -out authority.crt"));
+    openssl(&format!(
+        "req -x509 {key} -days 30 -subj /CN=authority -keyout authority.key -out authority.crt"
+    ));
     openssl(&format!("req -new {key} -subj /CN=localhost -keyout server.key -out server.csr"));
     std::fs::write(folder.join("extensions"), "subjectAltName=DNS:localhost\n").unwrap();
     openssl(
@@ -88,6 +90,8 @@ impl Server {
         let server = Self {
             address: format!("127.0.0.1:{port}"),
             credentials: credentials.clone(),
+            tls_port,
+            authority: folder.join("authority.crt"),
             _watched: watched,
         };
         let mut outcome = None;
