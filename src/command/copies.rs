@@ -112,18 +112,11 @@ impl Making<'_> {
             Err(fault) => {
                 fault.mark(&mut copy);
                 if copy.state == CopyState::Corrupt {
-                    self.disown(store, &copy);
+                    disown(store, &copy);
                 }
             }
         }
         copy
-    }
-
-    /// Takes the manifest away from a copy that was found damaged: what looks whole must be whole.
-    fn disown(&self, store: &dyn Store, copy: &Copy) {
-        if let Err(error) = store.remove(&name::manifest_path(&copy.path)) {
-            log::warn!("store `{}`: the manifest of a damaged copy stays: {}", copy.store, one_line(&error));
-        }
     }
 
     /// Makes the copy of one store from the whole copy in another.
@@ -205,6 +198,13 @@ pub(super) fn mark_verified(copy: &mut Copy, level: &str) {
     copy.verified_at = Some(now());
     copy.verified_level = Some(level.to_owned());
     copy.error = None;
+}
+
+/// Takes the manifest away from a copy that was found damaged: what looks whole must be whole.
+fn disown(store: &dyn Store, copy: &Copy) {
+    if let Err(error) = store.remove(&name::manifest_path(&copy.path)) {
+        log::warn!("store `{}`: the manifest of a damaged copy stays: {}", copy.store, one_line(&error));
+    }
 }
 
 fn expiry(at: Timestamp, shelf: &Shelf) -> Option<Timestamp> {

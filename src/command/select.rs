@@ -76,7 +76,7 @@ pub(super) fn one(catalog: &mut Catalog, id: &str, flags: &Filters, now: Timesta
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation)]
     use super::*;
 
     #[test]

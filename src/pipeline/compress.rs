@@ -92,7 +92,7 @@ fn engine_level(level: u8) -> i32 {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation)]
     use super::*;
     use flate2::read::MultiGzDecoder;
     use proptest::prelude::*;

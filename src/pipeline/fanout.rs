@@ -195,7 +195,7 @@ fn run_lane<S: Sink>(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation)]
     use super::*;
     use std::sync::Mutex;
 

@@ -41,7 +41,7 @@ fn wrong_settings_are_refused_with_their_line() {
             "forever",
         ),
         ("[source\nname = \"a\"\n", 1, ""),
-        ("[source]\nname = \"a\"\nname = \"b\"\n", 3, "name"),
+        ("[source]\nname = \"a\"\nname = \"b\"\n", 3, "duplicate"),
         ("[[store]]\nname = \"a\"\nkind = \"local\"\npath = \"/x\"\nbucket = \"b\"\n", 5, "bucket"),
     ] {
         assert_refused(&site, text, line, word);
@@ -118,10 +118,11 @@ fn secrets_come_from_files_variables_and_commands() {
 fn assert_secret_missing(site: &Site, call: crate::support::Pgkeep, store: &str, cause: &[&str]) {
     let call =
         cause.iter().fold(call.any_code().any_stdout().stderr_has(store), |call, part| call.stderr_has(part));
+    let bucket = if store == "r2" { &site.r2 } else { &site.b2 };
+    let before = bucket.keys();
     let ran = call.run();
     assert!([2, 3].contains(&ran.code), "{ran:?}");
-    let bucket = if store == "r2" { &site.r2 } else { &site.b2 };
-    assert_eq!(bucket.keys(), Vec::<String>::new());
+    assert_eq!(bucket.keys(), before);
 }
 
 #[test]

@@ -105,6 +105,22 @@ fn a_second_try_makes_it() {
     assert_eq!(files_under(&site.local()).len(), 2);
 }
 
+/// A server that refuses may come back: the run waits for its next try, and a signal ends the wait.
+#[test]
+fn a_signal_ends_the_wait_for_the_next_try() {
+    let mut site = Site::new().with_own_catalog();
+    let port = crate::support::tools::free_port();
+    site.config.set("source.url", site.cluster.url_through(port, &site.database));
+    site.config.set("catalog.url", site.cluster.url(&site.catalog));
+    site.config.set("retry.attempts", 3);
+    site.config.set("retry.delay", "5m");
+    let running = site.pgkeep(["backup", "full"]).code(143).stderr_has("refused").start();
+    running.wait_for_stderr("next try");
+    running.signal(Signal::TERM);
+    running.finish();
+    site.assert_nothing_stored();
+}
+
 fn assert_cleaned_up_after(signal: Signal, code: i32) {
     let mut site = Site::new();
     let script =
