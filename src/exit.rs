@@ -107,6 +107,17 @@ impl Failure {
     }
 }
 
+/// Adds what was being done to an error, and keeps its exit code, hint and promise of another try.
+#[must_use]
+pub fn wrap(error: anyhow::Error, what: impl Into<String>) -> anyhow::Error {
+    let mut failure = Failure::new(code_of(&error), what);
+    if let Some(inner) = error.downcast_ref::<Failure>() {
+        failure.hint.clone_from(&inner.hint);
+        failure.passing = inner.passing;
+    }
+    error.context(failure)
+}
+
 /// The exit code of an error: its outermost [`Failure`]'s, else [`Code::Failed`].
 #[must_use]
 pub fn code_of(error: &anyhow::Error) -> Code {

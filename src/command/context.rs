@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use jiff::Timestamp;
 
 use super::output::Output;
@@ -12,7 +12,7 @@ use crate::catalog::pending::Pending;
 use crate::config::{self, Config, Place};
 use crate::connect::ConnectOptions;
 use crate::conninfo::{ConnInfo, Environment};
-use crate::exit::{Code, Failure, code_of};
+use crate::exit::{Code, Failure, code_of, wrap};
 use crate::interrupt::Interrupt;
 use crate::key::{Key, KeyRing};
 use crate::source::clients::{self, Client};
@@ -100,7 +100,9 @@ impl Context {
         let build = |store: &config::Store| {
             let opened = self.open_store(store);
             let store_of = match opened {
-                Err(error) if code_of(&error) == Code::Usage => return Err(error),
+                Err(error) if code_of(&error) == Code::Usage => {
+                    return Err(wrap(error, format!("store `{}`", store.name)));
+                }
                 Err(error) => Err(crate::exit::one_line(&error)),
                 Ok(opened) => Ok(opened),
             };
@@ -114,7 +116,7 @@ impl Context {
         let fetch = |secret: &config::value::Secret, key: &str| {
             secret
                 .fetch(|name| self.environment.variables.get(name).cloned())
-                .with_context(|| format!("store `{}`: `{key}`", store.name))
+                .map_err(|error| wrap(error, format!("`{key}`")))
         };
         Ok(match &store.place {
             Place::Local { path } => Arc::new(LocalStore::new(store.name.clone(), path.clone())),

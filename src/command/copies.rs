@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::context::{Shelf, now};
 use crate::backup::{Backup, Copy, CopyState};
 use crate::config::AfterBackup;
-use crate::exit::one_line;
+use crate::exit::{Failure, one_line};
 use crate::interrupt::Interrupt;
 use crate::key::KeyRing;
 use crate::manifest::{LIMIT_BYTES, Manifest};
@@ -270,8 +270,12 @@ pub(super) fn manifest_agrees(
         let message = format!("its manifest `{path}` is not there");
         return Err(Fault { state: Some(CopyState::Missing), message });
     };
-    let manifest = Manifest::open(&bytes, ring)
-        .map_err(|error| Fault::corrupt(format!("its manifest: {}", one_line(&error))))?;
+    let manifest = Manifest::open(&bytes, ring).map_err(|error| {
+        let message = format!("its manifest: {}", one_line(&error));
+        // A key that is not at hand is no fault of the copy.
+        let state = error.downcast_ref::<Failure>().is_none().then_some(CopyState::Corrupt);
+        Fault { state, message }
+    })?;
     let same = manifest.id == backup.id
         && Some(&manifest.checksum) == backup.checksum.as_ref()
         && Some(manifest.size_bytes) == backup.size_bytes;

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::json;
 
 use super::context::{Context, Shelf, now};
-use crate::exit::{Code, one_line};
+use crate::exit::{Code, Failure, one_line};
 use crate::files;
 use crate::source::server::Server;
 use crate::store::Store;
@@ -32,7 +32,9 @@ pub(super) fn run(context: &Context) -> Result<Code> {
             Ok(word) => context.out.line(&format!("ok    {what}: {word}"))?,
             Err(error) => {
                 code = Code::Failed;
-                log::error!("{what}: {}", one_line(error));
+                let hint = error.downcast_ref::<Failure>().and_then(|failure| failure.hint.as_deref());
+                let hint = hint.map_or_else(String::new, |hint| format!("\n  hint: {hint}"));
+                log::error!("{what}: {}{hint}", one_line(error));
             }
         }
     }
@@ -68,8 +70,12 @@ fn state_folder(context: &Context) -> Result<String> {
 }
 
 fn keys(context: &Context) -> Result<String> {
-    let ring = context.keys()?;
-    let path = context.config.encryption.key_file.display();
+    let file = &context.config.encryption.key_file;
+    if context.config.encryption.make_key && !file.try_exists().unwrap_or(true) {
+        return Ok(format!("none yet: the first backup makes one in {}", file.display()));
+    }
+    let ring = context.existing_keys()?;
+    let path = file.display();
     Ok(format!("{} in {path} seals; is there a copy of it in a safe place?", ring.sealing().id()))
 }
 
@@ -100,7 +106,7 @@ fn probe(shelf: &Shelf) -> Result<String> {
         Err(error) => bail!("{error}"),
     };
     let stamp = now().as_microsecond();
-    let path = store.path_of(&format!(".pgkeep-doctor/{stamp}-{}", std::process::id()));
+    let path = store.path_of(&format!(".pgkeep-doctor-{stamp}-{}", std::process::id()));
     let bytes = format!("pgkeep doctor {stamp}\n").into_bytes();
     store.put_small(&path, &bytes).context("cannot write")?;
     let read = store.get_small(&path, 4096).context("cannot read");

@@ -25,7 +25,7 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Sets up the log as well: warnings and errors, more with `--verbose`, errors alone with `--quiet`.
+    /// Sets up the log as well: warnings and errors, more with `--verbose`; `--quiet` is about success.
     pub(super) fn new(global: &Global) -> Self {
         let form = match (global.json, global.quiet) {
             (true, _) => Form::Json,
@@ -35,10 +35,9 @@ impl Output {
         let visible = std::io::stderr().is_terminal() && !global.quiet;
         let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bars = MultiProgress::with_draw_target(target);
-        let level = match (global.verbose, global.quiet) {
-            (0, true) => LevelFilter::Error,
-            (0, false) => LevelFilter::Warn,
-            (1, _) => LevelFilter::Info,
+        let level = match global.verbose {
+            0 => LevelFilter::Warn,
+            1 => LevelFilter::Info,
             _ => LevelFilter::Debug,
         };
         start_log(level, bars.clone());

@@ -12,7 +12,7 @@ use super::select;
 use crate::backup::{Backup, Copy, CopyState};
 use crate::cli;
 use crate::conninfo::ConnInfo;
-use crate::exit::{Code, Failure};
+use crate::exit::{Code, Failure, wrap};
 use crate::files;
 use crate::pipeline::digest::Hashed;
 use crate::pipeline::readback::{Dump, ReadAhead};
@@ -224,7 +224,7 @@ fn into_database(
         Err(error) if crate::exit::code_of(&error) == Code::Verification => {
             // Dropped unfinished: it is ended, not told that the dump is complete.
             drop(child);
-            Err(error.context(Failure::new(Code::Verification, half())))
+            Err(wrap(error, half()))
         }
         // It stopped reading: why, it says itself.
         Err(error) => Err(child.finish().err().unwrap_or(error)).with_context(half),

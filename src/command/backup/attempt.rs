@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow};
+use indicatif::HumanBytes;
 use serde_json::json;
 
 use super::ledger::Ledger;
@@ -13,7 +14,7 @@ use crate::command::copies::{Making, side_by_side};
 use crate::command::locks;
 use crate::command::progress::Phase;
 use crate::config::{AfterBackup, Method, environment};
-use crate::exit::{Code, Failure, one_line};
+use crate::exit::{Code, Failure, one_line, wrap};
 use crate::key::KeyRing;
 use crate::name::{self, BackupId};
 use crate::pipeline::header::Packing;
@@ -58,22 +59,11 @@ pub(super) fn run(context: &Context, database: &str, ring: &KeyRing, shelves: &[
     let recorded = match made {
         Ok(()) => recorded.context("the backup is whole, but its record can be kept nowhere")?,
         Err(error) => {
-            let what = format!("backup of `{database}` failed: nothing was published");
-            return Err(with_context(error, what));
+            return Err(wrap(error, format!("backup of `{database}` failed: there is no usable copy")));
         }
     };
     let code = if recorded && backup.status != Status::Degraded { Code::Done } else { Code::Degraded };
     Ok(Done { backup, code })
-}
-
-/// Adds what was being done, and keeps the hint of what went wrong.
-fn with_context(error: anyhow::Error, what: String) -> anyhow::Error {
-    let mut failure = Failure::new(crate::exit::code_of(&error), what);
-    if let Some(inner) = error.downcast_ref::<Failure>() {
-        failure.hint.clone_from(&inner.hint);
-        failure.passing = inner.passing;
-    }
-    error.context(failure)
 }
 
 fn begin(context: &Context, database: &str, ring: &KeyRing) -> Result<Backup> {
@@ -119,13 +109,19 @@ fn make(
 ) -> Result<()> {
     let Streamed { made, uploads, part_size_bytes } = stream::run(context, ledger, backup, ring, shelves)?;
     backup.size_bytes = Some(made.artifact.size_bytes);
-    backup.checksum = Some(made.artifact.sha256);
+    backup.checksum = Some(made.artifact.sha256.clone());
     #[allow(clippy::cast_precision_loss, reason = "a share shown to people")]
     let ratio = 1.0 - made.artifact.size_bytes as f64 / made.dump.size_bytes.max(1) as f64;
     backup.compression_ratio = Some(ratio);
     backup.metadata.insert("dump_bytes".to_owned(), json!(made.dump.size_bytes));
     backup.metadata.insert("dump_checksum".to_owned(), json!(made.dump.sha256));
     backup.finished_at = Some(now());
+    log::info!(
+        "{} dumped, {} sealed, SHA-256 {}; publishing and reading back",
+        HumanBytes(made.dump.size_bytes),
+        HumanBytes(made.artifact.size_bytes),
+        backup.checksum.as_deref().unwrap_or_default()
+    );
     let check = context.config.after_backup;
     let phase = Phase::start(&context.out.bars, "publishing, and reading every copy back");
     let interrupt = &context.interrupt;
@@ -139,6 +135,9 @@ fn make(
     })?;
     fill_the_gaps(context, &making, shelves, &mut copies);
     drop(phase);
+    for copy in &copies {
+        log::info!("store `{}`: {} at `{}`", copy.store, copy.state.as_str(), copy.path);
+    }
     let status = status_of(&copies, check);
     backup.copies = copies;
     let Some(status) = status else {
@@ -194,7 +193,9 @@ fn fill_the_gaps(context: &Context, making: &Making<'_>, shelves: &[Shelf], copi
             }
             Some(filled) => {
                 let second = filled.error.clone().unwrap_or_default();
-                let again = if second == first { String::new() } else { format!("; then: {second}") };
+                let cause = |text: &str| text.split_once(": ").map(|(_, cause)| cause.to_owned());
+                let same = second == first || cause(&second) == cause(&first);
+                let again = if same { String::new() } else { format!("; then: {second}") };
                 log::warn!("store `{}`: {first}{again}", shelf.name);
                 *copy = filled;
                 copy.error = Some(format!("{first}{again}"));

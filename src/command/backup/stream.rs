@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use anyhow::{Context as _, Result, anyhow};
+use indicatif::HumanBytes;
 use serde_json::json;
 
 use super::attempt::packing;
@@ -64,6 +65,14 @@ pub(super) fn run(
         })
         .flatten();
     let part_size_bytes = part_size(ready.facts.size_bytes, last);
+    log::info!(
+        "dumping `{}` ({}) of a server {} by pg_dump {}, in parts of {}",
+        backup.database,
+        HumanBytes(ready.facts.size_bytes),
+        ready.facts.version,
+        ready.client.version,
+        HumanBytes(part_size_bytes)
+    );
     let secrets = header::create(&backup.id, packing(context), ring.sealing())?;
     let meter = Arc::new(Meter::default());
     let lanes = lanes(backup, shelves, part_size_bytes);
