@@ -22,8 +22,9 @@ use crate::interrupt::Interrupt;
 
 /// The hidden first argument under which this binary runs another program that must not outlive it.
 pub const GUARD: &str = "run-guarded";
-/// What a child says on stderr is kept to its last lines.
-const KEPT_LINES: usize = 20;
+/// What a child says on stderr is kept to so many of its first lines and of its last ones.
+const KEPT_FIRST_LINES: usize = 8;
+const KEPT_LAST_LINES: usize = 16;
 const KEPT_LINE_BYTES: u64 = 2000;
 /// How long a child may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(3);
@@ -110,7 +111,7 @@ impl Running {
             .with_context(|| format!("cannot run `{}`", program.path.display()))?;
         let stderr = match child.stderr.take() {
             Some(pipe) => {
-                Some(std::thread::Builder::new().name("stderr".to_owned()).spawn(move || last_lines(pipe))?)
+                Some(std::thread::Builder::new().name("stderr".to_owned()).spawn(move || told(pipe))?)
             }
             None => None,
         };
@@ -302,9 +303,12 @@ impl Write for ChildWriter {
     }
 }
 
-fn last_lines(pipe: ChildStderr) -> String {
+/// What a child says on stderr: its first lines, where the cause often stands, and its last ones.
+fn told(pipe: ChildStderr) -> String {
     let mut reader = BufReader::new(pipe);
-    let mut kept: VecDeque<String> = VecDeque::new();
+    let mut first: Vec<String> = Vec::new();
+    let mut last: VecDeque<String> = VecDeque::new();
+    let mut left_out = 0usize;
     loop {
         let mut line = Vec::new();
         match reader.by_ref().take(KEPT_LINE_BYTES).read_until(b'\n', &mut line) {
@@ -315,12 +319,21 @@ fn last_lines(pipe: ChildStderr) -> String {
         if text.is_empty() {
             continue;
         }
-        if kept.len() == KEPT_LINES {
-            kept.pop_front();
+        if first.len() < KEPT_FIRST_LINES {
+            first.push(text);
+            continue;
         }
-        kept.push_back(text);
+        if last.len() == KEPT_LAST_LINES {
+            last.pop_front();
+            left_out += 1;
+        }
+        last.push_back(text);
     }
-    Vec::from(kept).join("\n")
+    if left_out > 0 {
+        first.push(format!("[{left_out} lines left out]"));
+    }
+    first.extend(last);
+    first.join("\n")
 }
 
 fn describe(status: ExitStatus) -> String {

@@ -31,6 +31,9 @@ impl Page<'_> {
     /// Puts the key that a value belongs to before what is wrong with the value. The error's own rendering
     /// repeats the whole line, which may hold a secret.
     fn name_the_key(&self, span: &Range<usize>, message: String) -> String {
+        if message == "duplicate key" {
+            return format!("the key `{}` stands twice", self.text.get(span.clone()).unwrap_or_default());
+        }
         let before = self.text.get(..span.start).unwrap_or_default();
         let line = before.rsplit('\n').next().unwrap_or_default();
         match line.split_once('=') {

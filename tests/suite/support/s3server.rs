@@ -84,6 +84,9 @@ impl Server {
         command.arg(format!("-s3.port.https={tls_port}"));
         command.arg(format!("-s3.cert.file={}", folder.join("server.crt").display()));
         command.arg(format!("-s3.key.file={}", folder.join("server.key").display()));
+        // Each bucket takes volumes of its own: small ones, one at a time, and as many as the tests want.
+        command.args(["-master.volumeSizeLimitMB=64", "-volume.max=10000"]);
+        command.env("WEED_MASTER_VOLUME_GROWTH_COPY_1", "1");
         command.env("AWS_ACCESS_KEY_ID", &credentials.access_key_id);
         command.env("AWS_SECRET_ACCESS_KEY", &credentials.secret);
         let watched = Watched::start(&command, "KILL", &folder);
@@ -176,6 +179,11 @@ impl Bucket {
         let mut keys = elements(&answer, "Key");
         keys.sort();
         keys
+    }
+
+    /// Removes the bucket and all that is in it, as far as the server still answers.
+    pub(crate) fn remove(&self) {
+        self.server.request("DELETE", &format!("/{}", self.name), Vec::new()).ok();
     }
 
     /// The multipart uploads that are still open.
