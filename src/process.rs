@@ -92,6 +92,14 @@ pub fn output_of(path: &Path, arguments: &[String]) -> Result<Vec<u8>> {
     Ok(out)
 }
 
+/// Whether there is a process of that number on this host.
+#[must_use]
+pub fn is_running(pid: i32) -> bool {
+    // No right to signal it also means that it is there.
+    let missing = Err(rustix::io::Errno::SRCH);
+    Pid::from_raw(pid).is_some_and(|pid| rustix::process::test_kill_process(pid) != missing)
+}
+
 /// A running child, and what it says on stderr.
 struct Running {
     name: String,

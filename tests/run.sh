@@ -11,5 +11,8 @@ export PGKEEP_TEST_PG_BIN=$pg_bin PGKEEP_TEST_WEED=$weed PGKEEP_TEST_PYTHON=$pyt
 command -v script >/dev/null || apt_install "script (for a terminal)" bsdutils
 command -v openssl >/dev/null || apt_install "openssl (for certificates)" openssl
 
+# The tests wait for servers more than they compute.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 3))}
+
 cd "$project"
 exec cargo test --locked --all-targets "$@"

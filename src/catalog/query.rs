@@ -1,6 +1,6 @@
 //! What is asked of the catalog and written to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -8,10 +8,13 @@ use postgres::types::ToSql;
 
 use super::{Catalog, rows};
 use crate::backup::{Backup, Status};
+use crate::name::BackupId;
 
 /// Which backups are meant; an empty filter means all of them.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
+    /// Of this source.
+    pub source: Option<String>,
     /// Of this type.
     pub backup_type: Option<String>,
     /// Of this database.
@@ -103,6 +106,9 @@ impl Catalog {
             wanted.push(value);
             conditions.push(condition.replace('?', &format!("${}", wanted.len())));
         };
+        if let Some(source) = &filter.source {
+            add("source = ?", source);
+        }
         if let Some(backup_type) = &filter.backup_type {
             add("backup_type = ?", backup_type);
         }
@@ -140,6 +146,7 @@ impl Catalog {
     /// # Errors
     /// When the catalog can't be read.
     pub fn last_size_bytes(&mut self, source: &str, database: &str, kind: &str) -> Result<Option<u64>> {
+        self.revive()?;
         let row = self.client.query_opt(
             "SELECT size_bytes FROM backup WHERE source = $1 AND database = $2 AND backup_type = $3 \
              AND status IN ('completed', 'verified', 'degraded') ORDER BY created_at DESC LIMIT 1",
@@ -156,6 +163,33 @@ impl Catalog {
     pub fn unfinished(&mut self, source: &str, database: &str) -> Result<Vec<Backup>> {
         let conditions = ["status = 'in_progress'", "source = $1", "database = $2"].map(str::to_owned);
         self.select(&conditions, &[&source, &database], None)
+    }
+
+    /// Marks an unfinished backup as failed; false when it has been finished meanwhile.
+    ///
+    /// # Errors
+    /// When the catalog can't be written.
+    pub fn bury(&mut self, id: &BackupId, reason: &str) -> Result<bool> {
+        let buried = self.client.execute(
+            "UPDATE backup SET status = 'failed', error = $2, finished_at = now() \
+             WHERE id = $1 AND status = 'in_progress'",
+            &[&id.as_str(), &reason],
+        )?;
+        Ok(buried > 0)
+    }
+
+    /// The ids of the newest failed backups of a database.
+    ///
+    /// # Errors
+    /// When the catalog can't be read.
+    pub fn failed_ids(&mut self, source: &str, database: &str) -> Result<BTreeSet<BackupId>> {
+        let rows = self.client.query(
+            "SELECT id FROM backup WHERE source = $1 AND database = $2 AND status = 'failed' \
+             ORDER BY created_at DESC LIMIT 1000",
+            &[&source, &database],
+        )?;
+        let ids = rows.iter().map(|row| Ok(BackupId::parse(row.try_get(0)?)));
+        Ok(ids.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
     fn select(

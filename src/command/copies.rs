@@ -67,11 +67,13 @@ impl Making<'_> {
     fn publish(&self, shelf: &Shelf, store: &dyn Store, upload: Box<dyn Upload>) -> Result<Copy> {
         let path = self.path_in(store);
         let stored = upload.publish().context("cannot publish")?;
-        if Some(stored.size_bytes) != self.backup.size_bytes {
-            bail!("it took {} bytes of {:?}", stored.size_bytes, self.backup.size_bytes);
+        if let Err(error) = self.write_manifest(store, &path, &stored) {
+            // Nothing may be left that no record knows of.
+            if let Err(error) = store.remove(&path) {
+                log::warn!("store `{}`: `{path}` stays without a manifest: {}", store.name(), one_line(&error));
+            }
+            return Err(error);
         }
-        let manifest = self.manifest_for(store, &stored)?;
-        store.put_small(&name::manifest_path(&path), &manifest).context("cannot write the manifest")?;
         let at = now();
         Ok(Copy {
             state: CopyState::Stored,
@@ -82,6 +84,14 @@ impl Making<'_> {
             error: None,
             ..self.none(shelf, "")
         })
+    }
+
+    fn write_manifest(&self, store: &dyn Store, path: &str, stored: &Stored) -> Result<()> {
+        if Some(stored.size_bytes) != self.backup.size_bytes {
+            bail!("it took {} bytes of {:?}", stored.size_bytes, self.backup.size_bytes);
+        }
+        let manifest = self.manifest_for(store, stored)?;
+        store.put_small(&name::manifest_path(path), &manifest).context("cannot write the manifest")
     }
 
     fn manifest_for(&self, store: &dyn Store, stored: &Stored) -> Result<Vec<u8>> {
@@ -119,22 +129,37 @@ impl Making<'_> {
         copy
     }
 
-    /// Makes the copy of one store from the whole copy in another.
-    pub(super) fn fill(&self, shelf: &Shelf, store: &dyn Store, from: &Copy, source: &dyn Store) -> Copy {
-        let filled = self.refill(store, &from.path, source);
-        match filled {
+    /// Makes the copy of one store from the whole copy in another, in place of `damaged`.
+    pub(super) fn fill(
+        &self,
+        shelf: &Shelf,
+        store: &dyn Store,
+        damaged: &Copy,
+        from: &Copy,
+        source: &dyn Store,
+    ) -> Copy {
+        match self.refill(store, damaged, &from.path, source) {
             Ok(upload) => self.settle(shelf, store, upload),
             Err(error) => self.none(shelf, &one_line(&error)),
         }
     }
 
-    fn refill(&self, store: &dyn Store, from: &str, source: &dyn Store) -> Result<Box<dyn Upload>> {
+    fn refill(
+        &self,
+        store: &dyn Store,
+        damaged: &Copy,
+        from: &str,
+        source: &dyn Store,
+    ) -> Result<Box<dyn Upload>> {
         let path = self.path_in(store);
-        // What stands there already was found damaged; what makes it count goes first.
-        store.remove(&name::manifest_path(&path))?;
-        store.remove(&path)?;
+        let artifact = source.open(from)?;
+        if damaged.state == CopyState::Corrupt {
+            // This run published it and found it damaged; what makes it count goes first.
+            store.remove(&name::manifest_path(&path))?;
+            store.remove(&path)?;
+        }
         let mut upload = store.begin(&path, self.part_size_bytes)?;
-        let mut reader = Hashed::new(ReadAhead::start(source.open(from)?, self.interrupt.clone())?);
+        let mut reader = Hashed::new(ReadAhead::start(artifact, self.interrupt.clone())?);
         let mut cutter = Cutter::new(self.part_size_bytes);
         loop {
             let mut block = vec![0u8; BLOCK_LEN];

@@ -1,5 +1,7 @@
 //! `pgkeep list`: what there is.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 
@@ -25,11 +27,13 @@ pub(super) fn run(context: &Context, flags: &cli::List) -> Result<Code> {
 fn table(backups: &[Backup]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(["ID", "STATUS", "BEGUN (UTC)", "SIZE", "SAVED", "TOOK", "COPIES"]);
+    let sources: BTreeSet<&str> = backups.iter().map(|backup| backup.source.as_str()).collect();
+    table.set_header(["ID", "STATUS", "BEGUN (UTC)", "SIZE", "SAVED", "TOOK", "COPIES"].into_iter().chain((sources.len() > 1).then_some("SOURCE")));
     for backup in backups {
         let begun = backup.created_at.strftime("%Y-%m-%d %H:%M").to_string();
         let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
-        table.add_row([
+        let source = (sources.len() > 1).then(|| Cell::new(&backup.source));
+        let cells = [
             Cell::new(&backup.id),
             Cell::new(backup.status.as_str()),
             Cell::new(begun),
@@ -37,7 +41,8 @@ fn table(backups: &[Backup]) -> String {
             right(backup.compression_ratio.map_or_else(none, |share| format!("{:.0} %", share * 100.0))),
             right(backup.backup_duration_seconds.map_or_else(none, took)),
             Cell::new(copies(backup)),
-        ]);
+        ];
+        table.add_row(cells.into_iter().chain(source));
     }
     let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     // The table pads each cell on both sides; what stands first needs none.

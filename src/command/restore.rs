@@ -37,7 +37,7 @@ pub(super) fn run(context: &Context, flags: &cli::Restore) -> Result<Code> {
     let ring = context.existing_keys()?;
     let shelves = context.shelves()?;
     let mut catalog = context.catalog()?;
-    let backup = select::one(&mut catalog, &flags.id, &flags.filters, now())?;
+    let backup = select::one(&mut catalog, &context.config.source.name, &flags.id, &flags.filters, now())?;
     if !backup.status.is_usable() {
         let what = format!("`{}` is {}: there is nothing to restore", backup.id, backup.status.as_str());
         return Err(Failure::failed(what).hint("`pgkeep list --status verified`").into());

@@ -17,6 +17,7 @@ const SHOWN: u32 = 5;
 /// The filter that the flags mean.
 pub(super) fn filter(flags: &Filters, now: Timestamp) -> Result<Filter> {
     Ok(Filter {
+        source: None,
         backup_type: flags.backup_type.clone(),
         database: flags.database.clone(),
         status: flags.status.as_deref().and_then(Status::parse),
@@ -46,14 +47,23 @@ fn since(text: &str, now: Timestamp) -> Result<Timestamp> {
     })
 }
 
-/// The one backup that is meant.
+/// The one backup that is meant; `latest` is that of `source`.
 ///
 /// # Errors
 /// Exit code 5 when there is none, 2 when a prefix fits several.
-pub(super) fn one(catalog: &mut Catalog, id: &str, flags: &Filters, now: Timestamp) -> Result<Backup> {
+pub(super) fn one(
+    catalog: &mut Catalog,
+    source: &str,
+    id: &str,
+    flags: &Filters,
+    now: Timestamp,
+) -> Result<Backup> {
     let hint = "`pgkeep list` shows what there is";
     if id == "latest" {
-        let wanted = Filter { usable: flags.status.is_none(), limit: Some(1), ..filter(flags, now)? };
+        // Another source in the same catalog may have a database of the same name.
+        let source = Some(source.to_owned());
+        let usable = flags.status.is_none();
+        let wanted = Filter { source, usable, limit: Some(1), ..filter(flags, now)? };
         let none = || {
             let of = flags.database.as_ref().map_or_else(String::new, |name| format!(" of `{name}`"));
             let what = format!("there is no backup{of} that fits `latest`");

@@ -18,7 +18,7 @@ pub(super) fn run(context: &Context, flags: &cli::Verify) -> Result<Code> {
     let ring = context.existing_keys()?;
     let shelves = context.shelves()?;
     let mut catalog = context.catalog()?;
-    let mut backup = select::one(&mut catalog, &flags.id, &flags.filters, now())?;
+    let mut backup = select::one(&mut catalog, &context.config.source.name, &flags.id, &flags.filters, now())?;
     if !backup.status.is_usable() {
         let what = format!("`{}` is {}: there is nothing to verify", backup.id, backup.status.as_str());
         let code = if backup.status == Status::Expired { Code::NoSuchBackup } else { Code::Failed };

@@ -37,7 +37,9 @@ impl Page<'_> {
         let before = self.text.get(..span.start).unwrap_or_default();
         let line = before.rsplit('\n').next().unwrap_or_default();
         match line.split_once('=') {
-            Some((key, _)) if !message.contains(key.trim()) => format!("`{}`: {message}", key.trim()),
+            Some((key, _)) if is_bare_key(key.trim()) && !message.contains(key.trim()) => {
+                format!("`{}`: {message}", key.trim())
+            }
             _ => message,
         }
     }
@@ -94,6 +96,11 @@ pub(super) fn resolve(text: &str, file: Option<PathBuf>, environment: &Environme
         state_dir,
         file,
     })
+}
+
+/// A key as it is written without quotes; anything else may be a piece of a value.
+fn is_bare_key(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
 }
 
 /// A message of the parser without the value it quotes: `invalid type: integer `5`, expected a string`
@@ -225,12 +232,29 @@ fn stores(page: &Page<'_>, raw: Vec<Spanned<raw::Store>>, state_dir: &Path) -> R
         let keep = store.keep.map(|span| span.0);
         let name = name.clone();
         let place = match store.kind {
-            raw::Kind::Local => local(page, span, store)?,
-            raw::Kind::S3 => s3(page, span, store)?,
+            raw::Kind::Local => local(page, span.clone(), store)?,
+            raw::Kind::S3 => s3(page, span.clone(), store)?,
         };
+        if let Some(other) = stores.iter().find(|other: &&Store| same_place(&other.place, &place)) {
+            let message = format!("the stores `{}` and `{name}` are one and the same place", other.name);
+            return Err(page.refuse(span, &message));
+        }
         stores.push(Store { name, place, keep });
     }
     Ok(stores)
+}
+
+/// Whether two stores would keep one copy between them, where each is to have its own.
+fn same_place(one: &Place, other: &Place) -> bool {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.components().collect());
+    match (one, other) {
+        (Place::Local { path: one }, Place::Local { path: other }) => real(one) == real(other),
+        (
+            Place::S3 { endpoint, bucket, prefix, .. },
+            Place::S3 { endpoint: other_endpoint, bucket: other_bucket, prefix: other_prefix, .. },
+        ) => (endpoint, bucket, prefix) == (other_endpoint, other_bucket, other_prefix),
+        _ => false,
+    }
 }
 
 fn local(page: &Page<'_>, span: Range<usize>, store: raw::Store) -> Result<Place> {

@@ -159,7 +159,9 @@ fn assert_private(path: &Path) {
     let mode = path.metadata().unwrap().permissions().mode() & 0o777;
     if path.is_dir() {
         assert_eq!(mode, 0o700, "{}", path.display());
-        std::fs::read_dir(path).unwrap().for_each(|entry| assert_private(&entry.unwrap().path()));
+        for entry in std::fs::read_dir(path).unwrap() {
+            assert_private(&entry.unwrap().path());
+        }
     } else {
         assert_eq!(mode, 0o600, "{}", path.display());
     }

@@ -1,5 +1,6 @@
 //! The integration tests: the built binary against a real `PostgreSQL` cluster and real S3 servers.
 #![allow(
+    clippy::case_sensitive_file_extension_comparisons,
     clippy::disallowed_methods,
     clippy::expect_used,
     clippy::format_push_string,

@@ -31,7 +31,7 @@ impl Visitor {
     }
 
     fn call(&self, arguments: &[&str]) -> Pgkeep {
-        let call = Pgkeep::new(self.home.path()).program(&self.program).as_postgres().args(arguments);
+        let call = Pgkeep::new(self.home.path()).program(&self.program).by_postgres().args(arguments);
         let call = call.env("PGHOST", &cluster().socket_dir).env("PGPORT", cluster().port.to_string());
         call.env("PGUSER", "postgres").env("PGDATABASE", &self.database)
     }

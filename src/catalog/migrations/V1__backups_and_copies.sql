@@ -1,8 +1,8 @@
 -- Which catalog this is: a dump of the database that holds it leaves its schema out.
 CREATE TABLE identity (
-    id uuid PRIMARY KEY DEFAULT gen_random_uuid()
+    id uuid PRIMARY KEY
 );
-INSERT INTO identity DEFAULT VALUES;
+INSERT INTO identity VALUES (md5(random()::text || clock_timestamp()::text || pg_backend_pid()::text)::uuid);
 
 CREATE TABLE backup (
     id                      text PRIMARY KEY,

@@ -1,5 +1,6 @@
 //! One try at a backup of one database, from the lock to the last word on record.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -35,13 +36,15 @@ pub(super) fn run(context: &Context, database: &str, ring: &KeyRing, shelves: &[
     let mut ledger = Ledger::open(context);
     let catalog_is_up = ledger.catalog().is_some();
     let mut locks = locks::take(context, database, catalog_is_up)?;
-    if locks.catalog.is_some() {
-        // Who holds the lock of all hosts knows that no other run is alive.
-        ledger.bury_the_dead(&backup.source, database);
-    }
+    // Who holds the lock of all hosts knows that no other run is alive.
+    let dead = if locks.catalog.is_some() {
+        ledger.bury_the_dead(&backup.source, database)
+    } else {
+        BTreeSet::new()
+    };
     ledger.save(&backup).context("the record of this run can be kept nowhere")?;
     let heartbeat = locks.catalog.take().map(|lock| lock.beat(backup.id.clone())).transpose()?;
-    let made = make(context, &mut ledger, &mut backup, ring, shelves);
+    let made = make(context, &mut ledger, &mut backup, ring, shelves, dead);
     backup.finished_at = Some(now());
     backup.backup_duration_seconds = Some(begun.elapsed().as_secs_f64());
     if let Err(error) = &made {
@@ -106,8 +109,9 @@ fn make(
     backup: &mut Backup,
     ring: &KeyRing,
     shelves: &[Shelf],
+    dead: BTreeSet<BackupId>,
 ) -> Result<()> {
-    let Streamed { made, uploads, part_size_bytes } = stream::run(context, ledger, backup, ring, shelves)?;
+    let Streamed { made, uploads, part_size_bytes } = stream::run(context, ledger, backup, ring, shelves, dead)?;
     backup.size_bytes = Some(made.artifact.size_bytes);
     backup.checksum = Some(made.artifact.sha256.clone());
     #[allow(clippy::cast_precision_loss, reason = "a share shown to people")]
@@ -125,6 +129,8 @@ fn make(
     let check = context.config.after_backup;
     let phase = Phase::start(&context.out.bars, "publishing, and reading every copy back");
     let interrupt = &context.interrupt;
+    // What is filled afterwards is of a known size.
+    let known = stream::part_size_of(made.artifact.size_bytes).max(part_size_bytes);
     let making = Making { backup, ring, part_size_bytes, check, interrupt };
     let mut copies = side_by_side(shelves.iter().zip(uploads).collect(), |(shelf, upload)| {
         match (&shelf.store, upload) {
@@ -133,7 +139,8 @@ fn make(
             (Ok(_), Err(error)) => making.none(shelf, &one_line(&error)),
         }
     })?;
-    fill_the_gaps(context, &making, shelves, &mut copies);
+    let filling = Making { part_size_bytes: known, ..making };
+    fill_the_gaps(context, &filling, shelves, &mut copies);
     drop(phase);
     for copy in &copies {
         log::info!("store `{}`: {} at `{}`", copy.store, copy.state.as_str(), copy.path);
@@ -167,42 +174,38 @@ fn is_whole(copy: &Copy) -> bool {
 
 /// Makes each copy that failed from one that is whole.
 fn fill_the_gaps(context: &Context, making: &Making<'_>, shelves: &[Shelf], copies: &mut [Copy]) {
-    let whole = copies.iter().zip(shelves).find_map(|(copy, shelf)| {
-        let store = shelf.store.as_ref().ok().filter(|_| is_whole(copy))?;
-        Some((copy.clone(), std::sync::Arc::clone(store)))
-    });
-    for (copy, shelf) in copies.iter_mut().zip(shelves) {
-        if is_whole(copy) {
-            continue;
-        }
+    let sources: Vec<(Copy, &dyn Store)> = copies
+        .iter()
+        .zip(shelves)
+        .filter(|(copy, _)| is_whole(copy))
+        .filter_map(|(copy, shelf)| Some((copy.clone(), shelf.store.as_deref().ok()?)))
+        .collect();
+    for (copy, shelf) in copies.iter_mut().zip(shelves).filter(|(copy, _)| !is_whole(copy)) {
+        let mut told = copy.error.clone().unwrap_or_default();
         // A copy that is there but could not be read is not thrown away for another try.
         let is_lost = !matches!(copy.state, CopyState::Stored | CopyState::Verified);
-        let first = copy.error.clone().unwrap_or_default();
-        let filled = match (&whole, &shelf.store) {
-            (Some((from, source)), Ok(store)) if is_lost && !context.interrupt.is_raised() => {
-                let store: &dyn Store = store.as_ref();
-                Some(making.fill(shelf, store, from, source.as_ref()))
+        let store = shelf.store.as_deref().ok().filter(|_| is_lost);
+        for (from, source) in &sources {
+            let Some(store) = store.filter(|_| !is_whole(copy) && !context.interrupt.is_raised()) else { break };
+            let filled = making.fill(shelf, store, copy, from, *source);
+            if is_whole(&filled) {
+                told = format!("{told}; its copy was filled from `{}`", from.store);
+            } else {
+                told = told_too(&told, filled.error.as_deref().unwrap_or_default());
             }
-            _ => None,
-        };
-        match filled {
-            Some(filled) if is_whole(&filled) => {
-                let from = whole.as_ref().map_or("", |(from, _)| from.store.as_str());
-                log::warn!("store `{}`: {first}; its copy was filled from `{from}`", shelf.name);
-                *copy = filled;
-            }
-            Some(filled) => {
-                let second = filled.error.clone().unwrap_or_default();
-                let cause = |text: &str| text.split_once(": ").map(|(_, cause)| cause.to_owned());
-                let same = second == first || cause(&second) == cause(&first);
-                let again = if same { String::new() } else { format!("; then: {second}") };
-                log::warn!("store `{}`: {first}{again}", shelf.name);
-                *copy = filled;
-                copy.error = Some(format!("{first}{again}"));
-            }
-            None => log::warn!("store `{}`: {first}", shelf.name),
+            *copy = filled;
+        }
+        log::warn!("store `{}`: {told}", shelf.name);
+        if !is_whole(copy) {
+            copy.error = Some(told);
         }
     }
+}
+
+/// Adds a second trouble to a first one, unless its cause is the same.
+fn told_too(first: &str, second: &str) -> String {
+    let cause = |text: &str| text.split_once(": ").map_or(text.to_owned(), |(_, cause)| cause.to_owned());
+    if first.contains(&cause(second)) { first.to_owned() } else { format!("{first}; then: {second}") }
 }
 
 /// `None` when no copy can be restored from.

@@ -1,11 +1,20 @@
 //! The record of a run: written to the catalog, or kept in a file until the catalog is back.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
+use jiff::SignedDuration;
 
 use crate::backup::{Backup, Status};
 use crate::catalog::Catalog;
 use crate::command::context::{Context, now};
+use crate::config::environment;
 use crate::exit::one_line;
+use crate::name::BackupId;
+use crate::process;
+
+/// A heartbeat this young is that of a run which lives; it beats three times as often.
+const FRESH: SignedDuration = SignedDuration::from_secs(90);
 
 /// Where the record of this run goes.
 pub(super) struct Ledger<'a> {
@@ -35,12 +44,14 @@ impl<'a> Ledger<'a> {
         self.catalog.as_mut()
     }
 
-    /// Marks what earlier runs of this database left behind as failed. Only for whoever holds its lock.
-    pub(super) fn bury_the_dead(&mut self, source: &str, database: &str) {
-        let Some(catalog) = self.catalog.as_mut() else { return };
-        if let Err(error) = bury(catalog, source, database) {
+    /// Marks what earlier runs of this database left unfinished as failed; gives the ids of all that failed.
+    /// Only for whoever holds the database's lock.
+    pub(super) fn bury_the_dead(&mut self, source: &str, database: &str) -> BTreeSet<BackupId> {
+        let Some(catalog) = self.catalog.as_mut() else { return BTreeSet::new() };
+        bury(catalog, source, database).unwrap_or_else(|error| {
             log::warn!("runs that died stay on record as they are: {}", one_line(&error));
-        }
+            BTreeSet::new()
+        })
     }
 
     /// Records how the backup stands. False: it waits in a file.
@@ -52,31 +63,44 @@ impl<'a> Ledger<'a> {
             // It may be back by the end of a long run.
             self.catalog = self.context.open_catalog().ok();
         }
-        if let Some(catalog) = self.catalog.as_mut() {
-            match catalog.save(backup) {
-                Ok(()) => {
-                    self.context.pending.forget(backup)?;
-                    return Ok(true);
+        // First where nothing can hang: the record of a finished run is never lost with its catalog.
+        let waits = self.context.pending.keep(backup);
+        let saved = self.catalog.as_mut().map(|catalog| catalog.save(backup));
+        match saved {
+            Some(Ok(())) => {
+                if let Err(error) = self.context.pending.forget(backup) {
+                    log::warn!("{}", one_line(&error));
                 }
-                Err(error) => {
-                    log::warn!("the catalog does not take the record: {}", one_line(&error));
-                    self.catalog = None;
-                }
+                return Ok(true);
             }
+            Some(Err(error)) => {
+                log::warn!("the catalog does not take the record: {}", one_line(&error));
+                self.catalog = None;
+            }
+            None => {}
         }
-        let path = self.context.pending.keep(backup)?;
+        let path = waits?;
         log::info!("the record waits in `{}`", path.display());
         Ok(false)
     }
 }
 
-fn bury(catalog: &mut Catalog, source: &str, database: &str) -> Result<()> {
-    for mut dead in catalog.unfinished(source, database)? {
-        log::info!("`{}` was left unfinished: its run died", dead.id);
-        dead.status = Status::Failed;
-        dead.finished_at = Some(now());
-        dead.error = Some("its run died before it ended".to_owned());
-        catalog.save(&dead)?;
+fn bury(catalog: &mut Catalog, source: &str, database: &str) -> Result<BTreeSet<BackupId>> {
+    for backup in catalog.unfinished(source, database)? {
+        if is_alive(&backup) {
+            log::warn!("`{}` seems to be at work although nobody holds its lock: left alone", backup.id);
+        } else if catalog.bury(&backup.id, "its run died before it ended")? {
+            log::info!("`{}` was left unfinished: its run died", backup.id);
+        }
     }
-    Ok(())
+    catalog.failed_ids(source, database)
+}
+
+/// Whether the run of an unfinished backup still shows signs of life: a fresh heartbeat, and a process
+/// where we can look.
+fn is_alive(backup: &Backup) -> bool {
+    let is_fresh = backup.heartbeat_at.is_some_and(|beat| now().duration_since(beat) < FRESH);
+    let here = backup.metadata_str("host") == Some(environment::host_name().as_str());
+    let pid = backup.metadata_u64("pid").and_then(|pid| i32::try_from(pid).ok());
+    is_fresh && !(here && pid.is_some_and(|pid| !process::is_running(pid)))
 }

@@ -1,5 +1,6 @@
 //! The stream of a backup: `pg_dump` on one end, an unpublished upload in each store on the other.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -24,7 +25,7 @@ use crate::pipeline::header;
 use crate::source::clients::Client;
 use crate::source::dump::{Dump, DumpPlan};
 use crate::source::server::{Facts, Server, is_passing};
-use crate::store::{Store, Upload};
+use crate::store::{Kind, Store, Upload};
 
 const MIB: u64 = 1024 * 1024;
 const LEAST_PART_BYTES: u64 = 8 * MIB;
@@ -56,6 +57,7 @@ pub(super) fn run(
     backup: &mut Backup,
     ring: &KeyRing,
     shelves: &[Shelf],
+    dead: BTreeSet<BackupId>,
 ) -> Result<Streamed> {
     let ready = prepare(context, ledger, backup).map_err(source_trouble)?;
     let last = ledger
@@ -64,7 +66,10 @@ pub(super) fn run(
             catalog.last_size_bytes(&backup.source, &backup.database, &backup.backup_type).ok()
         })
         .flatten();
-    let part_size_bytes = part_size(ready.facts.size_bytes, last);
+    let can_be_filled = shelves.iter().any(|shelf| {
+        shelf.store.as_ref().is_ok_and(|store| store.kind() == Kind::Local)
+    });
+    let part_size_bytes = part_size(ready.facts.size_bytes, last, can_be_filled);
     log::info!(
         "dumping `{}` ({}) of a server {} by pg_dump {}, in parts of {}",
         backup.database,
@@ -75,7 +80,8 @@ pub(super) fn run(
     );
     let secrets = header::create(&backup.id, packing(context), ring.sealing())?;
     let meter = Arc::new(Meter::default());
-    let lanes = lanes(backup, shelves, part_size_bytes);
+    let dead = Arc::new(dead);
+    let lanes = lanes(backup, shelves, part_size_bytes, &dead);
     let watched = lanes.iter().map(|lane| (lane.name.clone(), Arc::clone(&lane.taken_bytes))).collect();
     let plan = Plan {
         compression: Compression {
@@ -159,22 +165,33 @@ fn prepare(context: &Context, ledger: &mut Ledger<'_>, backup: &mut Backup) -> R
     Ok(Ready { connection, facts, client, without_schema })
 }
 
-/// One size for all parts, so that the whole fits into S3's 10,000: half as much again as the last
-/// artifact, or what the database takes on disk where there is none yet.
-fn part_size(database_bytes: u64, last_bytes: Option<u64>) -> u64 {
-    let (expected, largest) = match last_bytes {
-        Some(last) => (last.saturating_add(last / 2), u64::MAX),
-        None => (database_bytes, LARGEST_FIRST_PART_BYTES),
-    };
-    let needed = expected.div_ceil(PARTS_PLANNED).next_multiple_of(MIB);
-    needed.clamp(LEAST_PART_BYTES, largest.max(LEAST_PART_BYTES))
+/// One size for all parts, so that the whole fits into S3's 10,000: by half as much again as the last
+/// artifact, or by what the database takes on disk where there is none yet.
+fn part_size(database_bytes: u64, last_bytes: Option<u64>, can_be_filled: bool) -> u64 {
+    match last_bytes {
+        Some(last) => part_size_of(last.saturating_add(last / 2)),
+        // Too small a guess costs a fill from a copy that is whole; too large a one costs memory.
+        None if can_be_filled => part_size_of(database_bytes).min(LARGEST_FIRST_PART_BYTES),
+        None => part_size_of(database_bytes / 2),
+    }
+}
+
+/// The part size for an artifact of that size.
+pub(super) fn part_size_of(artifact_bytes: u64) -> u64 {
+    artifact_bytes.div_ceil(PARTS_PLANNED).next_multiple_of(MIB).max(LEAST_PART_BYTES)
 }
 
 /// A lane into each store that can be used: it starts the upload, then sweeps what dead runs left.
-fn lanes(backup: &Backup, shelves: &[Shelf], part_size_bytes: u64) -> Vec<fanout::Lane<Lane>> {
+fn lanes(
+    backup: &Backup,
+    shelves: &[Shelf],
+    part_size_bytes: u64,
+    dead: &Arc<BTreeSet<BackupId>>,
+) -> Vec<fanout::Lane<Lane>> {
     let usable = shelves.iter().filter_map(|shelf| Some((shelf, shelf.store.as_ref().ok()?)));
     let lane = |(shelf, store): (&Shelf, &Arc<dyn Store>)| {
         let store = Arc::clone(store);
+        let dead = Arc::clone(dead);
         let path = copies::path_in(backup, store.as_ref());
         let folder = name::database_prefix(&backup.source, &backup.database);
         let folder = store.path_of(&format!("{folder}{}/", backup.backup_type));
@@ -183,7 +200,7 @@ fn lanes(backup: &Backup, shelves: &[Shelf], part_size_bytes: u64) -> Vec<fanout
             taken_bytes: Arc::new(AtomicU64::new(0)),
             open: Box::new(move || {
                 let upload = store.begin(&path, part_size_bytes)?;
-                if let Err(error) = sweep(store.as_ref(), &folder, &path) {
+                if let Err(error) = sweep(store.as_ref(), &folder, &dead) {
                     log::info!("store `{}`: not swept: {}", store.name(), one_line(&error));
                 }
                 Ok(Lane(upload))
@@ -193,16 +210,19 @@ fn lanes(backup: &Backup, shelves: &[Shelf], part_size_bytes: u64) -> Vec<fanout
     usable.map(lane).collect()
 }
 
-/// Removes the unpublished uploads of runs that died; whoever holds the lock of this database may.
-fn sweep(store: &dyn Store, folder: &str, own_path: &str) -> Result<()> {
+/// Removes the unpublished uploads of backups that are on record as dead, and no others: another host may
+/// use the same names in the same bucket.
+fn sweep(store: &dyn Store, folder: &str, dead: &BTreeSet<BackupId>) -> Result<()> {
+    if dead.is_empty() {
+        return Ok(());
+    }
     for stale in store.stale(folder)? {
         let file = stale.path.rsplit('/').next().unwrap_or_default();
-        let id = file.split_once(".dump").map(|(id, _)| id).unwrap_or_default();
-        if stale.path == own_path || BackupId::parse(id).is_none() {
-            continue;
+        let id = file.rsplit_once(".dump").and_then(|(id, _)| BackupId::parse(id));
+        if id.is_some_and(|id| dead.contains(&id)) {
+            store.discard(&stale).with_context(|| format!("`{}`", stale.path))?;
+            log::info!("store `{}`: removed the unfinished upload of `{}`", store.name(), stale.path);
         }
-        store.discard(&stale).with_context(|| format!("`{}`", stale.path))?;
-        log::info!("store `{}`: removed the unfinished upload of `{}`", store.name(), stale.path);
     }
     Ok(())
 }
@@ -240,18 +260,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_expected_fits_into_10000_parts(last in 0u64..(1 << 45), database: u64) {
-            let size = part_size(database, Some(last));
+        fn what_is_expected_fits_into_10000_parts(last in 0u64..(1 << 45), database in 0u64..(1 << 50)) {
+            let size = part_size(database, Some(last), true);
             prop_assert!(size >= LEAST_PART_BYTES && size.is_multiple_of(MIB));
             prop_assert!((last + last / 2).div_ceil(size) <= 10_000);
-            let first = part_size(database, None);
+            let first = part_size(database, None, true);
             prop_assert!((LEAST_PART_BYTES..=LARGEST_FIRST_PART_BYTES).contains(&first));
         }
     }
 
     #[test]
     fn a_small_database_gets_small_parts() {
-        assert_eq!(part_size(40 << 20, None), 8 * MIB);
-        assert_eq!(part_size(0, Some(100 << 30)), 18 * MIB);
+        assert_eq!(part_size(40 << 20, None, true), 8 * MIB);
+        assert_eq!(part_size(0, Some(100 << 30), false), 18 * MIB);
     }
 }

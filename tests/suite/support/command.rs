@@ -126,7 +126,7 @@ impl Pgkeep {
     }
 
     /// Runs as `postgres` where the tests run as root.
-    pub(crate) fn as_postgres(mut self) -> Self {
+    pub(crate) fn by_postgres(mut self) -> Self {
         self.is_postgres = true;
         self
     }

@@ -51,7 +51,7 @@ impl FaultServer {
                     break;
                 }
                 let shared = Arc::clone(&for_thread);
-                std::thread::spawn(move || shared.serve(stream));
+                std::thread::spawn(move || shared.serve(&stream));
             }
         });
         Self { address, shared }
@@ -95,9 +95,9 @@ impl Drop for FaultServer {
 }
 
 impl Shared {
-    fn serve(&self, stream: TcpStream) {
+    fn serve(&self, stream: &TcpStream) {
         // A broken connection is what the tests ask for; the program under test has to cope.
-        self.serve_one(&stream).ok();
+        self.serve_one(stream).ok();
         stream.shutdown(Shutdown::Both).ok();
     }
 

@@ -89,10 +89,9 @@ fn signature(
         .collect();
     query.sort();
     let query: Vec<String> = query.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let headers: String = signed
-        .split(';')
-        .map(|name| format!("{name}:{}\n", header(&request.headers, name).unwrap_or_default().trim()))
-        .collect();
+    let value = |name| header(&request.headers, name).unwrap_or_default().trim();
+    let headers: Vec<String> = signed.split(';').map(|name| format!("{name}:{}\n", value(name))).collect();
+    let headers = headers.concat();
     let canonical = format!(
         "{}\n{}\n{}\n{headers}\n{signed}\n{payload}",
         request.method,
