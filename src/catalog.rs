@@ -1,6 +1,8 @@
 //! The catalog: the PostgreSQL tables that record every backup and copy. It knows rows; not how backups
 //! are made, nor where copies are kept.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, anyhow};
 use postgres::Client;
 
@@ -21,12 +23,15 @@ mod embedded {
 /// Held while migrations run, so that two first runs do not both make the tables.
 const MIGRATION_LOCK: i64 = 0x7067_6b65_6570_0001;
 
+/// How long the end of a connection may hold a run up.
+const GOODBYE: Duration = Duration::from_secs(1);
+
 /// A connection to the catalog, its tables in place.
 pub struct Catalog {
     info: ConnInfo,
     schema: String,
     options: ConnectOptions<'static>,
-    client: Client,
+    client: Option<Client>,
 }
 
 impl Catalog {
@@ -36,7 +41,8 @@ impl Catalog {
     /// When it can't be reached, the role may not make the tables, or a newer pgkeep made them.
     pub fn open(info: &ConnInfo, schema: &str, options: &ConnectOptions<'static>) -> Result<Self> {
         let client = connect::connect(info, options).context("cannot reach the catalog")?;
-        let mut catalog = Self { info: info.clone(), schema: schema.to_owned(), options: *options, client };
+        let mut catalog =
+            Self { info: info.clone(), schema: schema.to_owned(), options: *options, client: Some(client) };
         catalog.prepare()?;
         Ok(catalog)
     }
@@ -46,11 +52,18 @@ impl Catalog {
     /// # Errors
     /// When the catalog can't be reached.
     pub fn revive(&mut self) -> Result<()> {
-        if self.client.is_valid(self.options.connect_timeout).is_ok() {
+        let limit = self.options.connect_timeout;
+        if self.client.as_mut().is_some_and(|client| client.is_valid(limit).is_ok()) {
             return Ok(());
         }
+        // What is left of the old connection goes the way of every catalog: without holding us up.
         *self = Self::open(&self.info, &self.schema, &self.options)?;
         Ok(())
+    }
+
+    /// Whether the connection is known to be gone; no question is asked.
+    fn is_lost(&self) -> bool {
+        self.client.as_ref().is_none_or(Client::is_closed)
     }
 
     /// Which catalog this is: a random id that its first migration made.
@@ -58,13 +71,18 @@ impl Catalog {
     /// # Errors
     /// When it can't be read.
     pub fn identity(&mut self) -> Result<String> {
-        let row = self.client.query_one("SELECT id::text FROM identity", &[])?;
+        self.revive()?;
+        let row = self.client()?.query_one("SELECT id::text FROM identity", &[])?;
         Ok(row.try_get(0)?)
+    }
+
+    fn client(&mut self) -> Result<&mut Client> {
+        self.client.as_mut().context("the connection to the catalog is closed")
     }
 
     fn prepare(&mut self) -> Result<()> {
         let quoted = quote_identifier(&self.schema);
-        self.client.batch_execute(&format!(
+        self.client()?.batch_execute(&format!(
             "SET search_path TO {quoted}; SET client_min_messages TO warning; \
              SET statement_timeout TO '60s'; SET lock_timeout TO '30s'"
         ))?;
@@ -94,35 +112,53 @@ impl Catalog {
     /// The newest migration in place, 0 for none.
     fn applied(&mut self) -> Result<i32> {
         let table = format!("{}.refinery_schema_history", quote_identifier(&self.schema));
-        let known = self.client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table])?;
+        let known = self.client()?.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table])?;
         if !known.try_get::<_, bool>(0)? {
             return Ok(0);
         }
         let row =
-            self.client.query_one(&format!("SELECT coalesce(max(version), 0)::int FROM {table}"), &[])?;
+            self.client()?.query_one(&format!("SELECT coalesce(max(version), 0)::int FROM {table}"), &[])?;
         Ok(row.try_get(0)?)
     }
 
     fn migrate(&mut self, quoted: &str) -> Result<()> {
-        self.client.query("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK])?;
+        self.client()?.query("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK])?;
         let done = self.migrate_locked(quoted);
-        self.client.query("SELECT pg_advisory_unlock($1)", &[&MIGRATION_LOCK])?;
+        self.client()?.query("SELECT pg_advisory_unlock($1)", &[&MIGRATION_LOCK])?;
         done
     }
 
     fn migrate_locked(&mut self, quoted: &str) -> Result<()> {
+        let schema = self.schema.clone();
         let known = self
-            .client
-            .query_one("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)", &[&self.schema])?;
+            .client()?
+            .query_one("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)", &[&schema])?;
         if !known.try_get::<_, bool>(0)? {
-            self.client.batch_execute(&format!("CREATE SCHEMA {quoted}"))?;
+            self.client()?.batch_execute(&format!("CREATE SCHEMA {quoted}"))?;
         }
         embedded::migrations::runner()
             // A newer binary's migrations are not ours to judge; `prepare` refuses them in words.
             .set_abort_missing(false)
-            .run(&mut self.client)
+            .run(self.client()?)
             .map_err(|error| anyhow!(error))?;
         Ok(())
+    }
+}
+
+/// A server that is frozen would hold up whoever says goodbye to it: that is done aside, and waited for
+/// only a moment.
+impl Drop for Catalog {
+    fn drop(&mut self) {
+        let Some(client) = self.client.take() else { return };
+        let (said, goodbye) = std::sync::mpsc::channel();
+        let aside = std::thread::Builder::new().name("goodbye".to_owned()).spawn(move || {
+            drop(client);
+            // Whoever waited may have gone on.
+            said.send(()).ok();
+        });
+        if aside.is_ok() {
+            goodbye.recv_timeout(GOODBYE).ok();
+        }
     }
 }
 

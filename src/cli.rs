@@ -161,11 +161,11 @@ pub struct Restore {
     /// Write the plain pg_dump archive into this new file (`-` for stdout)
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Drop what the dump has before it is made anew
-    #[arg(long, requires = "into")]
+    /// Drop what the dump has before it is made anew, all in one transaction
+    #[arg(long, requires = "into", conflicts_with = "output")]
     pub clean: bool,
     /// Leave ownership and grants out: all belongs to the role that connects
-    #[arg(long, requires = "into")]
+    #[arg(long, requires = "into", conflicts_with = "output")]
     pub no_owner: bool,
     /// Read the copy in this store [default: the first whole one]
     #[arg(long, value_name = "STORE")]

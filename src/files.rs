@@ -1,12 +1,13 @@
 //! Files that hold secrets or backups: made so that only their owner can read them, refused when others
 //! can. It knows nothing of what is in them.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File};
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
 use crate::exit::Failure;
@@ -44,20 +45,13 @@ pub fn read_secret(path: &Path) -> Result<Zeroizing<String>> {
     Ok(text)
 }
 
-/// Makes a new file of mode 0600 and writes `bytes` into it, durably.
+/// Makes a new file of mode 0600 with `bytes` in it, durably and at once: it is never seen half written.
 ///
 /// # Errors
 /// When there is a file of that name already (it is left as it is), or it can't be written.
 pub fn create_private(path: &Path, bytes: &[u8]) -> Result<()> {
-    let shown = path.display();
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .with_context(|| format!("cannot create `{shown}`"))?;
-    file.write_all(bytes).with_context(|| format!("cannot write `{shown}`"))?;
-    file.sync_all().with_context(|| format!("cannot make `{shown}` durable"))?;
+    let file = temporary_with(path, bytes)?;
+    file.persist_noclobber(path).with_context(|| format!("cannot create `{}`", path.display()))?;
     sync_parent(path)
 }
 
@@ -67,8 +61,15 @@ pub fn create_private(path: &Path, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// When it can't be written.
 pub fn replace_private(path: &Path, bytes: &[u8]) -> Result<()> {
-    let shown = path.display();
+    let file = temporary_with(path, bytes)?;
+    file.persist(path).with_context(|| format!("cannot write `{}`", path.display()))?;
+    sync_parent(path)
+}
+
+/// A temporary file beside `path`, mode 0600, with `bytes` durably in it.
+fn temporary_with(path: &Path, bytes: &[u8]) -> Result<NamedTempFile> {
     let parent = parent_of(path);
+    let shown = path.display();
     let mut file = tempfile::Builder::new()
         .prefix(".")
         .suffix(".part")
@@ -76,8 +77,7 @@ pub fn replace_private(path: &Path, bytes: &[u8]) -> Result<()> {
         .with_context(|| format!("cannot make a temporary file in `{}`", parent.display()))?;
     file.write_all(bytes).with_context(|| format!("cannot write `{shown}`"))?;
     file.as_file().sync_all().with_context(|| format!("cannot make `{shown}` durable"))?;
-    file.persist(path).with_context(|| format!("cannot write `{shown}`"))?;
-    sync_parent(path)
+    Ok(file)
 }
 
 /// Makes a folder and those above it, each new one with mode 0700.

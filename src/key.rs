@@ -70,7 +70,8 @@ impl Key {
     pub fn read(path: &Path) -> Result<Self> {
         let shown = path.display();
         let text = files::read_secret(path).with_context(|| format!("key file `{shown}`"))?;
-        Self::parse(&text).with_context(|| format!("`{shown}` is not a pgkeep key file"))
+        Self::parse(&text)
+            .map_err(|error| error.context(Failure::usage(format!("`{shown}` is not a pgkeep key file"))))
     }
 
     /// Writes the key into a new file of mode 0600.

@@ -9,10 +9,10 @@ use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal};
@@ -26,6 +26,11 @@ pub const GUARD: &str = "run-guarded";
 const KEPT_FIRST_LINES: usize = 8;
 const KEPT_LAST_LINES: usize = 16;
 const KEPT_LINE_BYTES: u64 = 2000;
+/// A short program writes no more, and takes no longer.
+const OUTPUT_LIMIT_BYTES: usize = 64 * 1024;
+const OUTPUT_TIME: Duration = Duration::from_secs(30);
+/// How long what a child said is waited for once it has ended; its own children may hold the pipe open.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long a child may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(3);
 
@@ -75,21 +80,52 @@ pub fn run_guarded(parent: &str, path: &Path, arguments: &[OsString]) -> anyhow:
 /// Runs a short program to its end and gives back what it wrote on stdout, at most 64 KiB.
 ///
 /// # Errors
-/// When it can't be run, or exits with anything but 0; stdout is never repeated in the error.
-pub fn output_of(path: &Path, arguments: &[String]) -> Result<Vec<u8>> {
-    let shown = path.display();
-    let done = Command::new(path)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot run `{shown}`"))?;
-    if !done.status.success() {
-        let said = String::from_utf8_lossy(&done.stderr).trim().to_owned();
-        return Err(anyhow!("`{shown}` ended with {}: {said}", describe(done.status)));
+/// When it can't be run, exits with anything but 0, takes longer than 30 s, or the interrupt is raised;
+/// stdout is never repeated in the error.
+pub fn output_of(path: &Path, arguments: &[String], interrupt: &Interrupt) -> Result<Vec<u8>> {
+    let program = Program {
+        path: path.to_path_buf(),
+        arguments: arguments.iter().map(OsString::from).collect(),
+        environment: Vec::new(),
+    };
+    let mut running = Running::start(&program, Stdio::null(), Stdio::piped())?;
+    let mut out = Vec::new();
+    let begun = Instant::now();
+    if let Some(mut stdout) = running.child.stdout.take() {
+        rustix::fs::fcntl_setfl(&stdout, OFlags::NONBLOCK)?;
+        loop {
+            let mut block = [0u8; 4096];
+            match stdout.read(&mut block) {
+                Ok(0) => break,
+                Ok(count) if out.len() < OUTPUT_LIMIT_BYTES => {
+                    out.extend_from_slice(block.get(..count).unwrap_or_default());
+                }
+                Ok(_) => bail!("{} wrote more than 64 KiB", program.name()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if begun.elapsed() > OUTPUT_TIME {
+                        bail!("{} did not end within {OUTPUT_TIME:?}", program.name());
+                    }
+                    if interrupt.wait(Duration::from_millis(5)) {
+                        bail!("interrupted");
+                    }
+                }
+                Err(error) => {
+                    return Err(error).with_context(|| format!("cannot read from {}", program.name()));
+                }
+            }
+        }
     }
-    let mut out = done.stdout;
-    out.truncate(64 * 1024);
+    running.finish(interrupt)?;
     Ok(out)
+}
+
+/// The numbers of the signals that whoever started this process has set to be ignored (proc(5)).
+#[must_use]
+pub fn ignored_signals() -> Vec<i32> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    (1..=64).filter(|signal| mask >> (signal - 1) & 1 == 1).collect()
 }
 
 /// Whether there is a process of that number on this host.
@@ -104,7 +140,7 @@ pub fn is_running(pid: i32) -> bool {
 struct Running {
     name: String,
     child: Child,
-    stderr: Option<JoinHandle<String>>,
+    stderr: Option<Receiver<String>>,
     ended: Option<ExitStatus>,
 }
 
@@ -119,7 +155,11 @@ impl Running {
             .with_context(|| format!("cannot run `{}`", program.path.display()))?;
         let stderr = match child.stderr.take() {
             Some(pipe) => {
-                Some(std::thread::Builder::new().name("stderr".to_owned()).spawn(move || told(pipe))?)
+                let (say, said) = channel();
+                std::thread::Builder::new()
+                    .name("stderr".to_owned())
+                    .spawn(move || drop(say.send(told(pipe))))?;
+                Some(said)
             }
             None => None,
         };
@@ -127,13 +167,18 @@ impl Running {
     }
 
     /// Waits for the end; an error unless it exited with 0. Gives back what it said on stderr.
-    fn finish(&mut self) -> Result<String> {
-        let status = match self.ended {
-            Some(status) => status,
-            None => self.child.wait().with_context(|| format!("cannot wait for {}", self.name))?,
+    fn finish(&mut self, interrupt: &Interrupt) -> Result<String> {
+        let status = loop {
+            if let Some(status) = self.ended {
+                break status;
+            }
+            self.ended = self.child.try_wait().with_context(|| format!("cannot wait for {}", self.name))?;
+            if self.ended.is_none() && interrupt.wait(Duration::from_millis(2)) {
+                self.end();
+                return Err(Failure::failed("interrupted").into());
+            }
         };
-        self.ended = Some(status);
-        let said = self.stderr.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
+        let said = self.stderr.take().and_then(|said| said.recv_timeout(LAST_WORDS).ok()).unwrap_or_default();
         if status.success() {
             return Ok(said);
         }
@@ -186,6 +231,7 @@ pub struct ChildReader {
     stdout: Option<ChildStdout>,
     interrupt: Interrupt,
     warnings: String,
+    is_whole: bool,
 }
 
 impl ChildReader {
@@ -196,7 +242,7 @@ impl ChildReader {
     pub fn start(program: &Program, interrupt: Interrupt) -> Result<Self> {
         let mut running = Running::start(program, Stdio::null(), Stdio::piped())?;
         let stdout = running.child.stdout.take();
-        Ok(Self { running, stdout, interrupt, warnings: String::new() })
+        Ok(Self { running, stdout, interrupt, warnings: String::new(), is_whole: false })
     }
 
     /// What the child said on stderr although it exited with 0.
@@ -214,7 +260,10 @@ impl ChildReader {
 
 impl Read for ChildReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(stdout) = self.stdout.as_mut() else { return Ok(0) };
+        let Some(stdout) = self.stdout.as_mut() else {
+            // A pipe whose producer failed is broken, never just closed.
+            return if self.is_whole { Ok(0) } else { Err(io::Error::from(io::ErrorKind::BrokenPipe)) };
+        };
         if !wait_ready(&*stdout, PollFlags::IN, &self.interrupt)? {
             self.end();
             return Err(io::Error::other(Failure::failed("interrupted")));
@@ -224,8 +273,11 @@ impl Read for ChildReader {
             return Ok(count);
         }
         self.stdout = None;
-        match self.running.finish() {
-            Ok(said) => self.warnings = said,
+        match self.running.finish(&self.interrupt) {
+            Ok(said) => {
+                self.warnings = said;
+                self.is_whole = true;
+            }
             Err(error) => {
                 let failure = Failure::failed(format!("{error:#}"));
                 return Err(io::Error::other(failure));
@@ -236,7 +288,9 @@ impl Read for ChildReader {
 }
 
 /// Waits until a pipe can be read from or written to; false when the interrupt was raised first.
-fn wait_ready(pipe: impl AsFd, wanted: PollFlags, interrupt: &Interrupt) -> io::Result<bool> {
+/// # Errors
+/// When it can't be waited for.
+pub fn wait_ready(pipe: impl AsFd, wanted: PollFlags, interrupt: &Interrupt) -> io::Result<bool> {
     let look = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
     loop {
         if interrupt.is_raised() {
@@ -278,15 +332,7 @@ impl ChildWriter {
     /// When it exits with anything but 0; what it said is in the error.
     pub fn finish(mut self) -> Result<String> {
         self.stdin = None;
-        while self.running.ended.is_none() {
-            if let Some(status) = self.running.child.try_wait()? {
-                self.running.ended = Some(status);
-            } else if self.interrupt.wait(Duration::from_millis(20)) {
-                self.running.end();
-                return Err(Failure::failed("interrupted").into());
-            }
-        }
-        self.running.finish()
+        self.running.finish(&self.interrupt)
     }
 }
 

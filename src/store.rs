@@ -3,6 +3,7 @@
 
 use std::io::Read;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use anyhow::Result;
 
@@ -121,6 +122,9 @@ pub trait Upload: Send {
     /// # Errors
     /// When this or an earlier part failed for good; the upload is of no use then.
     fn write(&mut self, part: Arc<Part>) -> Result<()>;
+
+    /// Bytes on their way so far, for whoever watches that the upload moves; parts sent again count again.
+    fn moved_bytes(&self) -> Arc<AtomicU64>;
 
     /// Waits for all parts, makes the object durable and visible under its path.
     ///

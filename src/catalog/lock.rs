@@ -18,6 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The advisory lock of a run. It goes with the session that holds it, however that ends.
 pub struct RunLock {
     catalog: Catalog,
+    key: i64,
 }
 
 impl RunLock {
@@ -27,14 +28,8 @@ impl RunLock {
     /// When the catalog can't be asked.
     pub fn take(mut catalog: Catalog, source: &str, database: &str) -> Result<Result<Self, Catalog>> {
         let key = lock_key(source, database);
-        let row = catalog.client.query_one("SELECT pg_try_advisory_lock($1)", &[&key])?;
-        let taken: bool = row.try_get(0)?;
-        Ok(if taken { Ok(Self { catalog }) } else { Err(catalog) })
-    }
-
-    /// The connection that holds the lock, for what is done while nothing beats.
-    pub fn catalog(&mut self) -> &mut Catalog {
-        &mut self.catalog
+        let taken = try_lock(&mut catalog, key)?;
+        Ok(if taken { Ok(Self { catalog, key }) } else { Err(catalog) })
     }
 
     /// Beats for a backup until the heartbeat is dropped; the lock is held as long.
@@ -45,24 +40,32 @@ impl RunLock {
         let (stop, stopped) = channel::<()>();
         let (ended, end) = channel::<Self>();
         std::thread::Builder::new().name("heartbeat".to_owned()).spawn(move || {
-            self.beat_until(&stopped, &id);
+            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(BEAT) {
+                if let Err(error) = self.beat_once(&id) {
+                    log::info!("no heartbeat for `{id}`: {error:#}");
+                }
+            }
             // Nobody waits any more when a dead network held the last beat up.
             drop(ended.send(self));
         })?;
         Ok(Heartbeat { stop, end })
     }
 
-    fn beat_until(&mut self, stopped: &Receiver<()>, id: &BackupId) {
-        while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(BEAT) {
-            let beat = self
-                .catalog
-                .client
-                .execute("UPDATE backup SET heartbeat_at = now() WHERE id = $1", &[&id.as_str()]);
-            if let Err(error) = beat {
-                log::info!("no heartbeat for `{id}`: {error}");
+    fn beat_once(&mut self, id: &BackupId) -> Result<()> {
+        if self.catalog.is_lost() {
+            // The lock went with the session that held it.
+            self.catalog.revive()?;
+            if !try_lock(&mut self.catalog, self.key)? {
+                log::warn!("`{id}` lost its lock with its connection, and another run has it now");
             }
         }
+        self.catalog.beat(id)
     }
+}
+
+fn try_lock(catalog: &mut Catalog, key: i64) -> Result<bool> {
+    let row = catalog.client()?.query_one("SELECT pg_try_advisory_lock($1)", &[&key])?;
+    Ok(row.try_get(0)?)
 }
 
 /// A run that says it is alive, and holds its lock.

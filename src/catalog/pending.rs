@@ -68,8 +68,15 @@ impl Pending {
                     continue;
                 }
             };
-            catalog.save(&backup)?;
-            self.forget(&backup)?;
+            match catalog.save(&backup) {
+                Ok(()) => self.forget(&backup)?,
+                // The server has judged this one record; the others, and whoever waits, go on.
+                Err(error) if is_refused(&error) => {
+                    log::warn!("`{}` waits on: the catalog refuses it: {error:#}", path.display());
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
             written += 1;
         }
         Ok(written)
@@ -78,6 +85,14 @@ impl Pending {
     fn path_of(&self, backup: &Backup) -> PathBuf {
         self.folder.join(format!("{}.json", backup.id))
     }
+}
+
+/// Whether the server took a record apart and said no, rather than being out of reach.
+fn is_refused(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let state = cause.downcast_ref::<postgres::Error>().and_then(postgres::Error::code);
+        state.is_some_and(|state| state.code().starts_with("22") || state.code().starts_with("23"))
+    })
 }
 
 fn read(path: &Path) -> Result<Backup> {

@@ -36,7 +36,7 @@ impl Catalog {
     /// When it can't be written; the record is as it was.
     pub fn save(&mut self, backup: &Backup) -> Result<()> {
         self.revive()?;
-        let mut transaction = self.client.transaction()?;
+        let mut transaction = self.client()?.transaction()?;
         let size = backup.size_bytes.map(i64::try_from).transpose()?;
         let metadata = serde_json::Value::Object(backup.metadata.clone());
         let status = backup.status.as_str();
@@ -147,7 +147,7 @@ impl Catalog {
     /// When the catalog can't be read.
     pub fn last_size_bytes(&mut self, source: &str, database: &str, kind: &str) -> Result<Option<u64>> {
         self.revive()?;
-        let row = self.client.query_opt(
+        let row = self.client()?.query_opt(
             "SELECT size_bytes FROM backup WHERE source = $1 AND database = $2 AND backup_type = $3 \
              AND status IN ('completed', 'verified', 'degraded') ORDER BY created_at DESC LIMIT 1",
             &[&source, &database, &kind],
@@ -165,12 +165,19 @@ impl Catalog {
         self.select(&conditions, &[&source, &database], None)
     }
 
+    /// Says that the run of a backup is alive.
+    pub(super) fn beat(&mut self, id: &BackupId) -> Result<()> {
+        let beat = "UPDATE backup SET heartbeat_at = now() WHERE id = $1";
+        self.client()?.execute(beat, &[&id.as_str()])?;
+        Ok(())
+    }
+
     /// Marks an unfinished backup as failed; false when it has been finished meanwhile.
     ///
     /// # Errors
     /// When the catalog can't be written.
     pub fn bury(&mut self, id: &BackupId, reason: &str) -> Result<bool> {
-        let buried = self.client.execute(
+        let buried = self.client()?.execute(
             "UPDATE backup SET status = 'failed', error = $2, finished_at = now() \
              WHERE id = $1 AND status = 'in_progress'",
             &[&id.as_str(), &reason],
@@ -183,7 +190,7 @@ impl Catalog {
     /// # Errors
     /// When the catalog can't be read.
     pub fn failed_ids(&mut self, source: &str, database: &str) -> Result<BTreeSet<BackupId>> {
-        let rows = self.client.query(
+        let rows = self.client()?.query(
             "SELECT id FROM backup WHERE source = $1 AND database = $2 AND status = 'failed' \
              ORDER BY created_at DESC LIMIT 1000",
             &[&source, &database],
@@ -203,7 +210,7 @@ impl Catalog {
         let columns = rows::BACKUP_COLUMNS;
         let query =
             format!("SELECT {columns} FROM backup WHERE {all} ORDER BY created_at DESC, id DESC{limit}");
-        let found = self.client.query(&query, wanted).context("cannot read the catalog")?;
+        let found = self.client()?.query(&query, wanted).context("cannot read the catalog")?;
         let mut backups = found.iter().map(rows::backup).collect::<Result<Vec<_>>>()?;
         let ids: Vec<&str> = backups.iter().map(|backup| backup.id.as_str()).collect();
         let query = format!(
@@ -211,7 +218,7 @@ impl Catalog {
             rows::COPY_COLUMNS
         );
         let mut copies: BTreeMap<String, Vec<_>> = BTreeMap::new();
-        for row in self.client.query(&query, &[&ids]).context("cannot read the catalog")? {
+        for row in self.client()?.query(&query, &[&ids]).context("cannot read the catalog")? {
             copies.entry(row.try_get("backup")?).or_default().push(rows::copy(&row)?);
         }
         for backup in &mut backups {

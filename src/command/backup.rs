@@ -21,8 +21,8 @@ pub(super) const PARTS_IN_FLIGHT: usize = 4;
 const LONGEST_DELAY: Duration = Duration::from_secs(3600);
 
 pub(super) fn run(context: &Context, named: &[String]) -> Result<Code> {
-    let ring = context.keys()?;
     let shelves = context.shelves()?;
+    let ring = context.keys()?;
     let databases = again(context, || databases(context, named))?;
     let mut code = Code::Done;
     let mut made: Vec<Backup> = Vec::new();
@@ -57,9 +57,8 @@ pub(super) fn run(context: &Context, named: &[String]) -> Result<Code> {
 /// An error as it stands, without the log's own words before it.
 fn log_plain(text: &str) {
     use std::io::Write;
-    if writeln!(std::io::stderr(), "{text}").is_err() {
-        log::debug!("stderr is closed");
-    }
+    // A closed stderr leaves nobody to tell; the exit code still does.
+    drop(writeln!(std::io::stderr(), "{text}"));
 }
 
 fn databases(context: &Context, named: &[String]) -> Result<Vec<String>> {

@@ -75,7 +75,12 @@ impl Context {
         if self.config.encryption.make_key && missing {
             crate::files::create_private_dir(&self.config.state_dir)?;
             let key = Key::generate()?;
-            key.write_new(path)?;
+            match key.write_new(path) {
+                Ok(()) => {}
+                // Another first run was quicker.
+                Err(_) if path.try_exists().unwrap_or(false) => return self.existing_keys(),
+                Err(error) => return Err(error),
+            }
             log::warn!(
                 "made a new key ({}) in {}\n  Every backup is sealed with it, and nothing opens without \
                  it: copy this file NOW\n  to a safe place that is neither this host nor one of the \
@@ -115,7 +120,7 @@ impl Context {
         let timeouts = &self.config.timeouts;
         let fetch = |secret: &config::value::Secret, key: &str| {
             secret
-                .fetch(|name| self.environment.variables.get(name).cloned())
+                .fetch(|name| self.environment.variables.get(name).cloned(), &self.interrupt)
                 .map_err(|error| wrap(error, format!("`{key}`")))
         };
         Ok(match &store.place {
@@ -150,7 +155,13 @@ impl Context {
     /// The oldest client program that is not older than `least_major`.
     pub(super) fn client(&self, program: &str, least_major: u32) -> Result<Client> {
         let search_path = self.environment.variables.get("PATH").map(String::as_str);
-        clients::find(program, least_major, self.config.source.pg_bin.as_deref(), search_path)
+        clients::find(
+            program,
+            least_major,
+            self.config.source.pg_bin.as_deref(),
+            search_path,
+            &self.interrupt,
+        )
     }
 }
 

@@ -1,6 +1,7 @@
 //! Copies: made whole with their manifest, read back, filled from one another.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread;
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -70,7 +71,11 @@ impl Making<'_> {
         if let Err(error) = self.write_manifest(store, &path, &stored) {
             // Nothing may be left that no record knows of.
             if let Err(error) = store.remove(&path) {
-                log::warn!("store `{}`: `{path}` stays without a manifest: {}", store.name(), one_line(&error));
+                log::warn!(
+                    "store `{}`: `{path}` stays without a manifest: {}",
+                    store.name(),
+                    one_line(&error)
+                );
             }
             return Err(error);
         }
@@ -187,6 +192,10 @@ pub(super) struct Lane(pub(super) Box<dyn Upload>);
 impl crate::pipeline::fanout::Sink for Lane {
     fn write(&mut self, part: Arc<Part>) -> Result<()> {
         self.0.write(part)
+    }
+
+    fn moved_bytes(&self) -> Arc<AtomicU64> {
+        self.0.moved_bytes()
     }
 }
 

@@ -28,7 +28,11 @@ fn table(backups: &[Backup]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     let sources: BTreeSet<&str> = backups.iter().map(|backup| backup.source.as_str()).collect();
-    table.set_header(["ID", "STATUS", "BEGUN (UTC)", "SIZE", "SAVED", "TOOK", "COPIES"].into_iter().chain((sources.len() > 1).then_some("SOURCE")));
+    table.set_header(
+        ["ID", "STATUS", "BEGUN (UTC)", "SIZE", "SAVED", "TOOK", "COPIES"]
+            .into_iter()
+            .chain((sources.len() > 1).then_some("SOURCE")),
+    );
     for backup in backups {
         let begun = backup.created_at.strftime("%Y-%m-%d %H:%M").to_string();
         let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);

@@ -51,12 +51,13 @@ pub(super) fn take(context: &Context, database: &str, catalog_is_up: bool) -> Re
             Ok(Locks { _file: file, catalog: None })
         }
         Ok(Err(mut catalog)) => {
-            let holder = catalog.unfinished(source, database)?.into_iter().next().map(|backup| {
-                let host = backup.metadata_str("host").unwrap_or("an unknown host").to_owned();
-                let pid = backup.metadata_u64("pid").unwrap_or_default();
-                let since = backup.created_at.strftime("%Y-%m-%d %H:%M:%S UTC");
-                format!("`{}` on {host}, process {pid}, since {since}", backup.id)
-            });
+            let holder =
+                catalog.unfinished(source, database).unwrap_or_default().into_iter().next().map(|backup| {
+                    let host = backup.metadata_str("host").unwrap_or("an unknown host").to_owned();
+                    let pid = backup.metadata_u64("pid").unwrap_or_default();
+                    let since = backup.created_at.strftime("%Y-%m-%d %H:%M:%S UTC");
+                    format!("`{}` on {host}, process {pid}, since {since}", backup.id)
+                });
             Err(held(database, &holder.unwrap_or_else(|| "a run that has just begun".to_owned())))
         }
     }
@@ -96,8 +97,12 @@ fn lock_file(context: &Context, source: &str, database: &str) -> Result<File> {
         }
     }
     let since = now().strftime("%Y-%m-%d %H:%M:%S UTC");
-    file.set_len(0)
-        .and_then(|()| writeln!(file, "process {} on this host, since {since}", std::process::id()))
-        .with_context(|| format!("cannot write `{shown}`"))?;
+    let told = file
+        .set_len(0)
+        .and_then(|()| writeln!(file, "process {} on this host, since {since}", std::process::id()));
+    if let Err(error) = told {
+        // The lock holds all the same; a second run will only know less of its holder.
+        log::info!("cannot write `{shown}`: {error}");
+    }
     Ok(file)
 }

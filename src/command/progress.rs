@@ -2,7 +2,7 @@
 //! bytes. Nothing where stderr is no terminal.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Result;
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 
+use crate::pipeline::fanout::{Moved, moved};
 use crate::pipeline::flow::Meter;
 
 const REFRESH: Duration = Duration::from_millis(100);
@@ -27,7 +28,7 @@ impl Progress {
         database: &str,
         size_bytes: u64,
         meter: &Arc<Meter>,
-        stores: Vec<(String, Arc<AtomicU64>)>,
+        stores: Vec<(String, Moved)>,
     ) -> Result<Self> {
         if bars.is_hidden() {
             return Ok(Self { stop: None, thread: None });
@@ -84,7 +85,7 @@ impl Drop for Phase {
     }
 }
 
-fn draw(dump: &ProgressBar, meter: &Meter, lines: &[(ProgressBar, Arc<AtomicU64>)]) {
+fn draw(dump: &ProgressBar, meter: &Meter, lines: &[(ProgressBar, Moved)]) {
     let done = meter.dump_bytes.load(Ordering::Relaxed);
     let sealed = meter.sealed_bytes.load(Ordering::Relaxed);
     // A dump may be larger than the database; the bar then grows with it.
@@ -98,7 +99,7 @@ fn draw(dump: &ProgressBar, meter: &Meter, lines: &[(ProgressBar, Arc<AtomicU64>
         dump.set_message(format!("{:.0} % saved", saved.max(0.0)));
     }
     for (line, taken) in lines {
-        let taken = taken.load(Ordering::Relaxed);
+        let taken = moved(taken).min(sealed);
         line.set_message(format!("{} of {}", HumanBytes(taken), HumanBytes(sealed)));
         line.tick();
     }

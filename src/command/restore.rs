@@ -6,6 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
+use rustix::event::PollFlags;
+use rustix::pipe::PIPE_BUF;
 
 use super::context::{Context, Shelf, now};
 use super::select;
@@ -14,15 +16,18 @@ use crate::cli;
 use crate::conninfo::ConnInfo;
 use crate::exit::{Code, Failure, wrap};
 use crate::files;
+use crate::interrupt::Interrupt;
 use crate::pipeline::digest::Hashed;
 use crate::pipeline::readback::{Dump, ReadAhead};
 use crate::pipeline::seal::fill;
+use crate::process::wait_ready;
 use crate::source::clients::Client;
 use crate::source::restore::{Existing, Ownership, Restore};
 use crate::source::server::Server;
 use crate::store::{Store, is_missing};
 
 const BLOCK_LEN: usize = 256 * 1024;
+const OTHER_COPY: &str = "`pgkeep verify` tells which copies are whole; --from STORE reads another one";
 
 type Source = Hashed<Dump<ReadAhead>>;
 
@@ -47,7 +52,7 @@ pub(super) fn run(context: &Context, flags: &cli::Restore) -> Result<Code> {
     let target = target(context, flags, &backup)?;
     let (copy, artifact) = open_copy(&backup, &shelves, flags.from.as_deref())?;
     let dump = Dump::open(ReadAhead::start(artifact, context.interrupt.clone())?, &ring)
-        .with_context(|| format!("the copy in store `{}` does not open", copy.store))?;
+        .map_err(|error| not_opened(copy, error))?;
     if dump.id() != &backup.id {
         let what = format!("the copy in store `{}` is that of `{}`", copy.store, dump.id());
         return Err(Failure::new(Code::Verification, what).into());
@@ -55,8 +60,8 @@ pub(super) fn run(context: &Context, flags: &cli::Restore) -> Result<Code> {
     log::info!("restoring `{}` from store `{}`", backup.id, copy.store);
     let source = Hashed::new(dump);
     match target {
-        Target::Stdout => pour_all(source, &backup, copy, std::io::stdout().lock())?,
-        Target::File(path) => into_file(path, source, &backup, copy)?,
+        Target::Stdout => pour_all(source, &backup, copy, PatientStdout(&context.interrupt))?,
+        Target::File(path) => into_file(context, path, source, &backup, copy)?,
         Target::Database { info, client, existing, ownership } => {
             into_database(context, &info, &client, existing, ownership, source, &backup, copy)?;
         }
@@ -66,6 +71,27 @@ pub(super) fn run(context: &Context, flags: &cli::Restore) -> Result<Code> {
         context.out.json(&backup)?;
     }
     Ok(Code::Done)
+}
+
+/// Stdout as a pipe that may be full for long: waited for with an eye on the interrupt.
+struct PatientStdout<'a>(&'a Interrupt);
+
+impl Write for PatientStdout<'_> {
+    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
+        let stdout = std::io::stdout();
+        if !wait_ready(&stdout, PollFlags::OUT, self.0)? {
+            return Err(std::io::Error::other(Failure::failed("interrupted")));
+        }
+        // A pipe that is ready takes this much without blocking.
+        let now = buffer.get(..buffer.len().min(PIPE_BUF)).unwrap_or_default();
+        let count = stdout.lock().write(now)?;
+        stdout.lock().flush()?;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stdout().flush()
+    }
 }
 
 fn target<'a>(context: &Context, flags: &'a cli::Restore, backup: &Backup) -> Result<Target<'a>> {
@@ -83,6 +109,9 @@ fn target<'a>(context: &Context, flags: &'a cli::Restore, backup: &Backup) -> Re
         }
         return Ok(Target::Stdout);
     };
+    if url.trim().is_empty() {
+        return Err(Failure::usage("`--into` needs a connection string: it is empty").into());
+    }
     let info = context.connection(url)?;
     let mut server = Server::connect(&info, &context.connect_options())?;
     let facts = server.facts()?;
@@ -179,13 +208,33 @@ fn pour(
     Ok(())
 }
 
-fn damaged(copy: &Copy, error: &std::io::Error) -> anyhow::Error {
-    let what = format!("the copy in store `{}` is damaged or can't be read: {error}", copy.store);
-    let hint = "`pgkeep verify` tells which copies are whole; --from STORE reads another one";
-    Failure::new(Code::Verification, what).hint(hint).into()
+/// A header that does not open: a missing key and a store that can't be read say so themselves.
+fn not_opened(copy: &Copy, error: anyhow::Error) -> anyhow::Error {
+    let what = format!("the copy in store `{}` does not open", copy.store);
+    let is_away = error
+        .chain()
+        .any(|cause| cause.downcast_ref::<std::io::Error>().is_some_and(|cause| !is_damage(cause)));
+    if is_away || error.downcast_ref::<Failure>().is_some() {
+        return wrap(error, what);
+    }
+    error.context(Failure::new(Code::Verification, what).hint(OTHER_COPY))
 }
 
-fn into_file(path: &Path, source: Source, backup: &Backup, copy: &Copy) -> Result<()> {
+/// Whether an error while reading means that the bytes are wrong, rather than out of reach.
+fn is_damage(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    // Deflate says InvalidInput of bytes that are none of its own.
+    matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
+}
+
+fn damaged(copy: &Copy, error: &std::io::Error) -> anyhow::Error {
+    let (code, how) =
+        if is_damage(error) { (Code::Verification, "is damaged") } else { (Code::Failed, "can't be read") };
+    let what = format!("the copy in store `{}` {how}: {error}", copy.store);
+    Failure::new(code, what).hint(OTHER_COPY).into()
+}
+
+fn into_file(context: &Context, path: &Path, source: Source, backup: &Backup, copy: &Copy) -> Result<()> {
     let folder = files::parent_of(path);
     let mut file = tempfile::Builder::new()
         .prefix(".pgkeep-")
@@ -193,6 +242,9 @@ fn into_file(path: &Path, source: Source, backup: &Backup, copy: &Copy) -> Resul
         .tempfile_in(folder)
         .with_context(|| format!("cannot make a file in `{}`", folder.display()))?;
     pour_all(source, backup, copy, &mut file)?;
+    if context.interrupt.is_raised() {
+        return Err(Failure::failed("interrupted").into());
+    }
     file.as_file().sync_all().context("cannot make the dump durable")?;
     file.persist_noclobber(path).with_context(|| format!("cannot write `{}`", path.display()))?;
     files::sync_parent(path)
@@ -210,7 +262,10 @@ fn into_database(
     copy: &Copy,
 ) -> Result<()> {
     let first = first_block(&mut source, copy)?;
-    let half = || format!("{} may hold a part of it", info.describe());
+    let half = || match existing {
+        Existing::Keep => format!("{} may hold a part of it", info.describe()),
+        Existing::Replace => format!("{} is as it was", info.describe()),
+    };
     let mut child = Restore::into_database(client, info, existing, ownership, context.interrupt.clone())?;
     let poured = pour(source, first, backup, copy, &mut child);
     match poured {
@@ -221,7 +276,7 @@ fn into_database(
             }
             Ok(())
         }
-        Err(error) if crate::exit::code_of(&error) == Code::Verification => {
+        Err(error) if error.downcast_ref::<Failure>().is_some() => {
             // Dropped unfinished: it is ended, not told that the dump is complete.
             drop(child);
             Err(wrap(error, half()))

@@ -18,7 +18,8 @@ pub(super) fn run(context: &Context, flags: &cli::Verify) -> Result<Code> {
     let ring = context.existing_keys()?;
     let shelves = context.shelves()?;
     let mut catalog = context.catalog()?;
-    let mut backup = select::one(&mut catalog, &context.config.source.name, &flags.id, &flags.filters, now())?;
+    let mut backup =
+        select::one(&mut catalog, &context.config.source.name, &flags.id, &flags.filters, now())?;
     if !backup.status.is_usable() {
         let what = format!("`{}` is {}: there is nothing to verify", backup.id, backup.status.as_str());
         let code = if backup.status == Status::Expired { Code::NoSuchBackup } else { Code::Failed };
@@ -53,26 +54,36 @@ pub(super) fn run(context: &Context, flags: &cli::Verify) -> Result<Code> {
     Ok(code)
 }
 
-/// What is found of each copy, side by side; the first that can be read is opened as well.
+/// What is found of each copy, side by side; the first is opened as well, or, where that could not be
+/// looked at, the next one that can.
 fn check(
     context: &Context,
     backup: &Backup,
     shelves: &[Shelf],
     ring: &KeyRing,
 ) -> Result<Vec<Option<Fault>>> {
-    let opened = backup.copies.iter().position(|copy| copy.state.is_published());
-    let items: Vec<(usize, &Copy)> = backup.copies.iter().enumerate().collect();
-    side_by_side(items, |(position, copy)| {
-        if !copy.state.is_published() {
-            return None;
-        }
-        let open_with = (Some(position) == opened).then_some(ring);
+    let look = |copy: &Copy, open_with: Option<&KeyRing>| {
         let looked = shelf_of(copy, shelves).and_then(|store| {
             read_back(store, &copy.path, backup, open_with, &context.interrupt)?;
             manifest_agrees(store, &copy.path, backup, ring)
         });
         looked.err()
-    })
+    };
+    let opened = backup.copies.iter().position(|copy| copy.state.is_published());
+    let items: Vec<(usize, &Copy)> = backup.copies.iter().enumerate().collect();
+    let mut found = side_by_side(items, |(position, copy)| {
+        let is_there = copy.state.is_published();
+        is_there.then(|| look(copy, (Some(position) == opened).then_some(ring))).flatten()
+    })?;
+    let is_out_of_reach = |fault: &Option<Fault>| fault.as_ref().is_some_and(|fault| fault.state.is_none());
+    if opened.and_then(|opened| found.get(opened)).is_some_and(is_out_of_reach) {
+        let next = found.iter_mut().zip(&backup.copies);
+        let mut next = next.filter(|(fault, copy)| fault.is_none() && copy.state.is_published());
+        if let Some((fault, copy)) = next.next() {
+            *fault = look(copy, Some(ring));
+        }
+    }
+    Ok(found)
 }
 
 /// The store that a copy is in.

@@ -11,7 +11,7 @@ use super::{AfterBackup, Method};
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
-    pub(super) state_dir: Option<PathBuf>,
+    pub(super) state_dir: Option<Spanned<PathBuf>>,
     pub(super) source: Source,
     pub(super) catalog: Catalog,
     pub(super) compression: Compression,

@@ -64,7 +64,8 @@ pub(super) fn resolve(text: &str, file: Option<PathBuf>, environment: &Environme
         return Err(page.refuse(channel.span(), message));
     }
     let state_dir = match raw.state_dir {
-        Some(folder) => absolute(&folder)?,
+        Some(folder) if folder.get_ref().is_absolute() => folder.into_inner(),
+        Some(folder) => return Err(page.refuse(folder.span(), "`state_dir` must start with `/`")),
         None => default_state_dir(environment)?,
     };
     let encryption = Encryption {

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use zeroize::Zeroizing;
 
+use crate::interrupt::Interrupt;
 use crate::{files, process};
 
 /// A length of time: a number and one of `ms s m h d w y`.
@@ -81,7 +82,11 @@ impl Secret {
     ///
     /// # Errors
     /// When the variable, file or program does not give one; the error names the place, never the value.
-    pub fn fetch(&self, variable: impl Fn(&str) -> Option<String>) -> Result<Zeroizing<String>> {
+    pub fn fetch(
+        &self,
+        variable: impl Fn(&str) -> Option<String>,
+        interrupt: &Interrupt,
+    ) -> Result<Zeroizing<String>> {
         let value = match self {
             Self::Plain(value) => value.clone(),
             Self::Env(name) => Zeroizing::new(
@@ -92,7 +97,7 @@ impl Secret {
             }
             Self::Command(words) => {
                 let (program, arguments) = words.split_first().context("the command is empty")?;
-                let out = Zeroizing::new(process::output_of(program.as_ref(), arguments)?);
+                let out = Zeroizing::new(process::output_of(program.as_ref(), arguments, interrupt)?);
                 let text =
                     std::str::from_utf8(&out).map_err(|_| anyhow!("what `{program}` printed is no text"))?;
                 Zeroizing::new(text.to_owned())
@@ -177,7 +182,7 @@ mod tests {
     fn a_plain_secret_is_never_shown() {
         let secret = Secret::Plain(Zeroizing::new("hunter2".to_owned()));
         assert!(!format!("{secret:?}").contains("hunter2"));
-        assert_eq!(secret.fetch(|_| None).unwrap().as_str(), "hunter2");
+        assert_eq!(secret.fetch(|_| None, &Interrupt::new()).unwrap().as_str(), "hunter2");
     }
 
     proptest! {

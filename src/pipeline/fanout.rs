@@ -2,8 +2,8 @@
 //! lane that takes nothing for the stall time or fails is dropped, and neither ends the others. It knows
 //! lanes, not stores.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
@@ -24,14 +24,26 @@ pub trait Sink: Send + 'static {
     /// # Errors
     /// When this or an earlier part is lost; no more parts come then.
     fn write(&mut self, part: Arc<Part>) -> Result<()>;
+
+    /// Bytes on their way so far: what tells a slow sink from one that stalls.
+    fn moved_bytes(&self) -> Arc<AtomicU64>;
+}
+
+/// A lane's count of bytes, known once its sink is open.
+pub type Moved = Arc<OnceLock<Arc<AtomicU64>>>;
+
+/// How many bytes a lane has moved.
+#[must_use]
+pub fn moved(lane: &Moved) -> u64 {
+    lane.get().map_or(0, |moved| moved.load(Ordering::Relaxed))
 }
 
 /// A way out of the fan-out, before it is opened.
 pub struct Lane<S> {
     /// The name that comes back with its end.
     pub name: String,
-    /// Bytes it took, for whoever watches.
-    pub taken_bytes: Arc<AtomicU64>,
+    /// Bytes it moved, for whoever watches.
+    pub moved: Moved,
     /// Opens the sink, on the lane's own thread.
     pub open: Box<dyn FnOnce() -> Result<S> + Send>,
 }
@@ -48,7 +60,7 @@ struct Running<S> {
     name: String,
     queue: Option<Sender<Arc<Part>>>,
     ended: Receiver<Result<S>>,
-    taken_bytes: Arc<AtomicU64>,
+    moved: Moved,
     dropped: Option<anyhow::Error>,
 }
 
@@ -98,7 +110,7 @@ impl<S: Sink> Running<S> {
     fn offer(&mut self, part: &Arc<Part>, stall: Duration, interrupt: &Interrupt) -> Result<()> {
         let Some(queue) = self.queue.as_ref() else { return Ok(()) };
         let mut waiting = Arc::clone(part);
-        let mut quiet = Quiet::new(&self.taken_bytes);
+        let mut quiet = Quiet::new(&self.moved);
         loop {
             match queue.send_timeout(waiting, LOOK.min(stall)) {
                 Ok(()) => return Ok(()),
@@ -111,7 +123,7 @@ impl<S: Sink> Running<S> {
             if interrupt.is_raised() {
                 bail!("interrupted");
             }
-            if quiet.lasted(&self.taken_bytes) >= stall {
+            if quiet.lasted(&self.moved) >= stall {
                 self.dropped = Some(stalled(stall));
                 self.queue = None;
                 return Ok(());
@@ -120,18 +132,18 @@ impl<S: Sink> Running<S> {
     }
 
     fn end(self, stall: Duration, interrupt: &Interrupt) -> LaneEnd<S> {
-        let Self { name, ended, taken_bytes, dropped, .. } = self;
+        let Self { name, ended, moved, dropped, .. } = self;
         if let Some(error) = dropped {
             return LaneEnd { name, result: Err(error) };
         }
-        let mut quiet = Quiet::new(&taken_bytes);
+        let mut quiet = Quiet::new(&moved);
         let result = loop {
             match ended.recv_timeout(LOOK.min(stall)) {
                 Ok(result) => break result,
                 Err(RecvTimeoutError::Disconnected) => break Err(anyhow!("its thread ended too soon")),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            let silence = quiet.lasted(&taken_bytes);
+            let silence = quiet.lasted(&moved);
             // An interrupted run gives its lanes a moment to clean up, not a whole stall time.
             let patience = if interrupt.is_raised() { stall.min(Duration::from_secs(3)) } else { stall };
             if silence >= patience {
@@ -153,12 +165,12 @@ struct Quiet {
 }
 
 impl Quiet {
-    fn new(taken: &AtomicU64) -> Self {
-        Self { since: Instant::now(), at_bytes: taken.load(Ordering::Relaxed) }
+    fn new(lane: &Moved) -> Self {
+        Self { since: Instant::now(), at_bytes: moved(lane) }
     }
 
-    fn lasted(&mut self, taken: &AtomicU64) -> Duration {
-        let now_bytes = taken.load(Ordering::Relaxed);
+    fn lasted(&mut self, lane: &Moved) -> Duration {
+        let now_bytes = moved(lane);
         if now_bytes != self.at_bytes {
             *self = Self { since: Instant::now(), at_bytes: now_bytes };
         }
@@ -167,28 +179,27 @@ impl Quiet {
 }
 
 fn start_lane<S: Sink>(lane: Lane<S>) -> Result<Running<S>> {
-    let Lane { name, taken_bytes, open } = lane;
+    let Lane { name, moved, open } = lane;
     let (queue, parts) = bounded::<Arc<Part>>(QUEUE_PARTS);
     let (end, ended) = bounded(1);
-    let taken = Arc::clone(&taken_bytes);
+    let counted = Arc::clone(&moved);
     std::thread::Builder::new().name(format!("store {name}")).spawn(move || {
         // Nobody listens any more when the lane was dropped for stalling; its sink is dropped then,
         // which aborts it.
-        drop(end.send(run_lane(open, &parts, &taken)));
+        drop(end.send(run_lane(open, &parts, &counted)));
     })?;
-    Ok(Running { name, queue: Some(queue), ended, taken_bytes, dropped: None })
+    Ok(Running { name, queue: Some(queue), ended, moved, dropped: None })
 }
 
 fn run_lane<S: Sink>(
     open: Box<dyn FnOnce() -> Result<S> + Send>,
     parts: &Receiver<Arc<Part>>,
-    taken: &AtomicU64,
+    moved: &Moved,
 ) -> Result<S> {
     let mut sink = open()?;
+    moved.get_or_init(|| sink.moved_bytes());
     for part in parts {
-        let size_bytes = part.size_bytes;
         sink.write(part)?;
-        taken.fetch_add(size_bytes, Ordering::Relaxed);
     }
     Ok(sink)
 }
@@ -209,6 +220,10 @@ mod tests {
             self.0.lock().unwrap().push(part.number);
             Ok(())
         }
+
+        fn moved_bytes(&self) -> Arc<AtomicU64> {
+            Arc::default()
+        }
     }
 
     fn part(number: u32) -> Arc<Part> {
@@ -219,7 +234,7 @@ mod tests {
         let seen = Arc::clone(seen);
         Lane {
             name: name.to_owned(),
-            taken_bytes: Arc::default(),
+            moved: Moved::default(),
             open: Box::new(move || Ok(Keeps(seen, fails_at))),
         }
     }
@@ -246,7 +261,7 @@ mod tests {
         let (release, held) = bounded::<()>(0);
         let hangs = Lane {
             name: "hangs".to_owned(),
-            taken_bytes: Arc::default(),
+            moved: Moved::default(),
             open: Box::new(move || {
                 held.recv().ok();
                 bail!("let go")

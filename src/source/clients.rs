@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::exit::Failure;
+use crate::interrupt::Interrupt;
 use crate::process;
 
 /// Where Debian and its like install the programs of each major version.
@@ -31,6 +32,7 @@ pub fn find(
     least_major: u32,
     pg_bin: Option<&Path>,
     search_path: Option<&str>,
+    interrupt: &Interrupt,
 ) -> Result<Client> {
     let folders = match pg_bin {
         Some(folder) => vec![folder.to_path_buf()],
@@ -43,7 +45,7 @@ pub fn find(
         if !path.is_file() {
             continue;
         }
-        match version_of(&path) {
+        match version_of(&path, interrupt) {
             Ok(client) => found.push(client),
             Err(error) => broken.push(format!("{error:#}")),
         }
@@ -87,8 +89,8 @@ fn usual_folders(search_path: Option<&str>) -> Vec<PathBuf> {
     folders
 }
 
-fn version_of(path: &Path) -> Result<Client> {
-    let said = process::output_of(path, &["--version".to_owned()])?;
+fn version_of(path: &Path, interrupt: &Interrupt) -> Result<Client> {
+    let said = process::output_of(path, &["--version".to_owned()], interrupt)?;
     let said = String::from_utf8_lossy(&said).into_owned();
     let (version, major) = parse_version(&said)
         .ok_or_else(|| anyhow::anyhow!("`{}` tells no version: {}", path.display(), said.trim()))?;
@@ -116,7 +118,7 @@ mod tests {
 
     #[test]
     fn none_that_fits_says_where_it_looked() {
-        let error = find("pg_dump", 15, Some(Path::new("/nonexistent")), None).err();
+        let error = find("pg_dump", 15, Some(Path::new("/nonexistent")), None, &Interrupt::new()).err();
         let text = error.map(|error| error.to_string()).unwrap_or_default();
         assert!(text.contains("no pg_dump of version 15") && text.contains("`/nonexistent`"), "{text}");
     }

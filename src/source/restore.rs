@@ -15,7 +15,7 @@ use crate::process::{ChildWriter, Program};
 pub enum Existing {
     /// Nothing: the target is empty.
     Keep,
-    /// What the dump has is dropped first.
+    /// What the dump has is dropped first, in one transaction with what takes its place.
     Replace,
 }
 
@@ -48,7 +48,8 @@ impl Restore {
     ) -> Result<Self> {
         let mut arguments = vec![OsString::from("--no-password")];
         if existing == Existing::Replace {
-            arguments.extend(["--clean", "--if-exists"].map(OsString::from));
+            // All or nothing: a table that could not be dropped must not get its rows twice.
+            arguments.extend(["--clean", "--if-exists", "--single-transaction"].map(OsString::from));
         }
         if ownership == Ownership::Connected {
             arguments.extend(["--no-owner", "--no-privileges"].map(OsString::from));

@@ -28,7 +28,9 @@ impl Server {
     /// # Errors
     /// When it can't be reached or refuses; see [`is_passing`].
     pub fn connect(info: &ConnInfo, options: &ConnectOptions<'_>) -> Result<Self> {
-        Ok(Self { client: connect::connect(info, options)? })
+        let mut client = connect::connect(info, options)?;
+        client.batch_execute("SET statement_timeout TO '60s'; SET lock_timeout TO '30s'")?;
+        Ok(Self { client })
     }
 
     /// What the server says of itself and of the database connected to.

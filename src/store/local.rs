@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use tempfile::NamedTempFile;
@@ -57,7 +58,13 @@ impl Store for LocalStore {
         if target.symlink_metadata().is_ok() {
             bail!("`{path}` is there already");
         }
-        Ok(Box::new(LocalUpload { temporary, target, written_bytes: 0, parts: 0 }))
+        Ok(Box::new(LocalUpload {
+            temporary,
+            target,
+            written_bytes: 0,
+            moved_bytes: Arc::default(),
+            parts: 0,
+        }))
     }
 
     fn open(&self, path: &str) -> Result<Box<dyn Read + Send>> {
@@ -137,6 +144,7 @@ struct LocalUpload {
     temporary: NamedTempFile,
     target: PathBuf,
     written_bytes: u64,
+    moved_bytes: Arc<AtomicU64>,
     parts: u32,
 }
 
@@ -154,6 +162,7 @@ impl Upload for LocalUpload {
                 .write_all(block)
                 .with_context(|| format!("can't write `{}`", self.target.display()))?;
             part_bytes = part_bytes.saturating_add(block.len() as u64);
+            self.moved_bytes.fetch_add(block.len() as u64, Ordering::Relaxed);
         }
         ensure!(
             part_bytes == part.size_bytes,
@@ -164,6 +173,10 @@ impl Upload for LocalUpload {
         self.parts = part.number;
         self.written_bytes = self.written_bytes.saturating_add(part_bytes);
         Ok(())
+    }
+
+    fn moved_bytes(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.moved_bytes)
     }
 
     fn publish(self: Box<Self>) -> Result<Stored> {

@@ -2,7 +2,6 @@
 
 use rustix::process::Signal;
 
-use crate::roundtrip::BLOBS;
 use crate::support::tools::files_under;
 use crate::support::{FakeBin, Site, wait_until};
 
@@ -34,8 +33,7 @@ fn pg_dump_that_ends_early_and_says_so() {
 /// Parts are on their way to the stores already when it happens.
 #[test]
 fn pg_dump_that_is_killed_after_two_parts() {
-    let mut site = Site::new();
-    site.cluster.execute(&site.database, BLOBS);
+    let mut site = Site::of_parts();
     let script = "\"$REAL\" \"$@\" | head -c 38000000; kill -KILL $$";
     assert_nothing_is_made(&mut site, script, "pg_dump");
 }
@@ -153,8 +151,7 @@ fn an_interruption_cleans_up() {
 /// A run that was killed leaves a row and a temporary file; the next run sees to both.
 #[test]
 fn the_next_run_clears_up_after_one_that_was_killed() {
-    let mut site = Site::new();
-    site.cluster.execute(&site.database, BLOBS);
+    let mut site = Site::of_parts();
     let script =
         "echo $$ >\"$HERE/pid.new\"; \"$REAL\" \"$@\"; mv \"$HERE/pid.new\" \"$HERE/pid\"; exec sleep 600";
     let bin = FakeBin::new(&site.path(""), script);

@@ -1,14 +1,12 @@
 //! What S3 servers do on bad days, and the manners of R2 and B2.
 
-use crate::roundtrip::BLOBS;
 use crate::support::http::header;
 use crate::support::rule::Action;
 use crate::support::{FaultServer, Manners, Rule, Site};
 
 /// A site whose backup has three parts, with a fault server in front of one bucket.
 fn site_of_parts(store: &str, manners: Manners) -> (Site, FaultServer) {
-    let mut site = Site::new();
-    site.cluster.execute(&site.database, BLOBS);
+    let mut site = Site::of_parts();
     let fault = site.fault(store, manners);
     (site, fault)
 }
@@ -85,7 +83,8 @@ fn a_server_that_says_when_to_come_back_is_obeyed() {
 #[test]
 fn a_refusal_is_not_tried_again() {
     for (status, code) in [(403, "AccessDenied"), (400, "InvalidRequest"), (404, "NoSuchBucket")] {
-        let (site, fault) = site_of_parts("b2", Manners::Plain);
+        let mut site = Site::new();
+        let fault = site.fault("b2", Manners::Plain);
         fault.rule(Rule::on("POST", "uploads").refuse(status, code));
         let call = site.pgkeep(["backup", "full"]).code(3).any_stdout().stderr_has("b2").stderr_has(code);
         let id = call.run().id();

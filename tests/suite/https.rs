@@ -3,8 +3,7 @@
 use crate::support::Site;
 use crate::support::compare::assert_same;
 
-fn site_over_tls() -> Site {
-    let mut site = Site::new();
+fn over_tls(mut site: Site) -> Site {
     for (store, port) in [("r2", site.r2.server.tls_port), ("b2", site.b2.server.tls_port)] {
         site.config.store(store).insert("endpoint".to_owned(), format!("https://localhost:{port}").into());
     }
@@ -21,8 +20,7 @@ fn authorities(site: &Site) -> std::path::PathBuf {
 
 #[test]
 fn parts_and_downloads_go_through_tls() {
-    let site = site_over_tls();
-    site.cluster.execute(&site.database, crate::roundtrip::BLOBS);
+    let site = over_tls(Site::of_parts());
     let trusted = authorities(&site);
     let call = |arguments: &[&str]| site.pgkeep(arguments).env("SSL_CERT_FILE", &trusted).any_stdout();
     let id = call(&["backup", "full"]).run().id();
@@ -35,7 +33,7 @@ fn parts_and_downloads_go_through_tls() {
 
 #[test]
 fn an_authority_that_is_not_trusted_is_no_store() {
-    let site = site_over_tls();
+    let site = over_tls(Site::new());
     let call = site.pgkeep(["backup", "full"]).code(3).any_stdout();
     let id = call.stderr_has("r2").stderr_has("b2").stderr_has("certificate").run().id();
     site.assert_copies(&id, &["local"]);
@@ -45,7 +43,7 @@ fn an_authority_that_is_not_trusted_is_no_store() {
 /// The certificate is for `localhost`, not for 127.0.0.1.
 #[test]
 fn a_certificate_for_another_name_is_no_store() {
-    let mut site = site_over_tls();
+    let mut site = over_tls(Site::new());
     let trusted = authorities(&site);
     let endpoint = format!("https://127.0.0.1:{}", site.r2.server.tls_port);
     site.config.store("r2").insert("endpoint".to_owned(), endpoint.into());

@@ -110,8 +110,7 @@ fn a_rotated_key_still_opens() {
 /// Python and libsodium alone, and nothing of this project's code, open an artifact and restore it.
 #[test]
 fn an_artifact_opens_with_libsodium_alone() {
-    let site = Site::new();
-    site.cluster.execute(&site.database, crate::roundtrip::BLOBS);
+    let site = Site::of_parts();
     let id = site.backup();
     let artifact = site.path("artifact.pgk");
     fs::write(&artifact, site.r2.get(site.row(&id)["r2_path"].as_str().unwrap())).unwrap();

@@ -48,8 +48,7 @@ fn peak_of(site: &Site, arguments: &[&str]) -> (String, u64) {
 /// While the dump runs, and after it, nothing of it is in a temporary folder or beside the local copy.
 #[test]
 fn no_temporary_copy_is_made() {
-    let mut site = Site::new();
-    site.cluster.execute(&site.database, crate::roundtrip::BLOBS);
+    let mut site = Site::of_parts();
     let temporary = site.path("tmp");
     fs::create_dir(&temporary).unwrap();
     let script = "\"$REAL\" \"$@\" || exit; echo $$ >\"$HERE/draft\"; mv \"$HERE/draft\" \"$HERE/pid\"; read -r _ <\"$HERE/gate\"";

@@ -19,8 +19,7 @@ fn on_terminal(site: &Site, line: &str) -> String {
 
 #[test]
 fn a_terminal_sees_how_far_it_is() {
-    let site = Site::new();
-    site.cluster.execute(&site.database, crate::roundtrip::BLOBS);
+    let site = Site::of_parts();
     site.pgkeep(["list"]).any_stdout().any_stderr().run();
     let line = |flags: &str| {
         let (binary, config, out) = (binary().display(), site.path("config.toml"), site.path("out"));

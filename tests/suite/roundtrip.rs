@@ -50,14 +50,9 @@ fn an_empty_database() {
 /// Three parts and more than a hundred chunks, so that each border is crossed.
 #[test]
 fn a_database_of_several_parts() {
-    let site = Site::new();
-    site.cluster.execute(&site.database, BLOBS);
+    let site = Site::of_parts();
     assert_comes_back(&site);
 }
-
-/// Some 20 MB that do not compress.
-pub(crate) const BLOBS: &str = "CREATE TABLE blob AS \
-    SELECT n, gen_random_bytes(1024) AS bytes FROM generate_series(1, 20000) n";
 
 #[test]
 fn the_archive_of_restore_output_is_one_that_pg_restore_takes() {

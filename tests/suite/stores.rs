@@ -1,6 +1,5 @@
 //! A store that fails does not fail the backup: the others go on, the failed one is filled afterwards, or named.
 
-use crate::roundtrip::BLOBS;
 use crate::support::rule::Action;
 use crate::support::tools::{binary, files_under, free_port};
 use crate::support::{Manners, Rule, Site};
@@ -77,8 +76,7 @@ fn all_stores_gone_is_a_failure() {
 /// Down for a whole part of the upload and all its tries, then well again: it is filled from a whole copy.
 #[test]
 fn a_store_that_fails_midway_and_recovers_is_filled() {
-    let mut site = Site::new();
-    site.cluster.execute(&site.database, BLOBS);
+    let mut site = Site::of_parts();
     let fault = site.fault("r2", Manners::Plain);
     // A refusal is never tried again, so one of them ends the first upload.
     fault.rule(Rule::on("PUT", "partNumber=2").times(1).refuse(403, "AccessDenied"));
@@ -91,8 +89,7 @@ fn a_store_that_fails_midway_and_recovers_is_filled() {
 
 #[test]
 fn the_local_store_is_filled_from_a_bucket() {
-    let mut site = Site::new();
-    site.cluster.execute(&site.database, BLOBS);
+    let mut site = Site::of_parts();
     // No local store at first: its parent appears when the upload to the buckets is under way.
     let fault = site.fault("r2", Manners::Plain);
     fault.rule(Rule::on("PUT", "partNumber=1").times(1).refuse(403, "AccessDenied"));
@@ -106,8 +103,7 @@ fn the_local_store_is_filled_from_a_bucket() {
 /// It fails again when it is filled: then it is missing, and said to be.
 #[test]
 fn a_store_that_fails_midway_and_stays_away() {
-    let mut site = Site::new();
-    site.cluster.execute(&site.database, BLOBS);
+    let mut site = Site::of_parts();
     let fault = site.fault("b2", Manners::Plain);
     fault.rule(Rule::on("PUT", "partNumber=2").refuse(403, "AccessDenied"));
     let id = site
@@ -126,8 +122,7 @@ fn a_store_that_fails_midway_and_stays_away() {
 /// A store that takes no byte is dropped after `timeouts.stall`, and does not hold the others up for good.
 #[test]
 fn a_store_that_hangs_is_dropped() {
-    let mut site = Site::new();
-    site.cluster.execute(&site.database, BLOBS);
+    let mut site = Site::of_parts();
     site.config.set("timeouts.stall", "2s");
     site.config.set("timeouts.request", "3s");
     let fault = site.fault("b2", Manners::Plain);
@@ -183,8 +178,7 @@ fn the_manifest_is_written_last() {
 /// A disk that is full half-way: the local copy is dropped and leaves nothing, the others are whole.
 #[test]
 fn a_full_disk_is_a_store_that_fails() {
-    let site = Site::new();
-    site.cluster.execute(&site.database, BLOBS);
+    let site = Site::of_parts();
     site.pgkeep(["list"]).any_stdout().any_stderr().run();
     std::fs::create_dir(site.local()).unwrap();
     // A mount of 8 MB that only this call sees, also where the tests are not root.

@@ -111,7 +111,8 @@ fn make(
     shelves: &[Shelf],
     dead: BTreeSet<BackupId>,
 ) -> Result<()> {
-    let Streamed { made, uploads, part_size_bytes } = stream::run(context, ledger, backup, ring, shelves, dead)?;
+    let Streamed { made, uploads, part_size_bytes } =
+        stream::run(context, ledger, backup, ring, shelves, dead)?;
     backup.size_bytes = Some(made.artifact.size_bytes);
     backup.checksum = Some(made.artifact.sha256.clone());
     #[allow(clippy::cast_precision_loss, reason = "a share shown to people")]
@@ -186,7 +187,9 @@ fn fill_the_gaps(context: &Context, making: &Making<'_>, shelves: &[Shelf], copi
         let is_lost = !matches!(copy.state, CopyState::Stored | CopyState::Verified);
         let store = shelf.store.as_deref().ok().filter(|_| is_lost);
         for (from, source) in &sources {
-            let Some(store) = store.filter(|_| !is_whole(copy) && !context.interrupt.is_raised()) else { break };
+            let Some(store) = store.filter(|_| !is_whole(copy) && !context.interrupt.is_raised()) else {
+                break;
+            };
             let filled = making.fill(shelf, store, copy, from, *source);
             if is_whole(&filled) {
                 told = format!("{told}; its copy was filled from `{}`", from.store);

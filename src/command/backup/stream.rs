@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use anyhow::{Context as _, Result, anyhow};
 use indicatif::HumanBytes;
@@ -19,7 +18,7 @@ use crate::exit::{Failure, one_line};
 use crate::key::KeyRing;
 use crate::name::{self, BackupId};
 use crate::pipeline::compress::Compression;
-use crate::pipeline::fanout::{self, LaneEnd};
+use crate::pipeline::fanout::{self, LaneEnd, Moved};
 use crate::pipeline::flow::{self, Made, Meter, Plan};
 use crate::pipeline::header;
 use crate::source::clients::Client;
@@ -66,9 +65,8 @@ pub(super) fn run(
             catalog.last_size_bytes(&backup.source, &backup.database, &backup.backup_type).ok()
         })
         .flatten();
-    let can_be_filled = shelves.iter().any(|shelf| {
-        shelf.store.as_ref().is_ok_and(|store| store.kind() == Kind::Local)
-    });
+    let can_be_filled =
+        shelves.iter().any(|shelf| shelf.store.as_ref().is_ok_and(|store| store.kind() == Kind::Local));
     let part_size_bytes = part_size(ready.facts.size_bytes, last, can_be_filled);
     log::info!(
         "dumping `{}` ({}) of a server {} by pg_dump {}, in parts of {}",
@@ -82,7 +80,7 @@ pub(super) fn run(
     let meter = Arc::new(Meter::default());
     let dead = Arc::new(dead);
     let lanes = lanes(backup, shelves, part_size_bytes, &dead);
-    let watched = lanes.iter().map(|lane| (lane.name.clone(), Arc::clone(&lane.taken_bytes))).collect();
+    let watched = lanes.iter().map(|lane| (lane.name.clone(), Arc::clone(&lane.moved))).collect();
     let plan = Plan {
         compression: Compression {
             packing: packing(context),
@@ -197,7 +195,7 @@ fn lanes(
         let folder = store.path_of(&format!("{folder}{}/", backup.backup_type));
         fanout::Lane {
             name: shelf.name.clone(),
-            taken_bytes: Arc::new(AtomicU64::new(0)),
+            moved: Moved::default(),
             open: Box::new(move || {
                 let upload = store.begin(&path, part_size_bytes)?;
                 if let Err(error) = sweep(store.as_ref(), &folder, &dead) {

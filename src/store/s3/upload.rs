@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -49,6 +49,7 @@ struct Job {
     upload_id: String,
     queue: Queue,
     is_cancelled: AtomicBool,
+    moved_bytes: Arc<AtomicU64>,
 }
 
 impl S3Upload {
@@ -65,6 +66,7 @@ impl S3Upload {
             upload_id,
             queue: Queue::new(parts_in_flight),
             is_cancelled: AtomicBool::new(false),
+            moved_bytes: Arc::default(),
         });
         let upload = Self {
             job,
@@ -189,6 +191,10 @@ impl Upload for S3Upload {
         Ok(())
     }
 
+    fn moved_bytes(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.job.moved_bytes)
+    }
+
     fn publish(mut self: Box<Self>) -> Result<Stored> {
         if self.parts == 0 {
             return self.publish_empty();
@@ -234,8 +240,7 @@ impl Job {
             if self.is_cancelled.load(Ordering::SeqCst) || self.shared.interrupt.is_raised() {
                 return Err(interrupted(part.number));
             }
-            let mut body =
-                PartReader { blocks: part.blocks.iter(), block: &[], is_cancelled: &self.is_cancelled };
+            let mut body = PartReader { blocks: part.blocks.iter(), block: &[], job: self };
             let outcome = self.shared.client.send_part(&operation, &self.path, &address, &mut body);
             address.asks_first = true;
             let answer = outcome?;
@@ -282,12 +287,12 @@ impl Drop for Settled<'_> {
 struct PartReader<'a> {
     blocks: std::slice::Iter<'a, bytes::Bytes>,
     block: &'a [u8],
-    is_cancelled: &'a AtomicBool,
+    job: &'a Job,
 }
 
 impl Read for PartReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.is_cancelled.load(Ordering::SeqCst) {
+        if self.job.is_cancelled.load(Ordering::SeqCst) {
             return Err(io::Error::other("the upload was aborted"));
         }
         let mut filled = 0;
@@ -300,6 +305,7 @@ impl Read for PartReader<'_> {
             }
             filled = filled.saturating_add(self.block.read(room)?);
         }
+        self.job.moved_bytes.fetch_add(filled as u64, Ordering::Relaxed);
         Ok(filled)
     }
 }

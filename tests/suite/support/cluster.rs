@@ -39,6 +39,19 @@ pub(crate) fn cluster() -> &'static Cluster {
     })
 }
 
+/// The name of a database like the sample, with some 20 MB more that do not compress: three parts of an upload.
+pub(crate) fn sample_of_parts() -> &'static str {
+    static MADE: OnceLock<&str> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let name = "sample_of_parts";
+        cluster().create_database(name, SAMPLE);
+        let fill =
+            "CREATE TABLE blob AS SELECT n, gen_random_bytes(1024) AS bytes FROM generate_series(1, 20000) n";
+        cluster().execute(name, fill);
+        name
+    })
+}
+
 impl Cluster {
     /// Starts a cluster; tries again when another process took its port first.
     pub(crate) fn start() -> Self {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::FaultServer;
-use super::cluster::{Cluster, PASSWORD, PASSWORD_IN_URI, SAMPLE, cluster, unique};
+use super::cluster::{Cluster, PASSWORD, PASSWORD_IN_URI, SAMPLE, cluster, sample_of_parts, unique};
 use super::command::Pgkeep;
 use super::config::{Config, local_store, s3_store, secret_env, secret_file};
 use super::key;
@@ -37,6 +37,11 @@ impl Site {
     /// A site with the sample's few rows, a local store and two buckets.
     pub(crate) fn new() -> Self {
         Self::of(unique("shop"), SAMPLE)
+    }
+
+    /// A site with so much in its database that the artifact has three parts.
+    pub(crate) fn of_parts() -> Self {
+        Self::of(unique("parts"), sample_of_parts())
     }
 
     /// A site whose database is a copy of `template`.
