@@ -91,7 +91,7 @@ failed\t''
 expired\t''"
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l since -d 'Only backups begun since then: an age (`7d`), a date (`2026-11-01`) or a time (RFC 3339)' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
-complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l clean -d 'Drop what the dump has before it is made anew'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l clean -d 'Drop what the dump has before it is made anew, all in one transaction'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l no-owner -d 'Leave ownership and grants out: all belongs to the role that connects'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l json -d 'Print one JSON document instead of text'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -s q -l quiet -d 'Print nothing on success'

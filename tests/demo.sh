@@ -75,7 +75,7 @@ start_postgres() {
 start_s3() {
     local name=$1; shift
     mkdir -p "$folder/$name/data"
-    AWS_ACCESS_KEY_ID=$name-key AWS_SECRET_ACCESS_KEY=$name-secret "$weed" mini -dir="$folder/$name/data" \
+    AWS_ACCESS_KEY_ID=$name-key AWS_SECRET_ACCESS_KEY=$name-secret "$weed" -logdir="$folder/$name" mini -dir="$folder/$name/data" \
         -ip=127.0.0.1 -ip.bind=127.0.0.1 -bucket=backups -admin.ui=false -webdav=false \
         -s3.port.iceberg=0 -s3.port.lance=0 \
         -s3.port="$1" -master.port="$2" -volume.port="$3" -filer.port="$4" -admin.port="$5" \

@@ -120,13 +120,13 @@ pub(super) enum Kind {
 pub(super) struct Store {
     pub(super) name: Spanned<String>,
     pub(super) kind: Kind,
-    pub(super) path: Option<PathBuf>,
+    pub(super) path: Option<Spanned<PathBuf>>,
     pub(super) endpoint: Option<Spanned<String>>,
-    pub(super) region: Option<String>,
+    pub(super) region: Option<Spanned<String>>,
     pub(super) bucket: Option<Spanned<String>>,
     pub(super) prefix: Option<Spanned<String>>,
-    pub(super) access_key_id: Option<Secret>,
-    pub(super) secret_access_key: Option<Secret>,
-    pub(super) path_style: Option<bool>,
+    pub(super) access_key_id: Option<Spanned<Secret>>,
+    pub(super) secret_access_key: Option<Spanned<Secret>>,
+    pub(super) path_style: Option<Spanned<bool>>,
     pub(super) keep: Option<Span>,
 }

@@ -218,8 +218,8 @@ fn stores(page: &Page<'_>, raw: Vec<Spanned<raw::Store>>, state_dir: &Path) -> R
     let mut names = BTreeSet::new();
     let mut stores = Vec::new();
     for store in raw {
-        let span = store.span();
         let store = store.into_inner();
+        let span = store.name.span();
         let name = store.name.get_ref();
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         if name.is_empty() || name.len() > 63 || !name.chars().all(plain) {
@@ -260,27 +260,27 @@ fn same_place(one: &Place, other: &Place) -> bool {
 
 fn local(page: &Page<'_>, span: Range<usize>, store: raw::Store) -> Result<Place> {
     let of_s3 = [
-        ("endpoint", store.endpoint.is_some()),
-        ("region", store.region.is_some()),
-        ("bucket", store.bucket.is_some()),
-        ("prefix", store.prefix.is_some()),
-        ("access_key_id", store.access_key_id.is_some()),
-        ("secret_access_key", store.secret_access_key.is_some()),
-        ("path_style", store.path_style.is_some()),
+        ("endpoint", store.endpoint.as_ref().map(Spanned::span)),
+        ("region", store.region.as_ref().map(Spanned::span)),
+        ("bucket", store.bucket.as_ref().map(Spanned::span)),
+        ("prefix", store.prefix.as_ref().map(Spanned::span)),
+        ("access_key_id", store.access_key_id.as_ref().map(Spanned::span)),
+        ("secret_access_key", store.secret_access_key.as_ref().map(Spanned::span)),
+        ("path_style", store.path_style.as_ref().map(Spanned::span)),
     ];
-    if let Some((key, _)) = of_s3.iter().find(|(_, given)| *given) {
+    if let Some((key, Some(span))) = of_s3.into_iter().find(|(_, given)| given.is_some()) {
         return Err(page.refuse(span, &format!("a store of kind \"local\" has no `{key}`")));
     }
     match store.path {
-        Some(path) if path.is_absolute() => Ok(Place::Local { path }),
-        Some(_) => Err(page.refuse(span, "the `path` of a local store must start with `/`")),
+        Some(path) if path.get_ref().is_absolute() => Ok(Place::Local { path: path.into_inner() }),
+        Some(path) => Err(page.refuse(path.span(), "the `path` of a local store must start with `/`")),
         None => Err(page.refuse(span, "a store of kind \"local\" needs `path`")),
     }
 }
 
 fn s3(page: &Page<'_>, span: Range<usize>, store: raw::Store) -> Result<Place> {
-    if store.path.is_some() {
-        return Err(page.refuse(span, "a store of kind \"s3\" has no `path`: it has `prefix`"));
+    if let Some(path) = store.path {
+        return Err(page.refuse(path.span(), "a store of kind \"s3\" has no `path`: it has `prefix`"));
     }
     let needs = |key: &str| page.refuse(span.clone(), &format!("a store of kind \"s3\" needs `{key}`"));
     let endpoint = store.endpoint.ok_or_else(|| needs("endpoint"))?;
@@ -308,14 +308,15 @@ fn s3(page: &Page<'_>, span: Range<usize>, store: raw::Store) -> Result<Place> {
             trimmed
         }
     };
-    let secret = |value: Option<Secret>, key: &str| value.ok_or_else(|| needs(key));
+    let secret =
+        |value: Option<Spanned<Secret>>, key: &str| value.map(Spanned::into_inner).ok_or_else(|| needs(key));
     Ok(Place::S3 {
         endpoint: address,
-        region: store.region.ok_or_else(|| needs("region"))?,
+        region: store.region.ok_or_else(|| needs("region"))?.into_inner(),
         bucket: bucket.into_inner(),
         prefix,
         access_key_id: secret(store.access_key_id, "access_key_id")?,
         secret_access_key: secret(store.secret_access_key, "secret_access_key")?,
-        path_style: store.path_style.unwrap_or(true),
+        path_style: store.path_style.is_none_or(Spanned::into_inner),
     })
 }

@@ -41,7 +41,7 @@ fn wrong_settings_are_refused_with_their_line() {
             "forever",
         ),
         ("[source\nname = \"a\"\n", 1, ""),
-        ("[source]\nname = \"a\"\nname = \"b\"\n", 3, "duplicate"),
+        ("[source]\nname = \"a\"\nname = \"b\"\n", 3, "name"),
         ("[[store]]\nname = \"a\"\nkind = \"local\"\npath = \"/x\"\nbucket = \"b\"\n", 5, "bucket"),
     ] {
         assert_refused(&site, text, line, word);

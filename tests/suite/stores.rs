@@ -143,19 +143,29 @@ fn a_copy_that_reads_back_wrong_is_not_verified() {
     assert!(site.copies(&id)["r2"]["verified_at"].is_null());
 }
 
-/// An upload of this tool that an earlier run left is swept; those of others are left alone.
+/// An upload of a run that is on record as dead is swept; those of others, and of runs unknown here, are left alone.
 #[test]
 fn stale_uploads_are_swept_and_those_of_others_are_not() {
     let site = Site::new();
-    let other = site.r2.begin_upload("somebody/else");
-    let key = format!(
-        "pg/db1/{}/full/2026/01/full-{}-20260101T000000Z-0000.dump.gz.pgk",
-        site.database, site.database
-    );
-    site.r2.begin_upload(&key);
     site.backup();
-    let left: Vec<_> = site.r2.uploads().into_iter().map(|upload| upload.upload_id).collect();
-    assert_eq!(left, [other]);
+    let dead = format!("full-{}-20260101T000000Z-0000", site.database);
+    let unknown = format!("full-{}-20260101T000000Z-0001", site.database);
+    let insert = format!(
+        "INSERT INTO pgkeep.backup (id, backup_type, source, database, filename, status, created_at, heartbeat_at) \
+         VALUES ('{dead}', 'full', 'db1', '{}', '{dead}.dump.gz.pgk', 'in_progress', now() - interval '1 day', \
+         now() - interval '1 day')",
+        site.database
+    );
+    site.cluster.execute(&site.catalog, &insert);
+    let key = |id: &str| format!("pg/db1/{}/full/2026/01/{id}.dump.gz.pgk", site.database);
+    let mut kept = vec![site.r2.begin_upload("somebody/else"), site.r2.begin_upload(&key(&unknown))];
+    site.r2.begin_upload(&key(&dead));
+    site.pgkeep(["backup", "full"]).any_stdout().any_stderr().run();
+    let mut left: Vec<_> = site.r2.uploads().into_iter().map(|upload| upload.upload_id).collect();
+    left.sort();
+    kept.sort();
+    assert_eq!(left, kept);
+    assert_eq!(site.row(&dead)["status"], "failed");
 }
 
 /// The manifest is what makes a copy count, so it comes last; and the artifact is complete before it.

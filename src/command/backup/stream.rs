@@ -59,15 +59,7 @@ pub(super) fn run(
     dead: BTreeSet<BackupId>,
 ) -> Result<Streamed> {
     let ready = prepare(context, ledger, backup).map_err(source_trouble)?;
-    let last = ledger
-        .catalog()
-        .and_then(|catalog| {
-            catalog.last_size_bytes(&backup.source, &backup.database, &backup.backup_type).ok()
-        })
-        .flatten();
-    let can_be_filled =
-        shelves.iter().any(|shelf| shelf.store.as_ref().is_ok_and(|store| store.kind() == Kind::Local));
-    let part_size_bytes = part_size(ready.facts.size_bytes, last, can_be_filled);
+    let part_size_bytes = planned_part_size(ledger, backup, ready.facts.size_bytes, shelves);
     log::info!(
         "dumping `{}` ({}) of a server {} by pg_dump {}, in parts of {}",
         backup.database,
@@ -78,10 +70,27 @@ pub(super) fn run(
     );
     let secrets = header::create(&backup.id, packing(context), ring.sealing())?;
     let meter = Arc::new(Meter::default());
-    let dead = Arc::new(dead);
-    let lanes = lanes(backup, shelves, part_size_bytes, &dead);
+    let lanes = lanes(backup, shelves, part_size_bytes, &Arc::new(dead));
     let watched = lanes.iter().map(|lane| (lane.name.clone(), Arc::clone(&lane.moved))).collect();
-    let plan = Plan {
+    let mut dump = start_dump(context, &ready)?;
+    let bars = &context.out.bars;
+    let progress = Progress::start(bars, &backup.database, ready.facts.size_bytes, &meter, watched)?;
+    let (made, ends) = flow::run(&plan(context, part_size_bytes), &mut dump, secrets, lanes, &meter);
+    drop(progress);
+    if !dump.warnings().is_empty() {
+        log::info!("pg_dump: {}", dump.warnings());
+        backup.metadata.insert("pg_dump_warnings".to_owned(), json!(dump.warnings()));
+    }
+    match made {
+        Ok(made) if !context.interrupt.is_raised() => {
+            Ok(Streamed { made, uploads: in_order(shelves, ends), part_size_bytes })
+        }
+        made => Err(abandon(ends, made.err().unwrap_or_else(|| anyhow!("interrupted")))),
+    }
+}
+
+fn plan(context: &Context, part_size_bytes: u64) -> Plan {
+    Plan {
         compression: Compression {
             packing: packing(context),
             level: context.config.compression.level,
@@ -90,41 +99,35 @@ pub(super) fn run(
         part_size_bytes,
         stall: context.config.timeouts.stall,
         interrupt: context.interrupt.clone(),
+    }
+}
+
+fn start_dump(context: &Context, ready: &Ready) -> Result<Dump> {
+    let plan = DumpPlan {
+        client: &ready.client,
+        connection: &ready.connection,
+        lock_wait_timeout: context.config.source.lock_wait_timeout,
+        connect_timeout: context.config.timeouts.connect,
+        without_schema: ready.without_schema.as_deref(),
     };
-    let mut dump = Dump::start(
-        &DumpPlan {
-            client: &ready.client,
-            connection: &ready.connection,
-            lock_wait_timeout: context.config.source.lock_wait_timeout,
-            connect_timeout: context.config.timeouts.connect,
-            without_schema: ready.without_schema.as_deref(),
-        },
-        context.interrupt.clone(),
-    )?;
-    let bars = &context.out.bars;
-    let progress = Progress::start(bars, &backup.database, ready.facts.size_bytes, &meter, watched)?;
-    let (made, ends) = flow::run(&plan, &mut dump, secrets, lanes, &meter);
-    drop(progress);
-    if !dump.warnings().is_empty() {
-        log::info!("pg_dump: {}", dump.warnings());
-        backup.metadata.insert("pg_dump_warnings".to_owned(), json!(dump.warnings()));
+    Dump::start(&plan, context.interrupt.clone())
+}
+
+/// Ends every upload of a run that failed; gives the error that says why it did.
+fn abandon(ends: Vec<LaneEnd<Lane>>, error: anyhow::Error) -> anyhow::Error {
+    let lanes = ends.len();
+    let faults = match abort(ends) {
+        Ok(faults) => faults,
+        Err(error) => return error,
+    };
+    if lanes > 0 && faults.len() == lanes {
+        // The stores' own reasons say more than that none of them is left.
+        return error.context(Failure::failed(faults.join("; ")));
     }
-    let interrupted = context.interrupt.is_raised();
-    match made {
-        Ok(made) if !interrupted => {
-            let uploads = in_order(shelves, ends);
-            Ok(Streamed { made, uploads, part_size_bytes })
-        }
-        made => {
-            let faults = abort(ends)?;
-            let error = made.err().unwrap_or_else(|| anyhow!("interrupted"));
-            if faults.is_empty() || interrupted {
-                return Err(source_trouble(error));
-            }
-            // The stores' own reasons say more than that none of them is left.
-            Err(error.context(Failure::failed(faults.join("; "))))
-        }
+    for fault in faults {
+        log::warn!("{fault}");
     }
+    source_trouble(error)
 }
 
 /// Says of an error that came from the source whether it may pass by itself.
@@ -161,6 +164,19 @@ fn prepare(context: &Context, ledger: &mut Ledger<'_>, backup: &mut Backup) -> R
     }
     let without_schema = holds_catalog.then(|| schema.clone());
     Ok(Ready { connection, facts, client, without_schema })
+}
+
+fn planned_part_size(
+    ledger: &mut Ledger<'_>,
+    backup: &Backup,
+    database_bytes: u64,
+    shelves: &[Shelf],
+) -> u64 {
+    let last = ledger.catalog().and_then(|catalog| {
+        catalog.last_size_bytes(&backup.source, &backup.database, &backup.backup_type).ok()
+    });
+    let is_local = |shelf: &Shelf| shelf.store.as_ref().is_ok_and(|store| store.kind() == Kind::Local);
+    part_size(database_bytes, last.flatten(), shelves.iter().any(is_local))
 }
 
 /// One size for all parts, so that the whole fits into S3's 10,000: by half as much again as the last

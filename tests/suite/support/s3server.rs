@@ -69,7 +69,8 @@ impl Server {
     fn try_start(credentials: &Credentials) -> Option<Self> {
         let folder = tempfile::Builder::new().prefix("pgkeep-s3").tempdir().unwrap().keep();
         let mut command = Command::new(weed());
-        command.arg("mini").arg(format!("-dir={}", folder.join("data").display()));
+        command.arg(format!("-logdir={}", folder.display())).arg("mini");
+        command.arg(format!("-dir={}", folder.join("data").display()));
         std::fs::create_dir(folder.join("data")).unwrap();
         let port = free_port();
         command.args(["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-admin.ui=false", "-webdav=false"]);
