@@ -47,13 +47,13 @@ fn since(text: &str, now: Timestamp) -> Result<Timestamp> {
     })
 }
 
-/// The one backup that is meant; `latest` is that of `source`.
+/// The one backup that is meant; `latest` is that of the source of that name.
 ///
 /// # Errors
 /// Exit code 5 when there is none, 2 when a prefix fits several.
 pub(super) fn one(
     catalog: &mut Catalog,
-    source: &str,
+    source_name: &str,
     id: &str,
     flags: &Filters,
     now: Timestamp,
@@ -61,12 +61,14 @@ pub(super) fn one(
     let hint = "`pgkeep list` shows what there is";
     if id == "latest" {
         // Another source in the same catalog may have a database of the same name.
-        let source = Some(source.to_owned());
+        let source = Some(source_name.to_owned());
         let usable = flags.status.is_none();
         let wanted = Filter { source, usable, limit: Some(1), ..filter(flags, now)? };
         let none = || {
             let of = flags.database.as_ref().map_or_else(String::new, |name| format!(" of `{name}`"));
-            let what = format!("there is no backup{of} that fits `latest`");
+            let what = format!("source `{source_name}` has no backup{of} that fits `latest`");
+            let hint =
+                "`pgkeep list` shows what there is, of other sources too; any of them can be named by its id";
             Failure::new(Code::NoSuchBackup, what).hint(hint)
         };
         return Ok(catalog.list(&wanted)?.into_iter().next().ok_or_else(none)?);
