@@ -194,7 +194,12 @@ fn fill_the_gaps(context: &Context, making: &Making<'_>, shelves: &[Shelf], copi
             if is_whole(&filled) {
                 told = format!("{told}; its copy was filled from `{}`", from.store);
             } else {
-                told = told_too(&told, filled.error.as_deref().unwrap_or_default());
+                let more = told_too(&told, filled.error.as_deref().unwrap_or_default());
+                if more == told {
+                    // The store's own trouble: another source would not change it.
+                    break;
+                }
+                told = more;
             }
             *copy = filled;
         }
