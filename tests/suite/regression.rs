@@ -1,1 +1,9 @@
 //! One test for each bug that was found, with its story.
+
+mod catalog_trouble;
+mod copies;
+mod keys;
+mod output;
+mod refusals;
+mod sources;
+mod targets;
