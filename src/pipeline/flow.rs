@@ -130,6 +130,7 @@ fn read_all(
     steps: &Sender<Step>,
     meter: &Meter,
 ) -> Result<(), Halt> {
+    let mut first = true;
     loop {
         let mut block = BytesMut::zeroed(BLOCK_LEN);
         let mut reader = &mut *source;
@@ -137,7 +138,9 @@ fn read_all(
             super::seal::fill(&mut reader, &mut block).map_err(|error| Halt::Source(unwrap_io(error)))?;
         block.truncate(got);
         let plain = block.freeze();
-        if got > 0 {
+        // Nothing at all is packed too: gzip has a form for it, an empty file is none.
+        if got > 0 || first {
+            first = false;
             meter.dump_bytes.fetch_add(got as u64, Ordering::Relaxed);
             let (done, packed) = bounded(1);
             hash.update(plain.clone()).map_err(Halt::Source)?;
@@ -208,4 +211,121 @@ fn seal_all<S: Sink>(
         }
     }
     Err(anyhow!("the source did not end well"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation)]
+    use super::*;
+    use crate::key::{Key, KeyRing};
+    use crate::name::BackupId;
+    use crate::part::Part;
+    use crate::pipeline::header::{self, CHUNK_LEN, Packing};
+    use crate::pipeline::readback::open_and_sum;
+    use std::io::{self, Cursor};
+    use std::sync::{Arc, Mutex};
+
+    type Kept = Arc<Mutex<Vec<Arc<Part>>>>;
+
+    struct Keeps {
+        parts: Kept,
+        fails: bool,
+    }
+
+    impl Sink for Keeps {
+        fn write(&mut self, part: Arc<Part>) -> Result<()> {
+            anyhow::ensure!(!self.fails, "the sink is broken");
+            self.parts.lock().unwrap().push(part);
+            Ok(())
+        }
+
+        fn moved_bytes(&self) -> Arc<AtomicU64> {
+            Arc::default()
+        }
+    }
+
+    fn ring() -> KeyRing {
+        KeyRing::of(Key::parse(&format!("PGKEEP-KEY-1-{}", "A".repeat(43))).unwrap())
+    }
+
+    fn id() -> BackupId {
+        BackupId::parse("full-shop-20261122T020000Z-3f9a").unwrap()
+    }
+
+    fn flow(source: &mut dyn Read, packing: Packing, part: u64, fails: bool) -> (Result<Made>, Kept) {
+        let compression = Compression { packing, level: 9, threads: 2 };
+        let stall = Duration::from_secs(60);
+        let plan = Plan { compression, part_size_bytes: part, stall, interrupt: Interrupt::new() };
+        let kept = Kept::default();
+        let parts = Arc::clone(&kept);
+        let open = Box::new(move || Ok(Keeps { parts, fails }));
+        let lane = Lane { name: "a".to_owned(), moved: Arc::default(), open };
+        let secrets = header::create(&id(), packing, ring().sealing()).unwrap();
+        let (made, ends) = run(&plan, source, secrets, vec![lane], &Meter::default());
+        assert_eq!(ends.len(), 1);
+        (made, kept)
+    }
+
+    /// Sends `size` bytes through and opens what arrived; gives the sizes of the parts.
+    fn round_trip(size: usize, packing: Packing, part: u64) -> Vec<u64> {
+        let plain: Vec<u8> = (0..size).map(|i| (i * i % 251) as u8).collect();
+        let (made, kept) = flow(&mut plain.as_slice(), packing, part, false);
+        let made = made.unwrap();
+        let parts = kept.lock().unwrap();
+        let sealed: Vec<u8> = parts.iter().flat_map(|part| part.blocks.concat()).collect();
+        let opened = open_and_sum(Box::new(Cursor::new(sealed)), &ring(), &id(), &Interrupt::new()).unwrap();
+        assert_eq!(opened.artifact, made.artifact, "{size} bytes");
+        assert_eq!(opened.dump.unwrap(), made.dump, "{size} bytes");
+        assert_eq!(made.dump.size_bytes, size as u64);
+        parts.iter().map(|part| part.size_bytes).collect()
+    }
+
+    #[test]
+    fn every_boundary_arrives_whole() {
+        for packing in [Packing::None, Packing::Gzip] {
+            for size in [0, 1, CHUNK_LEN - 1, CHUNK_LEN, CHUNK_LEN + 1, BLOCK_LEN, 3 * BLOCK_LEN + 5] {
+                round_trip(size, packing, 100_000);
+            }
+        }
+    }
+
+    #[test]
+    fn an_artifact_of_one_part_exactly_and_of_one_byte_more() {
+        let size = 300_000;
+        let whole: u64 = round_trip(size, Packing::None, u64::MAX).iter().sum();
+        assert_eq!(round_trip(size, Packing::None, whole), [whole]);
+        assert_eq!(round_trip(size + 1, Packing::None, whole), [whole, 1]);
+        assert_eq!(round_trip(size, Packing::None, whole / 2).len() as u64, 2 + whole % 2);
+    }
+
+    struct FailsAfter(usize);
+
+    impl Read for FailsAfter {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if self.0 == 0 {
+                return Err(io::Error::other("the source broke"));
+            }
+            let count = buffer.len().min(self.0);
+            self.0 -= count;
+            Ok(count)
+        }
+    }
+
+    #[test]
+    fn a_source_that_breaks_makes_no_artifact() {
+        for size in [0, 1, BLOCK_LEN, 5 * BLOCK_LEN + 1] {
+            let (made, kept) = flow(&mut FailsAfter(size), Packing::None, 1000, false);
+            assert!(made.unwrap_err().to_string().contains("the source broke"));
+            let sealed: Vec<u8> = kept.lock().unwrap().iter().flat_map(|part| part.blocks.concat()).collect();
+            let source = Box::new(Cursor::new(sealed));
+            let opened = open_and_sum(source, &ring(), &id(), &Interrupt::new()).unwrap();
+            assert!(opened.dump.is_err(), "what was sent of {size} bytes must not open to an end");
+        }
+    }
+
+    #[test]
+    fn when_no_lane_is_left_the_run_ends_although_the_source_does_not() {
+        let (made, _) = flow(&mut io::repeat(7), Packing::None, 1000, true);
+        assert!(made.unwrap_err().to_string().contains("no store is left"));
+    }
 }
