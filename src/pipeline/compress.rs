@@ -2,10 +2,13 @@
 //! gzip reader opens the whole and several cores can open the members. It knows no order of blocks and
 //! no seal.
 
-use anyhow::{Result, anyhow};
-use libdeflater::{CompressionLvl, Compressor, crc32};
+use anyhow::Result;
+use libdeflater::crc32;
 
+use self::effort::Effort;
 use super::header::Packing;
+
+mod effort;
 
 /// Plain bytes packed at a time: large enough to cost nothing in size, small enough to keep every core
 /// busy within bounded memory.
@@ -29,7 +32,7 @@ pub struct Compression {
 
 /// Packs one block after another; keeps its tables between blocks.
 pub struct Packer {
-    engine: Option<Compressor>,
+    effort: Option<Effort>,
 }
 
 impl Packer {
@@ -38,15 +41,11 @@ impl Packer {
     /// # Errors
     /// When the level is none of 1 to 9.
     pub fn new(compression: Compression) -> Result<Self> {
-        let engine = match compression.packing {
+        let effort = match compression.packing {
             Packing::None => None,
-            Packing::Gzip => {
-                let level = CompressionLvl::new(engine_level(compression.level))
-                    .map_err(|_| anyhow!("compression level {} is unknown", compression.level))?;
-                Some(Compressor::new(level))
-            }
+            Packing::Gzip => Some(Effort::new(compression.level)?),
         };
-        Ok(Self { engine })
+        Ok(Self { effort })
     }
 
     /// Packs one block of at most [`BLOCK_LEN`] bytes; what comes back can be joined to what came before.
@@ -54,15 +53,13 @@ impl Packer {
     /// # Errors
     /// When the engine fails, which it does for no input.
     pub fn pack(&mut self, plain: &[u8]) -> Result<Vec<u8>> {
-        let Some(engine) = self.engine.as_mut() else {
+        let Some(effort) = self.effort.as_mut() else {
             return Ok(plain.to_vec());
         };
-        let bound = engine.deflate_compress_bound(plain.len());
+        let bound = effort.bound(plain.len())?;
         let mut member = vec![0u8; MEMBER_HEAD_LEN + bound + MEMBER_TAIL_LEN];
         let body = member.get_mut(MEMBER_HEAD_LEN..).unwrap_or_default();
-        let packed = engine
-            .deflate_compress(plain, body)
-            .map_err(|error| anyhow!("a block could not be packed: {error:?}"))?;
+        let packed = effort.deflate(plain, body)?;
         let length = MEMBER_HEAD_LEN + packed + MEMBER_TAIL_LEN;
         member.truncate(MEMBER_HEAD_LEN + packed);
         member.extend_from_slice(&crc32(plain).to_le_bytes());
@@ -79,17 +76,6 @@ const MEMBER_HEAD: [u8; 16] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 2, 255, 8, 0, b'P',
 
 fn member_head(length: u32) -> impl Iterator<Item = u8> {
     MEMBER_HEAD.into_iter().chain(length.to_le_bytes())
-}
-
-/// The fastest level of the engine that keeps the promise of gzip's. A number says nothing across engines:
-/// this table was measured over prose, JSON, logs, numerics, bytea, packed data and a dump.
-fn engine_level(level: u8) -> i32 {
-    match level {
-        7.. => 7,
-        5..=6 => 5,
-        4 => 2,
-        _ => 1,
-    }
 }
 
 #[cfg(test)]
