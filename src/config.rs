@@ -2,6 +2,7 @@
 //! only reader of files that configure and, in [`environment`], of the process environment. It opens no
 //! connection, no store and no key.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -59,8 +60,22 @@ pub struct Catalog {
 pub enum Method {
     /// gzip, on all cores.
     Gzip,
+    /// Zstandard, on all cores.
+    Zstd,
     /// Not at all.
     None,
+}
+
+impl Method {
+    /// The levels it has, and the one that is meant where none is named.
+    #[must_use]
+    pub fn levels(self) -> (RangeInclusive<u8>, u8) {
+        match self {
+            Self::Gzip | Self::None => (1..=9, 9),
+            // Higher ones need more memory than a backup may take.
+            Self::Zstd => (1..=12, 3),
+        }
+    }
 }
 
 /// How dumps are packed.
@@ -68,7 +83,7 @@ pub enum Method {
 pub struct Compression {
     /// The format.
     pub method: Method,
-    /// 1 to 9: a promise of size.
+    /// For gzip a promise of size, never more than 1 % above `gzip -<level>`; for zstd its own level.
     pub level: u8,
     /// How many cores to use, at least 1.
     pub threads: usize,

@@ -9,3 +9,4 @@ pub mod header;
 pub mod parts;
 pub mod readback;
 pub mod seal;
+pub mod unpack;

@@ -31,6 +31,8 @@ pub(super) struct Making<'a> {
     pub(super) ring: &'a KeyRing,
     pub(super) part_size_bytes: u64,
     pub(super) check: AfterBackup,
+    /// Cores that open a copy.
+    pub(super) threads: usize,
     pub(super) interrupt: &'a Interrupt,
 }
 
@@ -117,7 +119,8 @@ impl Making<'_> {
                 read_back(store, &copy.path, self.backup, None, self.interrupt).map(|()| Some("checksum"))
             }
             AfterBackup::Content => {
-                read_back(store, &copy.path, self.backup, Some(self.ring), self.interrupt)
+                let opening = Opening { ring: self.ring, threads: self.threads };
+                read_back(store, &copy.path, self.backup, Some(opening), self.interrupt)
                     .map(|()| Some("content"))
             }
         };
@@ -262,22 +265,30 @@ fn stat(store: &dyn Store, path: &str, backup: &Backup) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Reads a copy to its end and compares it with the record; with a ring it is opened on the way, to the
-/// end of the dump inside.
+/// What a copy is opened with.
+#[derive(Clone, Copy)]
+pub(super) struct Opening<'a> {
+    pub(super) ring: &'a KeyRing,
+    /// Cores to use.
+    pub(super) threads: usize,
+}
+
+/// Reads a copy to its end and compares it with the record; with an opening it is opened on the way, to
+/// the end of the dump inside.
 pub(super) fn read_back(
     store: &dyn Store,
     path: &str,
     backup: &Backup,
-    ring: Option<&KeyRing>,
+    opening: Option<Opening<'_>>,
     interrupt: &Interrupt,
 ) -> Result<(), Fault> {
     let source = store.open(path).map_err(|error| Fault::of_error(&error))?;
-    let Some(ring) = ring else {
+    let Some(Opening { ring, threads }) = opening else {
         let sum = sum_of(source, interrupt).map_err(|error| Fault::of_error(&error))?;
         return same_sum(&sum, backup).map_err(|error| Fault::corrupt(one_line(&error)));
     };
     let opened =
-        open_and_sum(source, ring, &backup.id, interrupt).map_err(|error| Fault::of_error(&error))?;
+        open_and_sum(source, ring, &backup.id, threads, interrupt).map_err(|error| Fault::of_error(&error))?;
     let sum_differs = same_sum(&opened.artifact, backup).err().map(|error| one_line(&error));
     match (sum_differs, opened.dump) {
         (Some(differs), Err(why)) => Err(Fault::corrupt(format!("{differs}; {why}"))),

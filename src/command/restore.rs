@@ -51,7 +51,8 @@ pub(super) fn run(context: &Context, flags: &cli::Restore) -> Result<Code> {
     drop(catalog);
     let target = target(context, flags, &backup)?;
     let (copy, artifact) = open_copy(&backup, &shelves, flags.from.as_deref())?;
-    let dump = Dump::open(ReadAhead::start(artifact, context.interrupt.clone())?, &ring)
+    let artifact = ReadAhead::start(artifact, context.interrupt.clone())?;
+    let dump = Dump::open(artifact, &ring, context.config.compression.threads)
         .map_err(|error| not_opened(copy, error))?;
     if dump.id() != &backup.id {
         let what = format!("the copy in store `{}` is that of `{}`", copy.store, dump.id());

@@ -4,7 +4,7 @@
 use anyhow::Result;
 
 use super::context::{Context, Shelf, now};
-use super::copies::{Fault, manifest_agrees, mark_verified, read_back, side_by_side};
+use super::copies::{Fault, Opening, manifest_agrees, mark_verified, read_back, side_by_side};
 use super::select;
 use crate::backup::{Backup, Copy, CopyState, Status};
 use crate::cli;
@@ -62,9 +62,10 @@ fn check(
     shelves: &[Shelf],
     ring: &KeyRing,
 ) -> Result<Vec<Option<Fault>>> {
-    let look = |copy: &Copy, open_with: Option<&KeyRing>| {
+    let opening = Opening { ring, threads: context.config.compression.threads };
+    let look = |copy: &Copy, opening: Option<Opening<'_>>| {
         let looked = shelf_of(copy, shelves).and_then(|store| {
-            read_back(store, &copy.path, backup, open_with, &context.interrupt)?;
+            read_back(store, &copy.path, backup, opening, &context.interrupt)?;
             manifest_agrees(store, &copy.path, backup, ring)
         });
         looked.err()
@@ -73,14 +74,14 @@ fn check(
     let items: Vec<(usize, &Copy)> = backup.copies.iter().enumerate().collect();
     let mut found = side_by_side(items, |(position, copy)| {
         let is_there = copy.state.is_published();
-        is_there.then(|| look(copy, (Some(position) == opened).then_some(ring))).flatten()
+        is_there.then(|| look(copy, (Some(position) == opened).then_some(opening))).flatten()
     })?;
     let is_out_of_reach = |fault: &Option<Fault>| fault.as_ref().is_some_and(|fault| fault.state.is_none());
     if opened.and_then(|opened| found.get(opened)).is_some_and(is_out_of_reach) {
         let next = found.iter_mut().zip(&backup.copies);
         let mut next = next.filter(|(fault, copy)| fault.is_none() && copy.state.is_published());
         if let Some((fault, copy)) = next.next() {
-            *fault = look(copy, Some(ring));
+            *fault = look(copy, Some(opening));
         }
     }
     Ok(found)

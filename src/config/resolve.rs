@@ -193,10 +193,15 @@ fn catalog(page: &Page<'_>, raw: raw::Catalog, environment: &Environment) -> Res
 }
 
 fn compression(page: &Page<'_>, raw: &raw::Compression) -> Result<Compression> {
+    let method = raw.method.unwrap_or(Method::Gzip);
+    let (levels, usual) = method.levels();
     let level = match &raw.level {
-        None => 9,
-        Some(level) if (1..=9).contains(level.get_ref()) => *level.get_ref(),
-        Some(level) => return Err(page.refuse(level.span(), "`level` is 1 to 9")),
+        None => usual,
+        Some(level) if levels.contains(level.get_ref()) => *level.get_ref(),
+        Some(level) => {
+            let message = format!("`level` is {} to {} with this method", levels.start(), levels.end());
+            return Err(page.refuse(level.span(), &message));
+        }
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = match raw.threads.unwrap_or(0) {
@@ -204,7 +209,7 @@ fn compression(page: &Page<'_>, raw: &raw::Compression) -> Result<Compression> {
         wanted => wanted,
     };
     Ok(Compression {
-        method: raw.method.unwrap_or(Method::Gzip),
+        method,
         level,
         threads: threads.clamp(1, THREADS_LIMIT),
     })

@@ -49,10 +49,12 @@ pub struct Made {
     pub artifact: Sum,
 }
 
-type Packed = Result<Vec<u8>>;
+type Packed = Result<Bytes>;
 
+/// What a packing thread is told.
 struct Job {
-    plain: Bytes,
+    /// The next block, or `None` where the source ended well.
+    plain: Option<Bytes>,
     done: Sender<Packed>,
 }
 
@@ -88,17 +90,17 @@ fn stream<S: Sink>(
     fan: &mut FanOut<S>,
     meter: &Meter,
 ) -> Result<Made> {
-    let threads = plan.compression.threads.max(1);
+    let packers = Packer::team(plan.compression)?;
+    let threads = packers.len();
     let (jobs, work) = bounded::<Job>(threads);
     let (steps, order) = bounded::<Step>(threads + 1);
     let dump_hash = Hasher::start("hash dump")?;
     thread::scope(|scope| {
-        for number in 0..threads {
+        for (number, packer) in packers.into_iter().enumerate() {
             let work = work.clone();
-            let compression = plan.compression;
             thread::Builder::new()
                 .name(format!("compress {number}"))
-                .spawn_scoped(scope, move || pack_all(compression, &work))?;
+                .spawn_scoped(scope, move || pack_all(packer, &work))?;
         }
         drop(work);
         let sealing = thread::Builder::new().name("seal".to_owned()).spawn_scoped(scope, move || {
@@ -142,15 +144,21 @@ fn read_all(
         if got > 0 || first {
             first = false;
             meter.dump_bytes.fetch_add(got as u64, Ordering::Relaxed);
-            let (done, packed) = bounded(1);
             hash.update(plain.clone()).map_err(Halt::Source)?;
-            steps.send(Step::Block(packed)).map_err(|_| Halt::Downstream)?;
-            jobs.send(Job { plain, done }).map_err(|_| Halt::Downstream)?;
+            hand_over(Some(plain), jobs, steps)?;
         }
         if got < BLOCK_LEN {
+            hand_over(None, jobs, steps)?;
             return steps.send(Step::End).map_err(|_| Halt::Downstream);
         }
     }
+}
+
+/// Has a block packed, and its outcome sealed in its turn.
+fn hand_over(plain: Option<Bytes>, jobs: &Sender<Job>, steps: &Sender<Step>) -> Result<(), Halt> {
+    let (done, packed) = bounded(1);
+    steps.send(Step::Block(packed)).map_err(|_| Halt::Downstream)?;
+    jobs.send(Job { plain, done }).map_err(|_| Halt::Downstream)
 }
 
 /// A source's error travels inside an `io::Error`; what is inside is what people read.
@@ -166,12 +174,11 @@ fn unwrap_io(error: std::io::Error) -> anyhow::Error {
     anyhow!("the source could not be read")
 }
 
-fn pack_all(compression: Compression, work: &Receiver<Job>) {
-    let mut packer = Packer::new(compression);
+fn pack_all(mut packer: Packer, work: &Receiver<Job>) {
     for job in work {
-        let packed = match packer.as_mut() {
-            Ok(packer) => packer.pack(&job.plain),
-            Err(error) => Err(anyhow!("{error:#}")),
+        let packed = match job.plain {
+            Some(plain) => packer.pack(plain),
+            None => packer.finish(),
         };
         // The sealing thread is gone when nobody takes it; it has said why.
         drop(job.done.send(packed));
@@ -221,7 +228,7 @@ mod tests {
     use crate::name::BackupId;
     use crate::part::Part;
     use crate::pipeline::header::{self, CHUNK_LEN, Packing};
-    use crate::pipeline::readback::open_and_sum;
+    use crate::pipeline::readback::{Opened, open_and_sum};
     use std::io::{self, Cursor};
     use std::sync::{Arc, Mutex};
 
@@ -266,6 +273,10 @@ mod tests {
         (made, kept)
     }
 
+    fn open(sealed: Vec<u8>) -> Opened {
+        open_and_sum(Box::new(Cursor::new(sealed)), &ring(), &id(), 2, &Interrupt::new()).unwrap()
+    }
+
     /// Sends `size` bytes through and opens what arrived; gives the sizes of the parts.
     fn round_trip(size: usize, packing: Packing, part: u64) -> Vec<u64> {
         let plain: Vec<u8> = (0..size).map(|i| (i * i % 251) as u8).collect();
@@ -273,7 +284,7 @@ mod tests {
         let made = made.unwrap();
         let parts = kept.lock().unwrap();
         let sealed: Vec<u8> = parts.iter().flat_map(|part| part.blocks.concat()).collect();
-        let opened = open_and_sum(Box::new(Cursor::new(sealed)), &ring(), &id(), &Interrupt::new()).unwrap();
+        let opened = open(sealed);
         assert_eq!(opened.artifact, made.artifact, "{size} bytes");
         assert_eq!(opened.dump.unwrap(), made.dump, "{size} bytes");
         assert_eq!(made.dump.size_bytes, size as u64);
@@ -282,7 +293,7 @@ mod tests {
 
     #[test]
     fn every_boundary_arrives_whole() {
-        for packing in [Packing::None, Packing::Gzip] {
+        for packing in [Packing::None, Packing::Gzip, Packing::Zstd] {
             for size in [0, 1, CHUNK_LEN - 1, CHUNK_LEN, CHUNK_LEN + 1, BLOCK_LEN, 3 * BLOCK_LEN + 5] {
                 round_trip(size, packing, 100_000);
             }
@@ -317,9 +328,7 @@ mod tests {
             let (made, kept) = flow(&mut FailsAfter(size), Packing::None, 1000, false);
             assert!(made.unwrap_err().to_string().contains("the source broke"));
             let sealed: Vec<u8> = kept.lock().unwrap().iter().flat_map(|part| part.blocks.concat()).collect();
-            let source = Box::new(Cursor::new(sealed));
-            let opened = open_and_sum(source, &ring(), &id(), &Interrupt::new()).unwrap();
-            assert!(opened.dump.is_err(), "what was sent of {size} bytes must not open to an end");
+            assert!(open(sealed).dump.is_err(), "what was sent of {size} bytes must not open to an end");
         }
     }
 

@@ -31,6 +31,8 @@ pub const CHUNK_LEN: usize = 64 * 1024;
 pub enum Packing {
     /// gzip (RFC 1952), of one member or several.
     Gzip,
+    /// Zstandard (RFC 8878).
+    Zstd,
     /// As the source wrote them.
     None,
 }
@@ -41,6 +43,7 @@ impl Packing {
     pub fn suffix(self) -> &'static str {
         match self {
             Self::Gzip => ".dump.gz",
+            Self::Zstd => ".dump.zst",
             Self::None => ".dump",
         }
     }
@@ -50,6 +53,7 @@ impl Packing {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
             Self::None => "none",
         }
     }

@@ -1,16 +1,16 @@
 //! The way back: from the bytes of an artifact to the dump inside, one pass and bounded memory. It
 //! knows no store and no catalog.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, bounded};
-use flate2::bufread::MultiGzDecoder;
 
-use super::digest::{Hashed, Sum};
-use super::header::Packing;
+use super::digest::{Hashed, Hasher, Sum};
+use super::header::{self, Secrets};
 use super::seal::{Opener, fill};
+use super::unpack::Unpacker;
 use crate::interrupt::Interrupt;
 use crate::key::KeyRing;
 use crate::name::BackupId;
@@ -70,33 +70,28 @@ impl Read for ReadAhead {
     }
 }
 
-enum Unpacked<R: Read> {
-    Gzip(Box<MultiGzDecoder<BufReader<R>>>),
-    Plain(R),
-}
-
 /// The dump inside an artifact. Its end of file means that the artifact was whole to its last byte:
-/// every chunk's tag, the FINAL chunk, and the checksums of gzip.
+/// every chunk's tag, the FINAL chunk, and the checksums of gzip or zstd.
 pub struct Dump<R: Read> {
     id: BackupId,
-    inner: Unpacked<Opener<R>>,
+    unpacker: Unpacker<Opener<R>>,
 }
 
-impl<R: Read> Dump<R> {
-    /// Opens an artifact.
+impl<R: Read + Send + 'static> Dump<R> {
+    /// Opens an artifact, and unpacks it on `threads` cores.
     ///
     /// # Errors
     /// When it is no artifact, or no key of the ring opens it.
-    pub fn open(artifact: R, ring: &KeyRing) -> Result<Self> {
-        let opener = Opener::new(artifact, ring)?;
-        let id = opener.id().clone();
-        let inner = match opener.packing() {
-            Packing::Gzip => {
-                Unpacked::Gzip(Box::new(MultiGzDecoder::new(BufReader::with_capacity(BLOCK_LEN, opener))))
-            }
-            Packing::None => Unpacked::Plain(opener),
-        };
-        Ok(Self { id, inner })
+    pub fn open(mut artifact: R, ring: &KeyRing, threads: usize) -> Result<Self> {
+        let secrets = header::read(&mut artifact, ring)?;
+        Self::behind(secrets, artifact, threads)
+    }
+
+    /// Opens what follows a header.
+    fn behind(secrets: Secrets, artifact: R, threads: usize) -> Result<Self> {
+        let (id, packing) = (secrets.id.clone(), secrets.packing);
+        let unpacker = Unpacker::start(Opener::new(secrets, artifact), packing, threads)?;
+        Ok(Self { id, unpacker })
     }
 
     /// The backup that the artifact says it is of; proven once a first byte was read.
@@ -108,10 +103,7 @@ impl<R: Read> Dump<R> {
 
 impl<R: Read> Read for Dump<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match &mut self.inner {
-            Unpacked::Gzip(decoder) => decoder.read(buffer),
-            Unpacked::Plain(opener) => opener.read(buffer),
-        }
+        self.unpacker.read(buffer)
     }
 }
 
@@ -134,8 +126,9 @@ pub struct Opened {
     pub dump: Result<Sum, String>,
 }
 
-/// Reads an artifact to its end, hashes it, and opens it on the way; `expected` is the backup that it
-/// must be of. Reads on to the end where it does not open, so that the artifact's sum is always known.
+/// Reads an artifact to its end, hashes it, and opens it on the way on `threads` cores; `expected` is the
+/// backup that it must be of. Reads on to the end where it does not open, so that the artifact's sum is
+/// always known.
 ///
 /// # Errors
 /// When the bytes can't be read.
@@ -143,22 +136,43 @@ pub fn open_and_sum(
     source: Box<dyn Read + Send>,
     ring: &KeyRing,
     expected: &BackupId,
+    threads: usize,
     interrupt: &Interrupt,
 ) -> Result<Opened> {
-    let mut hashed = Hashed::new(ReadAhead::start(source, interrupt.clone())?);
-    let dump = sum_of_dump(&mut hashed, ring, expected).map_err(|error| format!("{error:#}"));
-    drain(&mut hashed)?;
-    Ok(Opened { artifact: hashed.sum(), dump })
+    let mut artifact = Hashed::new(ReadAhead::start(source, interrupt.clone())?);
+    let dump = match header::read(&mut artifact, ring) {
+        Ok(secrets) if secrets.id != *expected => {
+            Err(format!("it is the artifact of `{}`, not of `{expected}`", secrets.id))
+        }
+        Ok(secrets) => {
+            let (dump, rest) = sum_of_dump(Dump::behind(secrets, artifact, threads)?)?;
+            artifact = rest;
+            dump.map_err(|error| format!("{error:#}"))
+        }
+        Err(error) => Err(format!("{error:#}")),
+    };
+    drain(&mut artifact)?;
+    Ok(Opened { artifact: artifact.sum(), dump })
 }
 
-fn sum_of_dump(artifact: &mut impl Read, ring: &KeyRing, expected: &BackupId) -> Result<Sum> {
-    let dump = Dump::open(artifact, ring)?;
-    if dump.id() != expected {
-        return Err(anyhow!("it is the artifact of `{}`, not of `{expected}`", dump.id()));
-    }
-    let mut hashed = Hashed::new(dump);
-    drain(&mut hashed)?;
-    Ok(hashed.sum())
+/// The sum of a dump, hashed on a thread of its own, and what is left of the artifact.
+fn sum_of_dump<R: Read + Send + 'static>(mut dump: Dump<R>) -> Result<(Result<Sum>, R)> {
+    let hasher = Hasher::start("hash dump")?;
+    let read = loop {
+        let mut block = vec![0u8; BLOCK_LEN];
+        match fill(&mut dump, &mut block) {
+            Ok(got) => {
+                block.truncate(got);
+                hasher.update(block.into())?;
+                if got < BLOCK_LEN {
+                    break Ok(());
+                }
+            }
+            Err(error) => break Err(error),
+        }
+    };
+    let sum = hasher.finish()?;
+    Ok((read.map(|()| sum).map_err(Into::into), dump.unpacker.into_source()?.into_source()))
 }
 
 fn drain(source: &mut impl Read) -> Result<()> {

@@ -8,9 +8,7 @@ use anyhow::Result;
 use bytes::{Bytes, BytesMut};
 use orion::hazardous::aead::streaming::{ABYTES, StreamTag, StreamXChaCha20Poly1305};
 
-use super::header::{CHUNK_LEN, Packing, Secrets};
-use crate::key::KeyRing;
-use crate::name::BackupId;
+use super::header::{CHUNK_LEN, Secrets};
 
 /// Sealed bytes leave in blocks of about this size, each allocated once and shared from then on.
 const BLOCK_LEN: usize = 1024 * 1024;
@@ -99,8 +97,6 @@ pub struct Opener<R: Read> {
     source: R,
     cipher: StreamXChaCha20Poly1305,
     first_data: Option<Vec<u8>>,
-    id: BackupId,
-    packing: Packing,
     sealed: Vec<u8>,
     plain: Vec<u8>,
     read_to: usize,
@@ -109,36 +105,23 @@ pub struct Opener<R: Read> {
 }
 
 impl<R: Read> Opener<R> {
-    /// Reads the header of an artifact.
-    ///
-    /// # Errors
-    /// As [`super::header::read`].
-    pub fn new(mut source: R, ring: &KeyRing) -> Result<Self> {
-        let secrets = super::header::read(&mut source, ring)?;
-        Ok(Self {
+    /// Opens what follows a header that was read from `source`.
+    pub fn new(secrets: Secrets, source: R) -> Self {
+        Self {
             source,
             cipher: StreamXChaCha20Poly1305::new(&secrets.data_key, &secrets.nonce),
             offset_bytes: secrets.header.len() as u64,
             first_data: Some(secrets.header),
-            id: secrets.id,
-            packing: secrets.packing,
             sealed: vec![0; CHUNK_LEN + ABYTES],
             plain: Vec::with_capacity(CHUNK_LEN),
             read_to: 0,
             ended: false,
-        })
+        }
     }
 
-    /// The backup that the artifact says it is of; proven once the first chunk has opened.
-    #[must_use]
-    pub fn id(&self) -> &BackupId {
-        &self.id
-    }
-
-    /// How the bytes inside are packed.
-    #[must_use]
-    pub fn packing(&self) -> Packing {
-        self.packing
+    /// The source, as far as it has been read.
+    pub fn into_source(self) -> R {
+        self.source
     }
 
     fn next_chunk(&mut self) -> io::Result<()> {
@@ -210,8 +193,9 @@ pub(crate) fn fill(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usiz
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation)]
     use super::*;
-    use crate::key::Key;
-    use crate::pipeline::header;
+    use crate::key::{Key, KeyRing};
+    use crate::name::BackupId;
+    use crate::pipeline::header::{self, Packing};
     use proptest::prelude::*;
 
     fn ring() -> KeyRing {
@@ -234,9 +218,10 @@ mod tests {
         sealed
     }
 
-    fn open(sealed: &[u8]) -> io::Result<Vec<u8>> {
+    fn open(mut sealed: &[u8]) -> io::Result<Vec<u8>> {
         let mut plain = Vec::new();
-        Opener::new(sealed, &ring()).map_err(io::Error::other)?.read_to_end(&mut plain)?;
+        let secrets = header::read(&mut sealed, &ring()).map_err(io::Error::other)?;
+        Opener::new(secrets, sealed).read_to_end(&mut plain)?;
         Ok(plain)
     }
 

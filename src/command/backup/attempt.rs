@@ -90,6 +90,7 @@ fn begin(context: &Context, database: &str, ring: &KeyRing) -> Result<Backup> {
 pub(super) fn packing(context: &Context) -> Packing {
     match context.config.compression.method {
         Method::Gzip => Packing::Gzip,
+        Method::Zstd => Packing::Zstd,
         Method::None => Packing::None,
     }
 }
@@ -132,7 +133,8 @@ fn make(
     let interrupt = &context.interrupt;
     // What is filled afterwards is of a known size.
     let known = stream::part_size_of(made.artifact.size_bytes).max(part_size_bytes);
-    let making = Making { backup, ring, part_size_bytes, check, interrupt };
+    let threads = context.config.compression.threads;
+    let making = Making { backup, ring, part_size_bytes, check, threads, interrupt };
     let mut copies = side_by_side(shelves.iter().zip(uploads).collect(), |(shelf, upload)| {
         match (&shelf.store, upload) {
             (Ok(store), Ok(upload)) => making.settle(shelf, store.as_ref(), upload),
