@@ -287,8 +287,8 @@ pub(super) fn read_back(
         let sum = sum_of(source, interrupt).map_err(|error| Fault::of_error(&error))?;
         return same_sum(&sum, backup).map_err(|error| Fault::corrupt(one_line(&error)));
     };
-    let opened =
-        open_and_sum(source, ring, &backup.id, threads, interrupt).map_err(|error| Fault::of_error(&error))?;
+    let opened = open_and_sum(source, ring, &backup.id, threads, interrupt)
+        .map_err(|error| Fault::of_error(&error))?;
     let sum_differs = same_sum(&opened.artifact, backup).err().map(|error| one_line(&error));
     match (sum_differs, opened.dump) {
         (Some(differs), Err(why)) => Err(Fault::corrupt(format!("{differs}; {why}"))),

@@ -208,11 +208,7 @@ fn compression(page: &Page<'_>, raw: &raw::Compression) -> Result<Compression> {
         0 => cores,
         wanted => wanted,
     };
-    Ok(Compression {
-        method,
-        level,
-        threads: threads.clamp(1, THREADS_LIMIT),
-    })
+    Ok(Compression { method, level, threads: threads.clamp(1, THREADS_LIMIT) })
 }
 
 fn stores(page: &Page<'_>, raw: Vec<Spanned<raw::Store>>, state_dir: &Path) -> Result<Vec<Store>> {

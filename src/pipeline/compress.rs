@@ -148,6 +148,8 @@ mod tests {
         let mut rest = member[gzip::MEMBER_HEAD_LEN..].to_vec();
         let end = rest.len();
         rest[end - 4..].copy_from_slice(&u32::MAX.to_le_bytes());
-        assert!(gzip::MemberOpener::new().open(&rest).unwrap_err().to_string().contains("says that it holds"));
+        assert!(
+            gzip::MemberOpener::new().open(&rest).unwrap_err().to_string().contains("says that it holds")
+        );
     }
 }

@@ -2,8 +2,18 @@
 //! data, and each file that is named, the size against `gzip -9` and the CPU speed in MB/s of plain bytes.
 //! What `level` promises and which engines are chosen from rests on this table.
 #![allow(missing_docs, reason = "a program for the project's own use")]
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "and it may stop with a word")]
-#![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "figures")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "and it may stop with a word"
+)]
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "figures"
+)]
 #![allow(clippy::disallowed_methods, reason = "it runs gzip and reads its arguments by itself")]
 
 use std::io::Write;

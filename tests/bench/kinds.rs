@@ -174,7 +174,8 @@ fn bytea(length: usize) -> Vec<u8> {
 /// What is packed or sealed already.
 fn packed(length: usize) -> Vec<u8> {
     let mut noise = Noise::new(6);
-    let mut bytes: Vec<u8> = std::iter::repeat_with(|| noise.next().to_le_bytes()).take(length / 8 + 1).flatten().collect();
+    let mut bytes: Vec<u8> =
+        std::iter::repeat_with(|| noise.next().to_le_bytes()).take(length / 8 + 1).flatten().collect();
     bytes.truncate(length);
     bytes
 }
@@ -226,5 +227,12 @@ fn mixed(length: usize) -> Vec<u8> {
 
 fn uuid(noise: &mut Noise) -> String {
     let (a, b) = (noise.next(), noise.next());
-    format!("{:08x}-{:04x}-4{:03x}-a{:03x}-{:012x}", a >> 32, a & 0xffff, a >> 16 & 0xfff, b >> 52, b & 0xffff_ffff_ffff)
+    format!(
+        "{:08x}-{:04x}-4{:03x}-a{:03x}-{:012x}",
+        a >> 32,
+        a & 0xffff,
+        a >> 16 & 0xfff,
+        b >> 52,
+        b & 0xffff_ffff_ffff
+    )
 }

@@ -34,6 +34,8 @@ const GOAL: f64 = 1.004;
 /// its 1 was between 0.95 and 1.23; from 8 on it takes twice the time for 2 %.
 const CHOICES: [u8; 6] = [1, 2, 4, 5, 6, 7];
 const STRONGEST: u8 = 7;
+/// The weakest level that may spend what was saved: from here on each step takes far more time.
+const LEAST_ON_CREDIT: u8 = 5;
 const WEAKEST: u8 = 1;
 /// Stores what can't be packed.
 const STORE: u8 = 0;
@@ -170,15 +172,15 @@ impl Known {
         if sample.is_incompressible {
             return STORE;
         }
-        // The fastest level is right as soon as the blocks before it were packed so well that the whole
-        // keeps the promise: it gains more time for what it loses than those between.
+        // A level is right where it keeps the promise itself; a strong one is spared where the blocks
+        // before it were packed so well that the whole keeps it. What was saved is kept for that: there
+        // it buys most.
         let saved = self.reference_bytes * GOAL - self.packed_bytes;
         let expected = sample.density.unwrap_or(1.0) * plain_len as f64;
-        let mut choices = CHOICES.into_iter().zip(sample.shares);
-        match choices.next() {
-            Some((fastest, share)) if (share - GOAL) * expected <= saved => fastest,
-            _ => choices.find(|(_, share)| *share <= GOAL).map_or(STRONGEST, |(level, _)| level),
-        }
+        let chosen = CHOICES.into_iter().zip(sample.shares).find(|(level, share)| {
+            *share <= GOAL || *level >= LEAST_ON_CREDIT && (share - GOAL) * expected <= saved
+        });
+        chosen.map_or(STRONGEST, |(level, _)| level)
     }
 
     /// Takes the outcome of a block into account, and has a new sample taken where the data changed.
