@@ -47,8 +47,6 @@ def psql(database, sql):
 def fresh_database(name):
     """An empty database, and a server with nothing left to write from before."""
     psql("postgres", f"DROP DATABASE IF EXISTS {name} WITH (FORCE);\nCREATE DATABASE {name};\nCHECKPOINT;")
-    os.sync()
-    return name
 
 
 def check_contents(what, database, expected):
@@ -71,15 +69,17 @@ def rows(runs):
 
 
 def in_turn(commands, prepare=None):
-    """Each command once a round, in an order that turns from round to round; `prepare(name)` goes before each, and is not timed."""
+    """Each command once a round, in an order that turns from round to round.
+
+    `prepare(name)` goes before each, is not timed, and may return what to add to the command's environment.
+    """
     runs = {name: [] for name in commands}
     names = list(commands)
     for number in range(ROUNDS):
         for name in names[number % len(names):] + names[:number % len(names)]:
-            if prepare:
-                prepare(name)
+            environment = prepare(name) if prepare else None
             os.sync()
-            run = METER.run(commands[name]() if callable(commands[name]) else commands[name])
+            run = METER.run(commands[name], environment)
             runs[name].append(run)
             say(f"round {number + 1} of {ROUNDS}: {name} {run.wall_s:.2f} s")
     return {name: rows(of_one) for name, of_one in runs.items()}
@@ -106,13 +106,10 @@ class Ways:
         return ran.stdout.strip()
 
     def prepare(self, way):
-        """Clears away the last round's copies; the next backup goes to a new place."""
+        """Clears away the last round's copies, and returns the environment of the next backup, which goes to a new place."""
         self.round[way] = self.round.get(way, 0) + 1
         self.call(way, "prepare")
-
-    def backup(self, way):
-        """The command line of a backup, with its environment."""
-        return ["env", *(f"{name}={value}" for name, value in self.environment(way).items()), str(HERE / f"{way}.sh"), "backup"]
+        return self.environment(way)
 
 
 def fill_shop():
@@ -141,16 +138,16 @@ def measure_tools(contents):
         "dump_bytes": plain.stat().st_size,
         "gzip_9_bytes": packed.stat().st_size,
         "gzip_9": rows([gzip]),
-        "pg_dump": rows([METER.run(["pg_dump", "-Fc", "-Z0", "-f", "/dev/null"])]),
+        "pg_dump": rows([METER.run(["pg_dump", "-Fc", "-Z0"])]),
     }
     packed.unlink()
     ways = Ways()
-    figures["ways"] = in_turn({way: lambda way=way: ways.backup(way) for way in WAYS}, ways.prepare)
+    figures["ways"] = in_turn({way: [str(HERE / f"{way}.sh"), "backup"] for way in WAYS}, ways.prepare)
     for way in WAYS:
         say(f"restoring what {way} made")
-        database = fresh_database("restored")
-        ways.call(way, "restore", database)
-        check_contents(way, database, contents)
+        fresh_database("restored")
+        ways.call(way, "restore", "restored")
+        check_contents(way, "restored", contents)
         figures["ways"][way] |= {"size_bytes": int(ways.call(way, "size")), "is_restored": True}
     psql("postgres", "DROP DATABASE restored;")
     figures["restic_way"] = ways.call("restic", "how")
