@@ -26,6 +26,7 @@ contents() {
 }
 
 say "starting PostgreSQL and two S3 servers"
+# shellcheck disable=SC2119 # no settings beyond the usual
 start_postgres
 start_s3 r2; r2_port=$port
 start_s3 b2; b2_port=$port

@@ -59,7 +59,7 @@ start_postgres() {
     local try setting settings="-c listen_addresses=127.0.0.1 -c fsync=off"
     for setting in "$@"; do settings+=" -c $setting"; done
     for try in 1 2 3 4 5; do
-        read -r pg_port <<<"$(free_ports 1)"
+        pg_port=$(free_ports 1)
         if (cd / && as_postgres "$pg_bin/pg_ctl" -D "$folder/pg/data" -l "$folder/pg/log" -w start \
             -o "-p $pg_port -k $folder/pg $settings") >/dev/null 2>&1; then return; fi
         say "port $pg_port was taken (try $try)"
@@ -69,8 +69,9 @@ start_postgres() {
 
 # Starts a server with a bucket `backups`, the key `NAME-key` and the secret `NAME-secret`, and waits for it; sets port: start_s3 NAME
 start_s3() {
-    local name=$1 ports
-    read -r -a ports <<<"$(free_ports 10)"
+    local name=$1 free ports
+    free=$(free_ports 10)
+    read -r -a ports <<<"$free"
     mkdir -p "$folder/$name/data"
     AWS_ACCESS_KEY_ID=$name-key AWS_SECRET_ACCESS_KEY=$name-secret "$weed" -logdir="$folder/$name" mini -dir="$folder/$name/data" \
         -ip=127.0.0.1 -ip.bind=127.0.0.1 -bucket=backups -admin.ui=false -webdav=false \

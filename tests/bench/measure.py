@@ -3,6 +3,7 @@
 Each part returns plain measurements, in the order they were taken; report.py makes medians and tables of them.
 """
 
+import difflib
 import json
 import os
 import shutil
@@ -38,7 +39,8 @@ SELECT sequencename, last_value FROM pg_sequences WHERE schemaname = 'public' OR
 
 def psql(database, sql):
     """What psql prints, for SQL and for psql's own commands."""
-    ran = subprocess.run(["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", database], input=sql, text=True, capture_output=True, check=False)
+    argv = ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", database]
+    ran = subprocess.run(argv, input=sql, text=True, capture_output=True, check=False)
     if ran.returncode != 0:
         raise Failed(f"psql -d {database} ended with {ran.returncode}: {ran.stderr}")
     return ran.stdout
@@ -53,8 +55,8 @@ def check_contents(what, database, expected):
     """Fails where a restored database differs from what was backed up."""
     found = psql(database, CONTENTS)
     if found != expected:
-        lines = [f"  {line}" for line in found.splitlines() if line not in expected.splitlines()]
-        raise Failed("\n".join([f"{what}: what was restored is not what was backed up; these differ:", *lines]))
+        lines = difflib.unified_diff(expected.splitlines(), found.splitlines(), "source", "restored", lineterm="", n=0)
+        raise Failed("\n".join([f"{what}: what was restored is not what was backed up", *lines]))
 
 
 def rows(runs):

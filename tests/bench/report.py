@@ -12,7 +12,7 @@ NOTES = {
     "step_by_step": "pg_dump -Fc, gzip -9, age, sha256sum, cp, two rclone copyto, three copies read back: one step after the other",
     "one_pipe": "pg_dump -Fc -Z0 | pigz -9 | age | tee into a file, sha256sum and two rclone rcat; three copies read back at the same time",
     "restic": "{restic_way} into an empty local repository, restic copy into two empty ones, check --read-data of all three; zstd, not gzip",
-    "pgkeep": "pgkeep backup full into three stores, all read back; the local copy is synced to disk, which no other way does",
+    "pgkeep": "pgkeep backup full into three stores, all read back; the local copy is synced to disk, as that of restic is and those of the scripts are not",
 }
 
 
@@ -42,7 +42,8 @@ def tools(figures):
     """A backup in three places, by each way."""
     ways, gzip = figures["ways"], figures["gzip_9_bytes"]
     ours = ways["pgkeep"]
-    head = ["a backup in three places", "wall s", "pgkeep/it", "client CPU s", "pgkeep/it", "PostgreSQL CPU s", "S3 CPU s", "peak MiB", "size MiB", "size/gzip -9"]
+    head = ["a backup in three places", "wall s", "pgkeep/it", "client CPU s", "pgkeep/it", "PostgreSQL CPU s", "S3 CPU s",
+            "peak MiB", "size MiB", "size/gzip -9"]
     lines = []
     for name, way in ways.items():
         lines.append([
@@ -53,11 +54,16 @@ def tools(figures):
             spread(way["peak_bytes"], 1, MIB), f"{way['size_bytes'] / MIB:.2f}", f"{way['size_bytes'] / gzip:.4f}",
         ])
     notes = [f"  {name}: {NOTES[name].format(**figures)}" for name in ways]
-    sizes = (f"dump: {figures['dump_bytes'] / MIB:.1f} MiB (pg_dump -Fc -Z0, in {figures['pg_dump']['wall_s'][0]:.2f} s); "
-             f"gzip -9 of it: {gzip / MIB:.2f} MiB, {100 * (1 - gzip / figures['dump_bytes']):.1f} % saved, in {figures['gzip_9']['wall_s'][0]:.2f} s")
-    verify = figures["verify"]
-    verified = f"pgkeep verify latest: {spread(verify['wall_s'])} s, CPU {spread(verify['client_cpu_s'])} s, peak {spread(verify['peak_bytes'], 1, MIB)} MiB"
-    return [*table(head, lines), *notes, "each way's last backup was restored: every table has the source's rows", sizes, "", verified]
+    dump, saved = figures["dump_bytes"], 100 * (1 - gzip / figures["dump_bytes"])
+    dump_s, gzip_s, verify = figures["pg_dump"]["wall_s"][0], figures["gzip_9"]["wall_s"][0], figures["verify"]
+    return [
+        *table(head, lines),
+        *notes,
+        "each way's last backup was restored: every table has the source's rows",
+        f"dump: {dump / MIB:.1f} MiB (pg_dump -Fc -Z0, in {dump_s:.2f} s); gzip -9 of it: {gzip / MIB:.2f} MiB, {saved:.1f} % saved, in {gzip_s:.2f} s",
+        "",
+        f"pgkeep verify latest: {spread(verify['wall_s'])} s, CPU {spread(verify['client_cpu_s'])} s, peak {spread(verify['peak_bytes'], 1, MIB)} MiB",
+    ]
 
 
 def beside(title, figures):
@@ -113,7 +119,7 @@ def machine(pgkeep):
 def text(figures):
     """The whole page."""
     where = figures["machine"]
-    lines = [f"scale {figures['scale']}, {figures['rounds']} rounds, the ways in turn; median [least-most]; pgkeep/it: the median of the rounds' ratios"]
+    lines = [f"scale {figures['scale']}, {figures['rounds']} rounds, in turn; median [least-most]; pgkeep/it: the median of the rounds' ratios"]
     if figures["is_quick"]:
         lines.append("quick: not figures")
     if "tools" in figures:
@@ -124,6 +130,6 @@ def text(figures):
         lines += ["", *beside("one table of one row", figures["start"])]
     if "list" in figures:
         lines += ["", *listing(figures["list"])]
-    memory = f"{where['memory_bytes'] / MIB / 1024:.1f} GiB"
-    lines += ["", f"{where['cpu']}, {where['cores']} cores, {memory}, {where['kernel']}; {'; '.join(where['versions'].values())}; {where['date']}"]
+    hardware = f"{where['cpu']}, {where['cores']} cores, {where['memory_bytes'] / MIB / 1024:.1f} GiB, {where['kernel']}"
+    lines += ["", "; ".join([hardware, *where["versions"].values(), where["date"]])]
     return "\n".join(lines) + "\n"

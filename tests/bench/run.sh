@@ -20,7 +20,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/../servers.sh"
 
 usage() { say "error: $1"; say "hint: tests/bench/run.sh --help"; exit 2; }
-is_count() { [[ $1 =~ ^[1-9][0-9]{0,3}$ ]]; }
+is_count() { [[ $1 =~ ^[1-9][0-9]{0,2}$ ]]; }
 
 parts=() scale=
 while [ $# -gt 0 ]; do
@@ -39,10 +39,10 @@ while [ $# -gt 0 ]; do
 done
 [ ${#parts[@]} -gt 0 ] || parts=(tools restore start list)
 : "${scale:=30}" "${QUICK:=0}"
-is_count "$scale" || usage "SCALE is \`$scale\`, not a whole number from 1 to 9999"
+is_count "$scale" || usage "SCALE is \`$scale\`, not a whole number from 1 to 999"
 case $QUICK in 0) least=5 ;; 1) least=1 ;; *) usage "QUICK is \`$QUICK\`, neither 0 nor 1" ;; esac
 : "${ROUNDS:=$least}"
-is_count "$ROUNDS" || usage "ROUNDS is \`$ROUNDS\`, not a whole number from $least to 9999"
+is_count "$ROUNDS" || usage "ROUNDS is \`$ROUNDS\`, not a whole number from $least to 999"
 [ "$ROUNDS" -ge "$least" ] || usage "ROUNDS is \`$ROUNDS\`: fewer than 5 make no figures (QUICK=1 tries the benchmark out)"
 if [ -n "${PGKEEP:-}" ]; then
     [ -x "$PGKEEP" ] || usage "PGKEEP is \`$PGKEEP\`, which is no program"

@@ -35,16 +35,21 @@ CREATE FUNCTION pg_temp.prose(length int) RETURNS text LANGUAGE sql VOLATILE AS 
 
 -- A person, by number.
 CREATE FUNCTION pg_temp.person(n int) RETURNS text LANGUAGE sql IMMUTABLE AS $$
-    SELECT ('{Anna,Bruno,Chiara,Dieter,Élodie,Farid,Greta,Håkon,Ilse,Jürgen,Kateřina,Luca,Maja,Nikos,Olga,Pedro,Quentin,Rosa,Søren,Teresa}'::text[])[1 + n % 20]
-        || ' ' || ('{Aalto,Baumann,Castelli,Duval,Eriksen,Ferreira,Gruber,Hoffmann,Ivanov,Jansen,Kovács,Lindqvist,Marino,Nowak,Okoye,Petit,Richter,Sørensen,Tanaka,Urban,Vogel,Weiss,Žižek}'::text[])[1 + n / 20 % 23] $$;
+    SELECT ('{Anna,Bruno,Chiara,Dieter,Élodie,Farid,Greta,Håkon,Ilse,Jürgen,Kateřina,Luca,Maja,Nikos,Olga,Pedro,Quentin,
+        Rosa,Søren,Teresa}'::text[])[1 + n % 20]
+        || ' ' || ('{Aalto,Baumann,Castelli,Duval,Eriksen,Ferreira,Gruber,Hoffmann,Ivanov,Jansen,Kovács,Lindqvist,
+        Marino,Nowak,Okoye,Petit,Richter,Sørensen,Tanaka,Urban,Vogel,Weiss,Žižek}'::text[])[1 + n / 20 % 23] $$;
 
 CREATE TYPE order_state AS ENUM ('placed', 'paid', 'packed', 'shipped', 'delivered', 'returned');
 
 CREATE TABLE customer AS
-SELECT n AS id, ids.uuid AS public_id, pg_temp.person(n * 7919) AS name, 'customer.' || n || '@' || pg_temp.pick('{example.com,example.org,mail.example.net,post.example}') AS email,
+SELECT n AS id, ids.uuid AS public_id,
+    pg_temp.person(n % 100000 * 7919) AS name,
+    'customer.' || n || '@' || pg_temp.pick('{example.com,example.org,mail.example.net,post.example}') AS email,
     encode(sha256(ids.uuid::text::bytea), 'hex') AS password_hash,
-    jsonb_build_object('street', pg_temp.pick('{Lindenweg,Rue du Moulin,High Street,Via Roma,Storgatan,Calle Mayor,Dorpsstraat}') || ' ' || 1 + n * 31 % 180,
-        'postcode', lpad((n * 7907 % 100000)::text, 5, '0'), 'city', pg_temp.pick('{Lyon,Graz,Utrecht,Leeds,Parma,Uppsala,Cádiz,Brno,Aarhus}'),
+    jsonb_build_object('street', pg_temp.pick('{Lindenweg,Rue du Moulin,High Street,Via Roma,Storgatan,Calle Mayor,Dorpsstraat}')
+            || ' ' || 1 + n * 31 % 180,
+        'postcode', lpad((n % 100000 * 7907 % 100000)::text, 5, '0'), 'city', pg_temp.pick('{Lyon,Graz,Utrecht,Leeds,Parma,Uppsala,Cádiz,Brno,Aarhus}'),
         'country', pg_temp.pick('{DE,FR,NL,GB,IT,SE,ES,CZ,DK}')) AS address,
     jsonb_build_object('newsletter', random() < 0.4, 'language', pg_temp.pick('{de,fr,nl,en,it,sv,es,cs,da}'), 'theme', pg_temp.pick('{light,dark}'),
         'notify', jsonb_build_object('order', true, 'offer', random() < 0.3, 'review', random() < 0.6)) AS settings,
@@ -53,9 +58,11 @@ FROM generate_series(1, :customers) n, LATERAL (SELECT md5(n || ' ' || random())
 
 CREATE TABLE product AS
 SELECT n AS id, 'SKU-' || lpad((n * 37)::text, 8, '0') AS sku,
-    initcap(pg_temp.pick('{oak,steel,linen,glass,brass,ceramic,walnut,wool}')) || ' ' || pg_temp.pick('{table,lamp,chair,bowl,shelf,rug,mirror,vase,clock,basket}') || ' ' || n AS name,
+    initcap(pg_temp.pick('{oak,steel,linen,glass,brass,ceramic,walnut,wool}'))
+        || ' ' || pg_temp.pick('{table,lamp,chair,bowl,shelf,rug,mirror,vase,clock,basket}') || ' ' || n AS name,
     pg_temp.prose(25 + n % 60) AS description, (3 + random() * random() * 900)::numeric(10, 2) AS price,
-    jsonb_build_object('weight_g', n * 131 % 9000, 'size_cm', jsonb_build_array(n * 7 % 200, n * 11 % 120, n * 13 % 90), 'care', pg_temp.pick('{wipe,hand wash,machine wash,dry}')) AS attributes
+    jsonb_build_object('weight_g', n * 131 % 9000, 'size_cm', jsonb_build_array(n * 7 % 200, n * 11 % 120, n * 13 % 90),
+        'care', pg_temp.pick('{wipe,hand wash,machine wash,dry}')) AS attributes
 FROM generate_series(1, :products) n;
 
 CREATE TABLE orders AS
@@ -68,54 +75,68 @@ FROM generate_series(1, :orders) n;
 
 CREATE TABLE order_line AS
 SELECT id AS order_id, line::smallint AS line, product_id, 1 + floor(4 * random() * random())::smallint AS quantity,
-    (3 + product_id * 7919 % 90000 / 100.0)::numeric(10, 2) AS unit_price, (ARRAY[0.19, 0.07, 0.20])[1 + product_id % 3]::numeric(4, 2) AS tax_rate
+    (3 + product_id % 100000 * 7919 % 90000 / 100.0)::numeric(10, 2) AS unit_price, (ARRAY[0.19, 0.07, 0.20])[1 + product_id % 3]::numeric(4, 2) AS tax_rate
 FROM (SELECT id, line, 1 + floor(:products * random() * random())::int AS product_id
     FROM orders, generate_series(1, 1 + (id % 7 * 3 % 5)::int) line) lines;
 
 CREATE TABLE payment AS
-SELECT orders.id, orders.id AS order_id, pg_temp.pick('{card,transfer,wallet,invoice}') AS method, 'pay_' || left(md5(random()::text), 24) AS reference,
+SELECT orders.id, orders.id AS order_id, pg_temp.pick('{card,transfer,wallet,invoice}') AS method,
+    'pay_' || left(md5(random()::text), 24) AS reference,
     amount::numeric(12, 2), placed_at + random() * interval '3 hours' AS paid_at
-FROM orders JOIN (SELECT order_id, sum(quantity * unit_price) AS amount FROM order_line GROUP BY order_id ORDER BY order_id) sums ON order_id = orders.id
+FROM orders JOIN (SELECT order_id, sum(quantity * unit_price) AS amount FROM order_line GROUP BY order_id
+    ORDER BY order_id) sums ON order_id = orders.id
 ORDER BY orders.id;
 
 CREATE TABLE review AS
 SELECT n AS id, 1 + floor(:products * random() * random())::int AS product_id, 1 + floor(:customers * random())::int AS customer_id,
-    (5 - floor(5 * power(random(), 3)))::smallint AS stars, pg_temp.prose(3 + n % 4) AS title, pg_temp.prose(15 + (180 * random() * random())::int) AS body,
+    (5 - floor(5 * power(random(), 3)))::smallint AS stars, pg_temp.prose(3 + n % 4) AS title,
+    pg_temp.prose(15 + (180 * random() * random())::int) AS body,
     date '2022-01-02' + (n / :scale) AS written_on
 FROM generate_series(1, 3300 * :scale) n;
 
 CREATE TABLE event AS
-SELECT n::bigint AS id, at, jsonb_build_object('type', type, 'session', md5((n / 9)::text || 'session'), 'customer', (n / 9 * 37) % (:customers), 'at', at,
-    'page', '/' || pg_temp.pick('{product,category,cart,checkout,search,account}') || '/' || n * 17 % 900, 'device', jsonb_build_object('kind', pg_temp.pick('{phone,desktop,tablet}'),
-    'width', pg_temp.pick('{390,1920,1440,820,360}')::int), 'duration_ms', floor(3000 * random() * random()), 'tags', jsonb_build_array(type, pg_temp.pick('{spring,summer,sale,new,none}'))) AS data
-FROM (SELECT n, pg_temp.pick('{view,click,search,add_to_cart,scroll,remove_from_cart,purchase}') AS type, timestamptz '2026-01-01' + n * interval '41 seconds' / :scale AS at
+SELECT n::bigint AS id, at, jsonb_build_object('type', type, 'session', md5((n / 9)::text || 'session'),
+    'customer', n / 9 * 37 % :customers, 'at', at,
+    'page', '/' || pg_temp.pick('{product,category,cart,checkout,search,account}') || '/' || n * 17 % 900,
+    'device', jsonb_build_object('kind', pg_temp.pick('{phone,desktop,tablet}'),
+        'width', pg_temp.pick('{390,1920,1440,820,360}')::int), 'duration_ms', floor(3000 * random() * random()),
+    'tags', jsonb_build_array(type, pg_temp.pick('{spring,summer,sale,new,none}'))) AS data
+FROM (SELECT n, pg_temp.pick('{view,click,search,add_to_cart,scroll,remove_from_cart,purchase}') AS type,
+    timestamptz '2026-01-01' + n * interval '41 seconds' / :scale AS at
     FROM generate_series(1, 8000 * :scale) n) events;
 
 CREATE TABLE access_log AS
 SELECT n::bigint AS id, format('10.%s.%s.%s - - [%s +0000] "%s %s HTTP/1.1" %s %s "%s" "%s"', n * 13 % 40, n * 29 % 250, floor(250 * random()),
     to_char(timestamp '2026-02-01' + n * interval '3 seconds' / :scale, 'DD/Mon/YYYY:HH24:MI:SS'), pg_temp.pick('{GET,GET,GET,POST,HEAD}'),
-    pg_temp.pick('{/,/product/,/static/app.js,/static/app.css,/api/cart,/search?q=,/images/,/checkout}') || floor(4000 * random() * random()), pg_temp.pick('{200,200,304,302,404,500}'),
+    pg_temp.pick('{/,/product/,/static/app.js,/static/app.css,/api/cart,/search?q=,/images/,/checkout}') || floor(4000 * random() * random()),
+    pg_temp.pick('{200,200,304,302,404,500}'),
     floor(60000 * random() * random()), pg_temp.pick('{-,https://shop.example/,https://search.example/?q=oak+table}'),
-    pg_temp.pick('{Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0,Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/141.0,Mozilla/5.0 (iPhone; CPU iPhone OS 18_1) Safari/604.1,curl/8.5}')) AS line
+    pg_temp.pick('{Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0,Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/141.0,
+    Mozilla/5.0 (iPhone; CPU iPhone OS 18_1) Safari/604.1,curl/8.5}')) AS line
 FROM generate_series(1, 9000 * :scale) n;
 
 CREATE TABLE measurement AS
-SELECT 1 + n % 40 AS sensor_id, timestamptz '2026-01-01' + n / 40 * interval '1 minute' AS at, (18 + 6 * sin(n / 9000.0) + n % 40 / 10.0 + random())::numeric(6, 2) AS celsius,
+SELECT 1 + n % 40 AS sensor_id, timestamptz '2026-01-01' + n / 40 * interval '1 minute' AS at,
+    (18 + 6 * sin(n / 9000.0) + n % 40 / 10.0 + random())::numeric(6, 2) AS celsius,
     (45 + 15 * cos(n / 7000.0) + 2 * random())::real AS humidity, floor(20 * random() * random())::int AS visitors
 FROM generate_series(0, 24000 * :scale - 1) n;
 
 -- What does not compress: thumbnails, and the tokens of sessions.
 CREATE TABLE thumbnail AS
-SELECT n AS product_id, 'image/webp' AS media_type, (SELECT string_agg(sha256((n || ' ' || part || random())::bytea), ''::bytea) FROM generate_series(1, 40 + n % 200) part) AS image
+SELECT n AS product_id, 'image/webp' AS media_type,
+    (SELECT string_agg(sha256((n || ' ' || part || random())::bytea), ''::bytea)
+    FROM generate_series(1, 40 + n % 200) part) AS image
 FROM generate_series(1, 80 * :scale) n;
 CREATE TABLE session AS
-SELECT encode(sha256((n || ' ' || random())::bytea), 'hex') AS token_hash, 1 + floor(:customers * random())::int AS customer_id, timestamptz '2026-02-01' + random() * interval '30 days' AS seen_at
+SELECT encode(sha256((n || ' ' || random())::bytea), 'hex') AS token_hash, 1 + floor(:customers * random())::int AS customer_id,
+    timestamptz '2026-02-01' + random() * interval '30 days' AS seen_at
 FROM generate_series(1, 2200 * :scale) n;
 
 ALTER TABLE customer ADD PRIMARY KEY (id), ADD UNIQUE (email), ALTER name SET NOT NULL;
 ALTER TABLE product ADD PRIMARY KEY (id), ADD UNIQUE (sku), ADD CHECK (price > 0);
 ALTER TABLE orders ADD PRIMARY KEY (id), ADD FOREIGN KEY (customer_id) REFERENCES customer;
-ALTER TABLE order_line ADD PRIMARY KEY (order_id, line), ADD FOREIGN KEY (order_id) REFERENCES orders, ADD FOREIGN KEY (product_id) REFERENCES product;
+ALTER TABLE order_line ADD PRIMARY KEY (order_id, line), ADD FOREIGN KEY (order_id) REFERENCES orders,
+    ADD FOREIGN KEY (product_id) REFERENCES product;
 ALTER TABLE payment ADD PRIMARY KEY (id), ADD FOREIGN KEY (order_id) REFERENCES orders;
 ALTER TABLE review ADD PRIMARY KEY (id), ADD FOREIGN KEY (product_id) REFERENCES product, ADD FOREIGN KEY (customer_id) REFERENCES customer;
 ALTER TABLE event ADD PRIMARY KEY (id);
