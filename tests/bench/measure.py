@@ -78,7 +78,8 @@ def in_turn(commands, prepare=None):
     runs = {name: [] for name in commands}
     names = list(commands)
     for number in range(ROUNDS):
-        for name in names[number % len(names):] + names[:number % len(names)]:
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
             environment = prepare(name) if prepare else None
             os.sync()
             run = METER.run(commands[name], environment)
@@ -211,9 +212,11 @@ def measure_list():
     say("listing")
     repeats = 5 if IS_QUICK else 20
     figures = {name: [] for name in commands}
-    for _ in range(repeats):
-        for name, argv in commands.items():
-            figures[name].append(METER.run(argv, with_memory=False).wall_s)
+    names = list(commands)
+    for number in range(repeats):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            figures[name].append(METER.run(commands[name], with_memory=False).wall_s)
     return figures
 
 

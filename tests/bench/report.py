@@ -82,9 +82,12 @@ def beside(title, figures):
 
 
 def listing(figures):
-    """Milliseconds of each command, and those beyond an empty catalog."""
-    empty = median(figures["pgkeep list (empty catalog)"])
-    lines = [[name, spread(values, 1, 0.001), f"{(median(values) - empty) * 1000:.1f}"] for name, values in figures.items()]
+    """Milliseconds of each command, and the median of those beyond an empty catalog, turn by turn."""
+    empty = figures["pgkeep list (empty catalog)"]
+    lines = []
+    for name, values in figures.items():
+        beyond = median(value - other for value, other in zip(values, empty))
+        lines.append([name, spread(values, 1, 0.001), f"{beyond * 1000:.1f}"])
     return table(["a catalog of 100,000 backups, 24 databases", "ms", "beyond an empty catalog"], lines)
 
 
@@ -112,6 +115,7 @@ def machine(pgkeep):
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "kernel": f"{platform.system()} {platform.release()}",
         "versions": versions,
+        "load_before": os.getloadavg()[0],
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
@@ -130,6 +134,6 @@ def text(figures):
         lines += ["", *beside("one table of one row", figures["start"])]
     if "list" in figures:
         lines += ["", *listing(figures["list"])]
-    hardware = f"{where['cpu']}, {where['cores']} cores, {where['memory_bytes'] / MIB / 1024:.1f} GiB, {where['kernel']}"
+    hardware = f"{where['cpu']}, {where['cores']} cores, {where['memory_bytes'] / MIB / 1024:.1f} GiB, {where['kernel']}, load {where['load_before']:.1f} before"
     lines += ["", "; ".join([hardware, *where["versions"].values(), where["date"]])]
     return "\n".join(lines) + "\n"

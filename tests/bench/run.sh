@@ -8,7 +8,8 @@
 #   start     the backup of a database with one row, beside pg_dump
 #   list      `pgkeep list` over a catalog of 100,000 backups
 # and all of them are run where none is named. The table goes to stdout, progress to stderr. It needs root or `sudo` once, to install
-# what is missing, and about 300 MB of disk a unit of scale; it leaves nothing running and nothing behind. From the environment:
+# what is missing, and about 300 MB of disk a unit of scale; it leaves nothing running and nothing behind.
+# What else the machine does while it runs is in the figures: leave it idle. From the environment:
 #   PGKEEP              the binary to measure; the release build of this tree where it is not set
 #   ROUNDS              how often each figure is taken: 5 at least, which is what it is where not set
 #   QUICK=1             lets ROUNDS be less (1 where not set), to try the benchmark out; what comes of it are no figures
