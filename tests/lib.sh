@@ -1,4 +1,4 @@
-# What run.sh and demo.sh share: how the servers are installed. To be sourced, from bash.
+# What run.sh, demo.sh and bench/run.sh share: how the servers and tools are installed. To be sourced, from bash.
 
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$project/tests/.cache/venv
@@ -76,4 +76,11 @@ need_venv() {
 need_rust() {
     command -v cargo >/dev/null || { [ -x "$HOME/.cargo/bin/cargo" ] && PATH=$HOME/.cargo/bin:$PATH; } ||
         die "cargo is missing" "install Rust (rustup, or Debian's rustup package) and run this again"
+}
+
+# Installs what the benchmark measures pgkeep beside, where it is missing.
+need_tools() {
+    local tool missing=()
+    for tool in pigz age rclone restic; do command -v "$tool" >/dev/null || missing+=("$tool"); done
+    if [ ${#missing[@]} -gt 0 ]; then apt_install "tools to compare with" "${missing[@]}"; fi
 }
