@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import json
 import struct
+import subprocess
 import sys
 
 from nacl import bindings
@@ -23,6 +24,14 @@ def read_key(path):
     key = base64.urlsafe_b64decode(text[len(mark):] + "=")
     assert len(key) == 32, "a key has 32 bytes"
     return key
+
+
+def unpack(compression, inside):
+    if compression == "gzip":
+        return gzip.decompress(inside)
+    if compression == "zstd":
+        return subprocess.run(["zstd", "-dc"], input=inside, stdout=subprocess.PIPE, check=True).stdout
+    return inside
 
 
 def main(key_file, artifact_file, output_file):
@@ -64,7 +73,7 @@ def main(key_file, artifact_file, output_file):
     assert tag == final, "the final chunk is missing"
 
     inside = b"".join(plain)
-    archive = gzip.decompress(inside) if header["compression"] == "gzip" else inside
+    archive = unpack(header["compression"], inside)
     assert archive[:5] == b"PGDMP", "not a pg_dump archive"
     with open(output_file, "wb") as output:
         output.write(archive)

@@ -9,6 +9,8 @@ need_postgres
 need_venv
 export PGKEEP_TEST_PG_BIN=$pg_bin PGKEEP_TEST_WEED=$weed PGKEEP_TEST_PYTHON=$python
 command -v script >/dev/null || apt_install "script (for a terminal)" bsdutils
+command -v pigz >/dev/null || apt_install pigz pigz
+command -v zstd >/dev/null || apt_install zstd zstd
 command -v openssl >/dev/null || apt_install "openssl (for certificates)" openssl
 
 # The tests wait for servers more than they compute.

@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn every_cut_is_an_error() {
         let block: Vec<u8> = (0..300u32).flat_map(u32::to_le_bytes).collect();
-        let one = members(&[block.clone()]);
+        let one = members(std::slice::from_ref(&block));
         let two = members(&[block.clone(), block.clone()]);
         for end in (0..two.len()).filter(|end| *end != one.len()) {
             assert!(unpack(two[..end].to_vec(), Packing::Gzip).is_err(), "cut at {end}");

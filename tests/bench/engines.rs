@@ -72,7 +72,7 @@ fn zlib_rs(data: &[u8], level: u32, is_joined: bool) -> usize {
 
 fn ours(data: &[u8], packing: Packing, level: u8) -> usize {
     let mut packer = Packer::team(Compression { packing, level, threads: 1 }).unwrap().remove(0);
-    let blocks = data.chunks(BLOCK_LEN).map(|block| Bytes::copy_from_slice(block));
+    let blocks = data.chunks(BLOCK_LEN).map(Bytes::copy_from_slice);
     let packed: usize = blocks.map(|block| packer.pack(block).unwrap().len()).sum();
     packed + packer.finish().unwrap().len()
 }
@@ -101,7 +101,9 @@ const ENGINES: [Engine; 17] = [
 
 fn main() {
     print!("{:<10}{:>7}", "data", "gzip -9");
-    ENGINES.iter().for_each(|(name, _)| print!("{name:>11}"));
+    for (name, _) in ENGINES {
+        print!("{name:>11}");
+    }
     println!();
     let mut data: Vec<(String, Vec<u8>)> =
         kinds::KINDS.iter().map(|(name, make)| ((*name).to_owned(), make(SAMPLE_LEN))).collect();

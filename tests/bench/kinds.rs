@@ -1,7 +1,20 @@
 //! Kinds of data that databases hold, made up the same way each time: what compression is measured and
 //! tested on. It knows nothing of engines.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "made-up data"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "nothing that anybody else made is read here"
+)]
+
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 /// English as it is written: the project's own pages.
 const PAGES: [&str; 4] = [
@@ -97,9 +110,10 @@ fn json(length: usize) -> Vec<u8> {
     let mut id = 0;
     filled(length, |text| {
         id += 1;
-        text.push_str(&format!(
+        writeln!(
+            text,
             "{{\"id\": {id}, \"kind\": \"{}\", \"user\": {{\"id\": \"{}\", \"agent\": \"{}\", \"score\": {}.{}}}, \
-             \"items\": [{}, {}, {}], \"at\": \"2026-0{}-{:02}T{:02}:{:02}:{:02}.{:03}Z\", \"ok\": {}}}\n",
+             \"items\": [{}, {}, {}], \"at\": \"2026-0{}-{:02}T{:02}:{:02}:{:02}.{:03}Z\", \"ok\": {}}}",
             kinds[noise.skewed(kinds.len())],
             uuid(&mut noise),
             agents[noise.below(agents.len())],
@@ -115,7 +129,8 @@ fn json(length: usize) -> Vec<u8> {
             noise.below(60),
             noise.below(1000),
             noise.below(10) > 0
-        ));
+        )
+        .unwrap();
     })
 }
 
@@ -125,8 +140,9 @@ fn logs(length: usize) -> Vec<u8> {
     let mut second = 1_790_000_000;
     filled(length, |text| {
         second += noise.below(3);
-        text.push_str(&format!(
-            "10.{}.{}.{} - - [{second}] \"GET {}{} HTTP/1.1\" {} {} \"https://shop.example/{}\" {}\n",
+        writeln!(
+            text,
+            "10.{}.{}.{} - - [{second}] \"GET {}{} HTTP/1.1\" {} {} \"https://shop.example/{}\" {}",
             noise.skewed(8),
             noise.skewed(256),
             noise.below(256),
@@ -136,7 +152,8 @@ fn logs(length: usize) -> Vec<u8> {
             noise.skewed(90_000),
             paths[noise.skewed(paths.len())].trim_start_matches('/'),
             noise.skewed(4000)
-        ));
+        )
+        .unwrap();
     })
 }
 
@@ -148,14 +165,16 @@ fn numerics(length: usize) -> Vec<u8> {
         at += 1;
         value += (noise.below(2001) as f64 - 1000.0) / 7919.0;
         let (hour, minute, second) = (at / 3600 % 24, at / 60 % 60, at % 60);
-        text.push_str(&format!(
-            "{at}\t2026-03-{:02} {hour:02}:{minute:02}:{second:02}+00\t{}\t{value:.14}\t{}.{:02}\t{}\n",
+        writeln!(
+            text,
+            "{at}\t2026-03-{:02} {hour:02}:{minute:02}:{second:02}+00\t{}\t{value:.14}\t{}.{:02}\t{}",
             1 + at / 86400 % 28,
             noise.below(64),
             noise.skewed(100_000),
             noise.below(100),
             noise.next() % 1_000_000_007
-        ));
+        )
+        .unwrap();
     })
 }
 
@@ -165,7 +184,7 @@ fn bytea(length: usize) -> Vec<u8> {
     filled(length, |text| {
         text.push_str("\\\\x");
         for _ in 0..64 {
-            text.push_str(&format!("{:016x}", noise.next()));
+            write!(text, "{:016x}", noise.next()).unwrap();
         }
         text.push('\n');
     })
@@ -190,8 +209,9 @@ fn rows(length: usize) -> Vec<u8> {
     filled(length, |text| {
         id += 1 + noise.below(3);
         let (one, two) = (first[noise.below(first.len())], last[noise.below(last.len())]);
-        text.push_str(&format!(
-            "{id}\t{}\t{one} {two}\t{}.{}{}@example.com\t{}\t{}.{:02}\tEUR\t{:016x}{:016x}\t\\N\n",
+        writeln!(
+            text,
+            "{id}\t{}\t{one} {two}\t{}.{}{}@example.com\t{}\t{}.{:02}\tEUR\t{:016x}{:016x}\t\\N",
             uuid(&mut noise),
             one.to_lowercase(),
             two.to_lowercase(),
@@ -201,7 +221,8 @@ fn rows(length: usize) -> Vec<u8> {
             noise.below(100),
             noise.next(),
             noise.next()
-        ));
+        )
+        .unwrap();
     })
 }
 
