@@ -7,9 +7,8 @@ use std::thread::JoinHandle;
 use anyhow::{Result, anyhow};
 use bytes::Bytes;
 use crossbeam_channel::{Sender, bounded};
-use sha2::{Digest, Sha256};
 
-use crate::key::hex;
+mod sha256;
 
 /// Blocks that may wait for the hashing thread.
 const QUEUE_BLOCKS: usize = 4;
@@ -65,9 +64,9 @@ impl Hasher {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Running {
-    hash: Sha256,
+    hash: sha256::Running,
     size_bytes: u64,
 }
 
@@ -78,12 +77,11 @@ impl Running {
     }
 
     fn sum(self) -> Sum {
-        Sum { size_bytes: self.size_bytes, sha256: hex(self.hash.finalize().as_slice()) }
+        Sum { size_bytes: self.size_bytes, sha256: self.hash.finish() }
     }
 }
 
 /// Hashes what is read through it.
-#[derive(Debug)]
 pub struct Hashed<R> {
     inner: R,
     state: Running,

@@ -1,8 +1,9 @@
 //! `pgkeep list`: what is on record, newest first.
 
 use crate::catalog::COLUMNS;
-use crate::support::Site;
 use crate::support::cluster::unique;
+use crate::support::tools::finish;
+use crate::support::{Site, project, wait_until};
 
 /// A site with backups of two databases, one of them failed.
 fn site_with_three() -> (Site, Vec<String>, String) {
@@ -90,4 +91,42 @@ fn a_catalog_that_is_not_there_is_named() {
     gate.shut();
     site.config.set("catalog.url", site.cluster.url_through(gate.port, &site.catalog));
     site.pgkeep(["list"]).code(1).stderr_has("catalog").run();
+}
+
+/// Rows of `backup` that were read so far, by whatever plan, and how many scans read them.
+fn rows_read(site: &Site) -> (i64, i64) {
+    let read = "SELECT coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0), seq_scan + idx_scan \
+                FROM pg_stat_user_tables WHERE schemaname = 'pgkeep' AND relname = 'backup'";
+    let row = site.cluster.connect(&site.catalog).query_one(read, &[]).unwrap();
+    (row.get(0), row.get(1))
+}
+
+/// However long the catalog is, what is listed is what is read.
+#[test]
+fn a_list_reads_no_more_rows_than_it_shows() {
+    let site = Site::new().local_only().with_own_catalog();
+    site.pgkeep(["list"]).any_stdout().run();
+    let mut psql = site.cluster.client_program("psql", &site.catalog);
+    let script = project().join("tests/bench/catalog.sql");
+    finish(psql.args(["-X", "-q", "-v", "backups=30000", "-f"]).arg(script));
+    let rare = "UPDATE pgkeep.backup SET database = 'rare' WHERE id IN \
+                (SELECT id FROM pgkeep.backup WHERE status = 'failed' ORDER BY created_at LIMIT 3); ANALYZE";
+    site.cluster.execute(&site.catalog, rare);
+    for (arguments, shown) in [
+        (vec![], 50),
+        (vec!["--limit", "200"], 200),
+        (vec!["--database", "tenant7"], 50),
+        (vec!["--database", "rare"], 3),
+        (vec!["--status", "failed"], 50),
+        (vec!["--status", "in_progress"], 0),
+        (vec!["--since", "1d"], 50),
+    ] {
+        let (before, scans_before) = rows_read(&site);
+        assert_eq!(ids(&site, &arguments).len(), shown, "{arguments:?}");
+        // The server counts when the session has ended.
+        wait_until("the server to count", || rows_read(&site).1 > scans_before);
+        let read = rows_read(&site).0 - before;
+        let most = i64::try_from(shown).unwrap() + 20;
+        assert!(read <= most, "{arguments:?}: {read} rows read for {shown}");
+    }
 }
