@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
-use crate::support::{Pgkeep, project};
+use crate::support::{Pgkeep, Site, project};
 
 fn help(words: &[&str]) -> String {
     let home = tempfile::tempdir().unwrap();
@@ -175,5 +177,39 @@ fn the_configuration_of_the_readme_is_one_the_program_takes() {
         for refusal in ["unknown field", "unknown key", "invalid type", "missing field"] {
             assert!(!ran.stderr.contains(refusal), "{}\n{block}", ran.stderr);
         }
+    }
+}
+
+/// The script of pgkeep-recovery(7), as it stands on the page.
+fn recovery_script() -> String {
+    let page = fs::read_to_string(project().join("man/pgkeep-recovery.7")).unwrap();
+    let start = page.find("#!/usr/bin/env python3").unwrap();
+    let length = page[start..].find("\n.EE").unwrap();
+    page[start..start + length].replace("\\-", "-").replace("\\e", "\\") + "\n"
+}
+
+#[test]
+fn the_recovery_pages_script_opens_what_each_method_packed() {
+    let mut site = Site::new().local_only();
+    let script = site.path("open.py");
+    fs::write(&script, recovery_script()).unwrap();
+    for method in ["gzip", "zstd", "none"] {
+        site.config.set("compression.method", method);
+        let id = site.backup();
+        let artifact = site.row(&id)["local_path"].as_str().unwrap().to_owned();
+        let (key, opened) = (site.path("pgkeep.key"), site.path(&format!("{method}.dump")));
+        let words = [&script, &key, Path::new(&artifact), &opened].map(|word| word.to_str().unwrap());
+        crate::support::tools::run(crate::support::tools::python(), &words);
+        let expected = site.path(&format!("{method}.restored"));
+        site.pgkeep(["restore", &id, "--output", expected.to_str().unwrap()]).any_stdout().run();
+        assert!(fs::read(opened).unwrap() == fs::read(expected).unwrap(), "{method}");
+        // Cut, it must not pass for whole.
+        let bytes = fs::read(&artifact).unwrap();
+        fs::write(site.path("cut.pgk"), &bytes[..bytes.len() - 1]).unwrap();
+        let cut = Command::new(crate::support::tools::python())
+            .args([&script, &key, &site.path("cut.pgk"), &site.path("cut.dump")])
+            .output()
+            .unwrap();
+        assert!(!cut.status.success() && !site.path("cut.dump").exists(), "{method}: {cut:?}");
     }
 }
