@@ -57,12 +57,13 @@ impl PartAddress<'_> {
             signed.push((name.as_str(), value.to_str().ok()?.trim().to_owned()));
         }
         signed.sort();
-        let lines: String = signed.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+        let lines: Vec<String> = signed.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
         let names: Vec<&str> = signed.iter().map(|(name, _)| *name).collect();
         let canonical = format!(
-            "PUT\n{}\n{}\n{lines}\n{}\nUNSIGNED-PAYLOAD",
+            "PUT\n{}\n{}\n{}\n{}\nUNSIGNED-PAYLOAD",
             signing::canonical_uri_string(&url),
             signing::canonical_query_string(&url),
+            lines.concat(),
             names.join(";")
         );
         let to_sign = request.string_to_sign(&canonical).ok()?;

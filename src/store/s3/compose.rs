@@ -57,11 +57,11 @@ pub(super) fn join(
     part_size_bytes: u64,
     copies_in_flight: usize,
 ) -> Result<Stored> {
+    let crew = Crew::start(copies_in_flight)?;
     let upload = Arc::new(Multipart::begin(Arc::clone(shared), path)?);
     let sources = sources.into_iter().map(Arc::new).collect();
     let joining =
         Joining { upload, sources, part_size_bytes, is_conditional: Arc::new(AtomicBool::new(true)) };
-    let crew = Crew::start(copies_in_flight)?;
     let outcome = joining.run(&crew);
     if outcome.is_err() {
         crew.cancel(CANCEL_TIME);

@@ -161,7 +161,7 @@ impl S3Upload {
         sources.reverse();
         let stored =
             compose::join(&self.shared, self.path(), sources, part_size_bytes, self.limits.copies_in_flight)?;
-        let removed = each(&self.further, |segment| Ok(self.shared.remove(&segment.upload.path)?));
+        let removed = each(&self.further, |segment| self.shared.remove(&segment.upload.path));
         if let Err(error) = removed {
             log::warn!("a segment of `{}` is left behind beside it: {error}", self.path());
         }

@@ -40,8 +40,13 @@ impl Scripted {
     }
 
     fn store(&self) -> S3Store {
+        self.store_of(10_000)
+    }
+
+    fn store_of(&self, most_parts: u32) -> S3Store {
         let credentials = Credentials { access_key_id: "id".to_owned(), secret: "secret".to_owned() };
-        S3Store::new(&options(&self.address, "bucket", &credentials), Interrupt::new()).unwrap()
+        let options = S3Options { most_parts, ..options(&self.address, "bucket", &credentials) };
+        S3Store::new(&options, Interrupt::new()).unwrap()
     }
 }
 
@@ -236,6 +241,37 @@ fn an_early_refusal_of_a_part_is_told() {
     });
     let text = failed(publish(&server.store(), "key", &content(PART))).to_string();
     assert!(text.contains("QuotaExceeded (403)") && text.contains("quota is used up"), "{text}");
+}
+
+/// Some servers know no copies and take a part without bytes for one.
+#[test]
+fn a_server_that_knows_no_copies_is_refused() {
+    let server = Scripted::start(|request, _| match request.method.as_str() {
+        "POST" if request.query().starts_with("uploads") => answer(
+            200,
+            "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>",
+            &[],
+        ),
+        "POST" => answer(200, COMPLETED, &[]),
+        "PUT" => answer(200, "", &[("ETag", "\"any\"")]),
+        "HEAD" => answer(200, if request.path().ends_with("segment-2") { "x" } else { "xx" }, &[]),
+        _ => answer(204, "", &[]),
+    });
+    let mut upload = server.store_of(2).begin("key", 1).unwrap();
+    for number in 1..=3 {
+        upload.write(part(number, b"x")).unwrap();
+    }
+    let error = failed(upload.publish()).to_string();
+    assert!(error.contains("copy of part") && error.contains("neither yes nor no"), "{error}");
+    let log = server.log.lock().unwrap();
+    let copy = log.iter().find(|request| header(&request.headers, "x-amz-copy-source").is_some()).unwrap();
+    let value = |name: &str| header(&copy.headers, name).unwrap();
+    assert!(value("x-amz-copy-source").starts_with("bucket/key"));
+    assert_eq!(value("x-amz-copy-source-if-match"), "\"abc-1\"");
+    assert_eq!(value("content-length"), "0");
+    let removed = log.iter().filter(|request| request.method == "DELETE" && request.query().is_empty());
+    let removed: Vec<&str> = removed.map(Request::path).collect();
+    assert_eq!(removed, ["/bucket/key", "/bucket/key.segment-2"]);
 }
 
 const MISSING: &str = "<Error><Code>NoSuchKey</Code></Error>";

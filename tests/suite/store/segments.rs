@@ -142,7 +142,7 @@ fn what_keeps_the_segments_from_being_joined_leaves_nothing() {
     for (rule, action, cause) in cases {
         let (store, bucket, fault) = in_twos(Manners::Plain);
         fault.rule(rule.sticks().does(action.clone()));
-        let error = failed(publish(&store, "key", &content(IN_TWO))).to_string();
+        let error = publish(&store, "key", &content(IN_TWO)).expect_err(cause).to_string();
         assert!(error.contains(cause), "{action:?}: {error}");
         assert_nothing_left(&bucket, &format!("{action:?}"));
     }

@@ -111,6 +111,8 @@ impl Rule {
 
 /// What a request has in common with another attempt of it: all but the signature.
 fn name_of(request: &Request) -> String {
-    let query: Vec<&str> = request.query().split('&').filter(|pair| !pair.starts_with("X-Amz-")).collect();
+    let pairs = request.query().split('&').filter(|pair| !pair.starts_with("X-Amz-"));
+    let mut query: Vec<&str> = pairs.collect();
+    query.sort_unstable();
     format!("{} {}?{}", request.method, request.path(), query.join("&"))
 }
