@@ -223,7 +223,10 @@ fn an_interrupt_ends_the_joining_and_still_cleans_up() {
     let hasty = Action::Refuse { status: 503, code: "SlowDown", retry_after: Some("8") };
     for action in [hasty, Action::Hang] {
         let interrupt = Interrupt::new();
-        let (store, bucket, fault) = s3_of(b2(), Manners::Plain, 2, &interrupt);
+        let (bucket, fault) = (b2().bucket(), FaultServer::start(b2(), Manners::Plain));
+        let usual = options(&fault.address, &bucket.name, &b2().credentials);
+        let options = S3Options { most_parts: 2, stall_timeout: Duration::from_secs(60), ..usual };
+        let store = S3Store::new(&options, interrupt.clone()).unwrap();
         fault.rule(Rule::on_copy().does(action.clone()));
         let mut upload = store.begin("key", PART as u64).unwrap();
         send(&mut upload, &content(IN_TWO)).unwrap();
