@@ -28,6 +28,9 @@ pub struct Stored {
     pub size_bytes: u64,
     /// The entity tag that an S3 store gave, without quotes.
     pub etag: Option<String>,
+    /// The size of the object's parts, where it is not the one that the upload was begun with: an S3 store
+    /// joins an artifact of too many parts out of larger ones.
+    pub part_size_bytes: Option<u64>,
 }
 
 /// What a store says of one object without reading it.
@@ -44,8 +47,24 @@ pub struct Stat {
 pub struct Stale {
     /// The path it would have been published under.
     pub path: String,
-    /// What removes it: a temporary file's path, or a multipart upload id.
-    pub handle: String,
+    /// What removes it.
+    pub handle: Handle,
+}
+
+/// What is left of an upload that was not published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Handle {
+    /// A temporary file, by its path.
+    File(String),
+    /// A multipart upload that is neither completed nor aborted.
+    Upload {
+        /// The key that it would have completed under.
+        key: String,
+        /// The server's own name for it.
+        id: String,
+    },
+    /// An object that holds a part of the artifact, by its key.
+    Object(String),
 }
 
 /// A place that keeps artifacts. Every method may be called from any thread; each retries by itself
@@ -106,7 +125,7 @@ pub trait Store: Send + Sync {
     /// When they can't be listed.
     fn stale(&self, path_prefix: &str) -> Result<Vec<Stale>>;
 
-    /// Removes what [`Store::stale`] found; one that is gone is no error.
+    /// Removes what [`Store::stale`] found, which is to be done in its order; one that is gone is no error.
     ///
     /// # Errors
     /// When the store refuses.
@@ -126,7 +145,9 @@ pub trait Upload: Send {
     /// Bytes on their way so far, for whoever watches that the upload moves; parts sent again count again.
     fn moved_bytes(&self) -> Arc<AtomicU64>;
 
-    /// Waits for all parts, makes the object durable and visible under its path.
+    /// Waits for all parts, makes the object durable and visible under its path. An S3 store that has to
+    /// join an artifact out of several uploads shows a part of it under the path for a while; like all that
+    /// has no manifest beside it, that is not whole.
     ///
     /// # Errors
     /// When a part failed, or the store refused to complete; nothing is visible then.

@@ -20,6 +20,9 @@ use crate::store::Store;
 use crate::store::local::LocalStore;
 use crate::store::s3::{S3Options, S3Store};
 
+/// Parts that a multipart upload may have: S3, R2 and B2 all say so.
+const MOST_PARTS: u32 = 10_000;
+
 /// A store of the configuration, as it came up.
 pub(super) struct Shelf {
     pub(super) name: String,
@@ -139,6 +142,7 @@ impl Context {
                     request_timeout: timeouts.request,
                     stall_timeout: timeouts.stall,
                     parts_in_flight: super::backup::PARTS_IN_FLIGHT,
+                    most_parts: MOST_PARTS,
                 };
                 Arc::new(S3Store::new(&options, self.interrupt.clone())?)
             }

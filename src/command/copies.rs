@@ -106,7 +106,7 @@ impl Making<'_> {
         let mut manifest = Manifest::of(self.backup, key)?;
         if store.kind() == Kind::S3 {
             manifest.etag.clone_from(&stored.etag);
-            manifest.part_size_bytes = Some(self.part_size_bytes);
+            manifest.part_size_bytes = stored.part_size_bytes.or(Some(self.part_size_bytes));
         }
         manifest.seal(key)
     }

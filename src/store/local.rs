@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use tempfile::NamedTempFile;
 
-use super::{Kind, Missing, Part, Stale, Stat, Store, Stored, Upload};
+use super::{Handle, Kind, Missing, Part, Stale, Stat, Store, Stored, Upload};
 
 /// Length of the random piece of a temporary file's name.
 const RANDOM_CHARACTERS: usize = 6;
@@ -129,14 +129,12 @@ impl Store for LocalStore {
     }
 
     fn discard(&self, stale: &Stale) -> Result<()> {
-        let file = Path::new(&stale.handle);
-        ensure!(
-            published_path(file).is_some_and(|path| path == stale.path),
-            "`{}` is not a temporary file of `{}`",
-            stale.handle,
-            stale.path
-        );
-        remove_file(file)
+        match &stale.handle {
+            Handle::File(file) if published_path(Path::new(file)).as_ref() == Some(&stale.path) => {
+                remove_file(Path::new(file))
+            }
+            handle => bail!("{handle:?} is not a temporary file of `{}`", stale.path),
+        }
     }
 }
 
@@ -204,7 +202,7 @@ impl Upload for LocalUpload {
                 Err(left) => Err(error.context(format!("can't take back `{shown}`: {left}"))),
             };
         }
-        Ok(Stored { size_bytes, etag: None })
+        Ok(Stored { size_bytes, etag: None, part_size_bytes: None })
     }
 
     fn abort(self: Box<Self>) -> Result<()> {
@@ -344,7 +342,7 @@ fn walk(directory: &Path, path_prefix: &str, found: &mut Vec<Stale>) -> Result<(
             && published.starts_with(path_prefix)
             && let Some(handle) = path.to_str()
         {
-            found.push(Stale { path: published, handle: handle.to_owned() });
+            found.push(Stale { path: published, handle: Handle::File(handle.to_owned()) });
         }
     }
     Ok(())

@@ -2,14 +2,14 @@
 //! nor which object belongs to which backup.
 //!
 //! Requests are those of the Amazon S3 API Reference, signed by Signature Version 4. Nothing is sent
-//! that R2 or B2 refuse: no `x-amz-checksum-*`, no tags, parts of one size.
+//! that R2 or B2 refuse: no `x-amz-checksum-*`, no tags, parts of one size, copied ones included.
 
 use std::fmt;
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use s3::command::Command;
 use zeroize::Zeroizing;
 
@@ -17,26 +17,33 @@ use crate::interrupt::Interrupt;
 
 use self::client::{Client, Extras, etag_of, length_of};
 pub use self::error::S3Error;
+use self::grow::{Limits, S3Upload};
 use self::read::ObjectReader;
 use self::retry::Policy;
-use self::upload::S3Upload;
-use super::{Kind, Missing, Stale, Stat, Store, Upload};
+use super::{Handle, Kind, Missing, Stale, Stat, Store, Upload};
+use crate::name;
 
+mod address;
 mod client;
+mod compose;
 mod error;
+mod grow;
 mod list;
 mod queue;
 mod read;
 mod retry;
+mod segment;
 mod upload;
 mod xml;
 
 /// Time for a request that cleans up.
 const CLEANUP_TIME_LIMIT: Duration = Duration::from_secs(10);
+/// How long an abort waits for what is on its way.
+const CANCEL_TIME: Duration = Duration::from_secs(5);
 const CONTENT_TYPE: &str = "application/octet-stream";
 
 /// Bytes that one upload may have in flight, where parts are small enough for more than one.
-const IN_FLIGHT_BYTES: u64 = 32 * 1024 * 1024;
+const IN_FLIGHT_BYTES: u64 = 48 * 1024 * 1024;
 
 /// How to reach a bucket.
 #[derive(Clone)]
@@ -65,6 +72,8 @@ pub struct S3Options {
     pub stall_timeout: Duration,
     /// Parts of one upload that are sent at once; at least 1.
     pub parts_in_flight: usize,
+    /// Parts that one multipart upload may have; at least 1. An artifact of more is made of several.
+    pub most_parts: u32,
 }
 
 impl fmt::Debug for S3Options {
@@ -86,6 +95,7 @@ pub struct S3Store {
     name: String,
     prefix: String,
     parts_in_flight: usize,
+    most_parts: u32,
     shared: Arc<Shared>,
 }
 
@@ -118,6 +128,7 @@ impl S3Store {
     /// When the endpoint or the bucket's name is malformed, or the host has no root certificates.
     pub fn new(options: &S3Options, interrupt: Interrupt) -> Result<Self> {
         ensure!(options.parts_in_flight > 0, "at least one part must be in flight");
+        ensure!(options.most_parts > 0, "an upload must have room for a part");
         let policy = Policy::new(options.stall_timeout, options.connect_timeout, interrupt.clone());
         let shared = Shared {
             client: Client::new(options)?,
@@ -130,6 +141,7 @@ impl S3Store {
             name: options.name.clone(),
             prefix: options.prefix.trim_matches('/').to_owned(),
             parts_in_flight: options.parts_in_flight,
+            most_parts: options.most_parts,
             shared: Arc::new(shared),
         })
     }
@@ -158,9 +170,13 @@ impl Store for S3Store {
         let shared = Arc::clone(&self.shared);
         // Large parts go one by one: what is in flight stays in memory.
         let affordable = usize::try_from(IN_FLIGHT_BYTES / part_size_bytes)?.max(1);
-        let parts_in_flight = self.parts_in_flight.min(affordable);
-        let upload = S3Upload::begin(shared, path, part_size_bytes, parts_in_flight)?;
-        Ok(Box::new(upload))
+        let limits = Limits {
+            part_size_bytes,
+            most_parts: self.most_parts,
+            parts_in_flight: self.parts_in_flight.min(affordable),
+            copies_in_flight: self.parts_in_flight,
+        };
+        Ok(Box::new(S3Upload::begin(shared, path, limits)?))
     }
 
     fn open(&self, path: &str) -> Result<Box<dyn Read + Send>> {
@@ -200,24 +216,24 @@ impl Store for S3Store {
 
     fn remove(&self, path: &str) -> Result<()> {
         ensure_key(path)?;
-        let outcome = self.shared.policy.run(|| {
-            let client = &self.shared.client;
-            client.send("removal of object", path, Command::DeleteObject, Extras::default())
-        });
-        match outcome {
-            Ok(_) => Ok(()),
-            Err(error) if is_absent(&error) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        Ok(self.shared.remove(path)?)
     }
 
     fn stale(&self, path_prefix: &str) -> Result<Vec<Stale>> {
-        Ok(list::unfinished_uploads(&self.shared, path_prefix)?)
+        Ok(list::unpublished(&self.shared, path_prefix)?)
     }
 
     fn discard(&self, stale: &Stale) -> Result<()> {
         ensure_key(&stale.path)?;
-        Ok(self.shared.abort(&stale.path, &stale.handle)?)
+        let is_of_it = |key: &str| key == stale.path || segment::artifact_of(key) == Some(&stale.path);
+        match &stale.handle {
+            Handle::Upload { key, id } if is_of_it(key) => self.shared.abort(key, id)?,
+            // It may have become whole since it was listed.
+            Handle::Object(key) if *key == stale.path && !self.shared.is_unfinished(key)? => {}
+            Handle::Object(key) if is_of_it(key) => self.shared.remove(key)?,
+            handle => bail!("{handle:?} is no part of an upload of `{}`", stale.path),
+        }
+        Ok(())
     }
 }
 
@@ -263,6 +279,35 @@ impl Shared {
         })
     }
 
+    /// Removes an object; one that is not there is no error.
+    fn remove(&self, path: &str) -> Result<(), S3Error> {
+        self.remove_by(&self.policy, path, None)
+    }
+
+    /// The same in cleaning up: short, and deaf to the interrupt.
+    fn clear(&self, path: &str) -> Result<(), S3Error> {
+        self.remove_by(&self.cleanup_policy, path, Some(CLEANUP_TIME_LIMIT))
+    }
+
+    fn remove_by(&self, policy: &Policy, path: &str, time_limit: Option<Duration>) -> Result<(), S3Error> {
+        let outcome = policy.run(|| {
+            let extras = Extras { time_limit, ..Extras::default() };
+            self.client.send("removal of object", path, Command::DeleteObject, extras)
+        });
+        match outcome {
+            Ok(_) => Ok(()),
+            Err(error) if is_absent(&error) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether an object stands at the path of an artifact without a manifest, which makes it whole.
+    fn is_unfinished(&self, path: &str) -> Result<bool, S3Error> {
+        let operation = "look at object";
+        let is_there = self.stat(operation, path)?.is_some();
+        Ok(is_there && self.stat(operation, &name::manifest_path(path))?.is_none())
+    }
+
     /// Ends a multipart upload; one that is gone is no error. Short, and deaf to the interrupt.
     fn abort(&self, path: &str, upload_id: &str) -> Result<(), S3Error> {
         let encoded_id = client::query_value(upload_id);
@@ -292,4 +337,13 @@ fn ensure_key(path: &str) -> Result<()> {
         "`{path}` can't be the key of an object"
     );
     Ok(())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string can't fail.
+        write!(text, "{byte:02x}").unwrap_or_default();
+        text
+    })
 }

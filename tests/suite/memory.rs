@@ -1,20 +1,18 @@
 //! Memory and disk: bounded, whatever the size of the database.
 
 use std::fs;
+use std::time::Duration;
 
+use crate::support::http::header;
+use crate::support::rule::Action;
 use crate::support::tools::{binary, files_under, run};
-use crate::support::{FakeBin, Site};
+use crate::support::{FakeBin, Manners, Rule, Site};
 
 /// 150 MB that do not compress well, three stores, and a peak of less than 200 MiB: a promise of bytes, not of time.
 #[test]
 fn a_large_backup_and_its_restore_stay_below_200_mib() {
     let site = Site::new();
-    site.cluster.execute(
-        &site.database,
-        "CREATE TABLE large (n int, bytes bytea); ALTER TABLE large ALTER bytes SET STORAGE EXTERNAL; \
-         INSERT INTO large SELECT n, gen_random_bytes(1024) || convert_to(repeat('filler ', 100), 'UTF8') \
-         FROM generate_series(1, 90000) n",
-    );
+    fill(&site, 90_000);
     let (id, peak) = peak_of(&site, &["backup", "full"]);
     let id = id.trim().to_owned();
     assert_eq!(site.row(&id)["status"], "verified");
@@ -22,6 +20,41 @@ fn a_large_backup_and_its_restore_stay_below_200_mib() {
     let (_, url) = site.target();
     let (_, peak) = peak_of(&site, &["restore", &id, "--from", "r2", "--into", &url]);
     assert!(peak < 200 << 10, "the restore took {peak} KiB");
+}
+
+fn fill(site: &Site, rows: u32) {
+    site.cluster.execute(
+        &site.database,
+        &format!(
+            "CREATE TABLE large (n int, bytes bytea); ALTER TABLE large ALTER bytes SET STORAGE EXTERNAL; \
+             INSERT INTO large SELECT n, gen_random_bytes(1024) || convert_to(repeat('filler ', 100), 'UTF8') \
+             FROM generate_series(1, {rows}) n"
+        ),
+    );
+}
+
+/// The last artifact of this database was so large that the parts are as large as they get, and a store is
+/// slow, so that as many of them wait as may.
+#[test]
+fn the_largest_parts_stay_below_200_mib() {
+    let mut site = Site::new();
+    fill(&site, 180_000);
+    site.pgkeep(["list"]).any_stdout().any_stderr().run();
+    let insert = format!(
+        "INSERT INTO pgkeep.backup (id, backup_type, source, database, filename, status, created_at, size_bytes) \
+         VALUES ('full-{0}-20260101T000000Z-0000', 'full', 'db1', '{0}', 'x.dump.gz.pgk', 'verified', \
+         now() - interval '1 day', 1::bigint << 40)",
+        site.database
+    );
+    site.cluster.execute(&site.catalog, &insert);
+    let fault = site.fault("r2", Manners::Plain);
+    fault.rule(Rule::on("PUT", "partNumber").does(Action::Delay(Duration::from_secs(1))));
+    let (_, peak) = peak_of(&site, &["backup", "full"]);
+    let sizes = fault.requests();
+    let sizes = sizes.iter().filter(|request| request.target.contains("partNumber"));
+    let sizes = sizes.filter_map(|request| header(&request.headers, "content-length")?.parse::<u64>().ok());
+    assert_eq!(sizes.max(), Some(24 << 20));
+    assert!(peak < 200 << 10, "the backup took {peak} KiB");
 }
 
 /// Runs the binary under a parent that asks the kernel for the peak of its own children; gives stdout and KiB.

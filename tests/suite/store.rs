@@ -11,7 +11,7 @@ use md5::{Digest, Md5};
 use pgkeep::interrupt::Interrupt;
 use pgkeep::store::local::LocalStore;
 use pgkeep::store::s3::{S3Error, S3Options, S3Store};
-use pgkeep::store::{Part, Stale, Store, Upload, is_missing};
+use pgkeep::store::{Handle, Part, Stale, Store, Upload, is_missing};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
@@ -24,6 +24,8 @@ use crate::support::{Bucket, FaultServer, Manners, Rule, wait_until};
 
 mod s3;
 mod scripted;
+mod segments;
+mod segments_left;
 
 /// The smallest part that S3 takes, and a size that no block divides.
 const PART: usize = 5 << 20;
@@ -71,13 +73,23 @@ fn options(endpoint: &str, bucket: &str, credentials: &Credentials) -> S3Options
         request_timeout: Duration::from_secs(30),
         stall_timeout: Duration::from_secs(10),
         parts_in_flight: 2,
+        most_parts: 10_000,
     }
 }
 
 fn s3(server: &'static Server, manners: Manners) -> (S3Store, Bucket, FaultServer) {
+    s3_of(server, manners, 10_000, &Interrupt::new())
+}
+
+fn s3_of(
+    server: &'static Server,
+    manners: Manners,
+    most_parts: u32,
+    interrupt: &Interrupt,
+) -> (S3Store, Bucket, FaultServer) {
     let (bucket, fault) = (server.bucket(), FaultServer::start(server, manners));
-    let options = options(&fault.address, &bucket.name, &server.credentials);
-    (S3Store::new(&options, Interrupt::new()).unwrap(), bucket, fault)
+    let options = S3Options { most_parts, ..options(&fault.address, &bucket.name, &server.credentials) };
+    (S3Store::new(&options, interrupt.clone()).unwrap(), bucket, fault)
 }
 
 fn plain_s3() -> (S3Store, Bucket, FaultServer) {

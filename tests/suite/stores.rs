@@ -160,11 +160,20 @@ fn stale_uploads_are_swept_and_those_of_others_are_not() {
     let key = |id: &str| format!("pg/db1/{}/full/2026/01/{id}.dump.gz.pgk", site.database);
     let mut kept = vec![site.r2.begin_upload("somebody/else"), site.r2.begin_upload(&key(&unknown))];
     site.r2.begin_upload(&key(&dead));
+    // Killed while it was joined out of segments.
+    site.r2.begin_upload(&format!("{}.segment-2", key(&dead)));
+    for id in [&dead, &unknown] {
+        site.r2.put(&key(id), b"a part");
+        site.r2.put(&format!("{}.segment-2", key(id)), b"another");
+    }
     site.pgkeep(["backup", "full"]).any_stdout().any_stderr().run();
     let mut left: Vec<_> = site.r2.uploads().into_iter().map(|upload| upload.upload_id).collect();
     left.sort();
     kept.sort();
     assert_eq!(left, kept);
+    let keys = site.r2.keys();
+    assert!(!keys.iter().any(|found| found.contains(&dead)), "{keys:?}");
+    assert_eq!(keys.iter().filter(|found| found.contains(&unknown)).count(), 2, "{keys:?}");
     assert_eq!(site.row(&dead)["status"], "failed");
 }
 

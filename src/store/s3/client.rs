@@ -1,7 +1,6 @@
 //! Sends S3 requests: signed by rust-s3, carried by one pooled HTTP agent with time limits, errors
 //! read in one place. One call is one attempt; it must not know of retries, uploads or artifacts.
 
-use std::collections::HashMap;
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,13 +17,12 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, SendBody};
 
 use super::S3Options;
+use super::address::PartAddress;
 use super::error::{Place, S3Error};
 use super::xml::{self, ErrorDocument};
 
 /// Enough for every document but a list.
 pub(super) const DOCUMENT_LIMIT_BYTES: u64 = 64 * 1024;
-/// How long the signature of a part's address holds: longer than any part may take.
-const PART_ADDRESS_SECONDS: u32 = 3600;
 
 /// The sender of all requests of one store.
 pub(super) struct Client {
@@ -104,13 +102,13 @@ impl Client {
         &self,
         operation: &str,
         path: &str,
-        part: &PartAddress<'_>,
+        part: &OutgoingPart<'_>,
         body: &mut dyn Read,
     ) -> Result<Response<Body>, S3Error> {
         let mut headers = HeaderMap::new();
         let md5 = header_value(operation, part.content_md5)?;
         headers.insert(HeaderName::from_static("content-md5"), md5);
-        let url = self.part_url(operation, path, part, headers.clone())?;
+        let url = part.address.url(&self.bucket, operation, path, &headers)?;
         let length = header_value(operation, &part.size_bytes.to_string())?;
         headers.insert(CONTENT_LENGTH, length);
         if part.asks_first {
@@ -119,27 +117,26 @@ impl Client {
         self.carry(operation, "PUT", &url, headers, SendBody::from_reader(body), None)
     }
 
-    fn part_url(
+    /// Has the server make one part of a multipart upload of bytes that the bucket holds already.
+    pub(super) fn copy_part(
         &self,
         operation: &str,
         path: &str,
-        part: &PartAddress<'_>,
-        signed_headers: HeaderMap,
-    ) -> Result<String, S3Error> {
-        let number = part.number.to_string();
-        let queries = HashMap::from([
-            ("partNumber".to_owned(), number.clone()),
-            ("uploadId".to_owned(), part.upload_id.to_owned()),
-        ]);
-        let url = self
-            .bucket
-            .presign_put(format!("/{path}"), PART_ADDRESS_SECONDS, Some(signed_headers), Some(queries))
-            .map_err(|_| S3Error::refused(operation, "the request can't be signed"))?;
-        // rust-s3 0.38 signs these two and leaves them out of the address when it is synchronous.
-        if url.contains("uploadId=") {
-            return Ok(url);
+        address: PartAddress<'_>,
+        from: &CopySource<'_>,
+    ) -> Result<Response<Body>, S3Error> {
+        let key: Vec<String> = from.path.split('/').map(query_value).collect();
+        let source = format!("{}/{}", query_value(&self.bucket.name()), key.join("/"));
+        let range = format!("bytes={}-{}", from.first, from.last);
+        let mut headers = HeaderMap::new();
+        headers.insert(HeaderName::from_static("x-amz-copy-source"), header_value(operation, &source)?);
+        headers.insert(HeaderName::from_static("x-amz-copy-source-range"), header_value(operation, &range)?);
+        if let Some(etag) = from.if_match {
+            let value = header_value(operation, &format!("\"{etag}\""))?;
+            headers.insert(HeaderName::from_static("x-amz-copy-source-if-match"), value);
         }
-        Ok(format!("{url}&partNumber={number}&uploadId={}", query_value(part.upload_id)))
+        let url = address.url(&self.bucket, operation, path, &headers)?;
+        self.carry(operation, "PUT", &url, headers, &[] as &[u8], None)
     }
 
     fn carry(
@@ -231,16 +228,24 @@ impl Client {
     }
 }
 
-/// What tells one part of an upload from the others.
-pub(super) struct PartAddress<'a> {
-    pub(super) upload_id: &'a str,
-    pub(super) number: u32,
+/// A part whose bytes go out from here.
+pub(super) struct OutgoingPart<'a> {
+    pub(super) address: PartAddress<'a>,
     pub(super) size_bytes: u64,
     /// Base64 of the MD5.
     pub(super) content_md5: &'a str,
     /// Whether to let the server refuse before the bytes are sent: a refusal that comes while they
     /// are is lost with the connection that it breaks.
     pub(super) asks_first: bool,
+}
+
+/// Bytes of an object of the same bucket.
+pub(super) struct CopySource<'a> {
+    pub(super) path: &'a str,
+    pub(super) first: u64,
+    pub(super) last: u64,
+    /// The entity tag that the object must have.
+    pub(super) if_match: Option<&'a str>,
 }
 
 /// A value of a query, encoded as AWS signs it (RFC 3986: everything but the unreserved characters).

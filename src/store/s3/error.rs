@@ -170,6 +170,11 @@ impl S3Error {
         self.again != Again::Never
     }
 
+    /// Whether the server does not know what it was asked for, or a header of it.
+    pub(super) fn is_not_implemented(&self) -> bool {
+        self.status == Some(501) || self.is_code("NotImplemented")
+    }
+
     pub(super) fn is_code(&self, code: &str) -> bool {
         self.code.as_deref() == Some(code)
     }

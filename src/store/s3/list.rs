@@ -1,63 +1,113 @@
-//! The unfinished multipart uploads of a bucket, page by page. It must not decide which of them are
-//! left over: the caller knows what is running.
+//! What a bucket holds of artifacts that were not published, page by page: multipart uploads, segments,
+//! and the first segment under the artifact's own path. It must not decide which of them are left over:
+//! the caller knows what is running.
+
+use std::collections::BTreeSet;
 
 use s3::command::Command;
+use serde::Deserialize;
 
 use super::client::Extras;
 use super::error::S3Error;
-use super::xml::{self, Uploads};
-use super::{Shared, Stale};
+use super::xml::{self, Objects, Uploads};
+use super::{Handle, Shared, Stale, segment};
 
-const PAGE_UPLOADS: usize = 1000;
+const PAGE_ENTRIES: usize = 1000;
 const PAGE_LIMIT_BYTES: u64 = 8 * 1024 * 1024;
 /// A server that never ends its list is not believed for longer than this.
 const MOST_PAGES: usize = 100;
 
-/// Lists the uploads whose key starts with `path_prefix`.
-pub(super) fn unfinished_uploads(shared: &Shared, path_prefix: &str) -> Result<Vec<Stale>, S3Error> {
+/// Lists what is not published of the artifacts whose path starts with `path_prefix`, in an order in which
+/// it can be removed: what shows an object to be unfinished comes after the object.
+pub(super) fn unpublished(shared: &Shared, path_prefix: &str) -> Result<Vec<Stale>, S3Error> {
+    let mut found = unfinished_uploads(shared, path_prefix)?;
+    let segments = segments(shared, path_prefix)?;
+    let paths: BTreeSet<&String> = segments.iter().map(|stale| &stale.path).collect();
+    for path in paths {
+        if shared.is_unfinished(path)? {
+            found.push(Stale { path: path.clone(), handle: Handle::Object(path.clone()) });
+        }
+    }
+    found.extend(segments);
+    Ok(found)
+}
+
+fn unfinished_uploads(shared: &Shared, path_prefix: &str) -> Result<Vec<Stale>, S3Error> {
     let operation = "list of unfinished uploads";
     let mut found = Vec::new();
-    let mut key_marker = None;
-    let mut upload_id_marker = None;
-    for _ in 0..MOST_PAGES {
-        let page = page(shared, operation, path_prefix, key_marker.as_deref(), upload_id_marker.as_deref())?;
+    read_to_end(operation, |marker: Option<&(String, String)>| {
+        let command = Command::ListMultipartUploads {
+            prefix: Some(path_prefix),
+            delimiter: None,
+            key_marker: marker.map(|(key, _)| key.clone()),
+            upload_id_marker: marker.map(|(_, id)| id.clone()).filter(|id| !id.is_empty()),
+            max_uploads: Some(PAGE_ENTRIES),
+        };
+        let page: Uploads = page(shared, operation, "ListMultipartUploadsResult", &command)?;
         for upload in page.entries {
+            let path = segment::artifact_of(&upload.key).unwrap_or(&upload.key).to_owned();
             // Not every server takes the prefix at its word.
-            if upload.key.starts_with(path_prefix) && !upload.upload_id.is_empty() {
-                found.push(Stale { path: upload.key, handle: upload.upload_id });
+            if path.starts_with(path_prefix) && !upload.upload_id.is_empty() {
+                found.push(Stale { path, handle: Handle::Upload { key: upload.key, id: upload.upload_id } });
             }
         }
-        let next_key = Some(page.next_key_marker).filter(|marker| !marker.is_empty());
-        let next_id = Some(page.next_upload_id_marker).filter(|marker| !marker.is_empty());
-        let is_stuck = next_key == key_marker && next_id == upload_id_marker;
-        if page.is_truncated.trim() != "true" || next_key.is_none() || is_stuck {
-            return Ok(found);
+        let is_more = page.is_truncated.trim() == "true" && !page.next_key_marker.is_empty();
+        Ok(is_more.then_some((page.next_key_marker, page.next_upload_id_marker)))
+    })?;
+    Ok(found)
+}
+
+fn segments(shared: &Shared, path_prefix: &str) -> Result<Vec<Stale>, S3Error> {
+    let operation = "list of objects";
+    let mut found = Vec::new();
+    read_to_end(operation, |token: Option<&String>| {
+        let command = Command::ListObjectsV2 {
+            prefix: path_prefix.to_owned(),
+            delimiter: None,
+            continuation_token: token.cloned(),
+            start_after: None,
+            max_keys: Some(PAGE_ENTRIES),
+        };
+        let page: Objects = page(shared, operation, "ListBucketResult", &command)?;
+        for object in page.entries {
+            let path = segment::artifact_of(&object.key).filter(|path| path.starts_with(path_prefix));
+            if let Some(path) = path.map(str::to_owned) {
+                found.push(Stale { path, handle: Handle::Object(object.key) });
+            }
         }
-        key_marker = next_key;
-        upload_id_marker = next_id;
+        let is_more = page.is_truncated.trim() == "true" && !page.next_token.is_empty();
+        Ok(is_more.then_some(page.next_token))
+    })?;
+    Ok(found)
+}
+
+/// Reads one page after the other, each from the marker that the one before gave.
+fn read_to_end<M: PartialEq>(
+    operation: &str,
+    mut read_page: impl FnMut(Option<&M>) -> Result<Option<M>, S3Error>,
+) -> Result<(), S3Error> {
+    let mut marker = None;
+    for _ in 0..MOST_PAGES {
+        let next = read_page(marker.as_ref())?;
+        if next.is_none() || next == marker {
+            return Ok(());
+        }
+        marker = next;
     }
     Err(S3Error::refused(operation, format!("the list has no end after {MOST_PAGES} pages")))
 }
 
-fn page(
+fn page<T: for<'de> Deserialize<'de>>(
     shared: &Shared,
     operation: &str,
-    path_prefix: &str,
-    key_marker: Option<&str>,
-    upload_id_marker: Option<&str>,
-) -> Result<Uploads, S3Error> {
+    root: &str,
+    command: &Command<'_>,
+) -> Result<T, S3Error> {
     shared.policy.run(|| {
-        let command = Command::ListMultipartUploads {
-            prefix: Some(path_prefix),
-            delimiter: None,
-            key_marker: key_marker.map(str::to_owned),
-            upload_id_marker: upload_id_marker.map(str::to_owned),
-            max_uploads: Some(PAGE_UPLOADS),
-        };
         let client = &shared.client;
-        let answer = client.send(operation, "", command, Extras::default())?;
+        let answer = client.send(operation, "", command.clone(), Extras::default())?;
         let body = client.read_body(operation, answer, PAGE_LIMIT_BYTES)?;
-        xml::parse("ListMultipartUploadsResult", &body).ok_or_else(|| {
+        xml::parse(root, &body).ok_or_else(|| {
             client
                 .hidden_refusal(operation, &body)
                 .unwrap_or_else(|| S3Error::refused(operation, "the answer is no such list"))

@@ -1,67 +1,154 @@
-//! The parts of one upload on their way from the caller to the threads that send them. It holds no
-//! more parts than may be in flight, and must not know how a part is sent.
+//! Tasks on their way from one caller to the threads that do them: a part to be sent, a range to be
+//! copied. It holds no more of them than may be in flight, and must not know what a task does.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, Result};
+
 use crate::interrupt::Interrupt;
-use crate::store::Part;
 
 use super::error::S3Error;
 
 /// How often a caller that waits for room looks at the interrupt.
 const INTERRUPT_LOOK: Duration = Duration::from_millis(100);
 
-pub(super) struct Queue {
+/// A piece of work that ends with an entity tag.
+pub(super) trait Task: Send + 'static {
+    /// What tells it from the others.
+    fn number(&self) -> u32;
+
+    /// What an error calls it.
+    fn operation(&self) -> String;
+
+    /// Does it, retries and all.
+    fn run(&self) -> Result<String, S3Error>;
+}
+
+/// A few threads, and the tasks they do. Dropped, it takes no more of them.
+pub(super) struct Crew<T: Task> {
+    queue: Arc<Queue<T>>,
+}
+
+impl<T: Task> Crew<T> {
+    /// Starts as many threads as tasks may be in flight.
+    pub(super) fn start(most_in_flight: usize) -> Result<Self> {
+        let queue = Queue { most_in_flight, state: Mutex::new(State::default()), changed: Condvar::new() };
+        let crew = Self { queue: Arc::new(queue) };
+        for _ in 0..most_in_flight {
+            let queue = Arc::clone(&crew.queue);
+            thread::Builder::new()
+                .name("s3 part".to_owned())
+                .spawn(move || queue.work())
+                .context("can't start a thread for an upload")?;
+        }
+        Ok(crew)
+    }
+
+    /// Hands over a task as soon as there is room for it.
+    pub(super) fn push(&self, task: T, interrupt: &Interrupt) -> Result<(), S3Error> {
+        let queue = &self.queue;
+        let mut state = queue.lock();
+        loop {
+            if let Some(failure) = &state.failure {
+                return Err(failure.clone());
+            }
+            if interrupt.is_raised() {
+                return Err(interrupted(&task.operation()));
+            }
+            if state.waiting.is_none() && state.in_flight < queue.most_in_flight {
+                state.waiting = Some(task);
+                queue.changed.notify_all();
+                return Ok(());
+            }
+            state = queue.wait(state);
+        }
+    }
+
+    /// No task will follow: waits for all that are on their way, and gives their entity tags.
+    pub(super) fn finish(&self, interrupt: &Interrupt) -> Result<BTreeMap<u32, String>, S3Error> {
+        let queue = &self.queue;
+        let mut state = queue.lock();
+        state.is_closed = true;
+        queue.changed.notify_all();
+        loop {
+            if let Some(failure) = &state.failure {
+                return Err(failure.clone());
+            }
+            if interrupt.is_raised() {
+                return Err(interrupted("upload"));
+            }
+            if state.waiting.is_none() && state.in_flight == 0 {
+                return Ok(std::mem::take(&mut state.etags));
+            }
+            state = queue.wait(state);
+        }
+    }
+
+    /// Drops what waits, and gives what is in flight up to `time` to end.
+    pub(super) fn cancel(&self, time: Duration) {
+        let queue = &self.queue;
+        let deadline = Instant::now().checked_add(time);
+        let mut state = queue.lock();
+        state.is_closed = true;
+        state.waiting = None;
+        state.failure.get_or_insert_with(|| S3Error::refused("upload", "aborted"));
+        queue.changed.notify_all();
+        while state.in_flight > 0 && deadline.is_some_and(|deadline| Instant::now() < deadline) {
+            state = queue.wait(state);
+        }
+    }
+}
+
+impl<T: Task> Drop for Crew<T> {
+    fn drop(&mut self) {
+        self.cancel(Duration::ZERO);
+    }
+}
+
+struct Queue<T> {
     most_in_flight: usize,
-    state: Mutex<State>,
+    state: Mutex<State<T>>,
     changed: Condvar,
 }
 
-#[derive(Default)]
-struct State {
-    waiting: Option<Arc<Part>>,
+struct State<T> {
+    waiting: Option<T>,
     in_flight: usize,
     is_closed: bool,
     etags: BTreeMap<u32, String>,
     failure: Option<S3Error>,
 }
 
-impl Queue {
-    pub(super) fn new(most_in_flight: usize) -> Self {
-        Self { most_in_flight, state: Mutex::default(), changed: Condvar::new() }
+impl<T> Default for State<T> {
+    fn default() -> Self {
+        Self { waiting: None, in_flight: 0, is_closed: false, etags: BTreeMap::new(), failure: None }
     }
+}
 
-    /// Hands over a part as soon as there is room for it.
-    pub(super) fn push(&self, part: Arc<Part>, interrupt: &Interrupt) -> Result<(), S3Error> {
-        let mut state = self.lock();
-        loop {
-            if let Some(failure) = &state.failure {
-                return Err(failure.clone());
-            }
-            if interrupt.is_raised() {
-                return Err(interrupted(part.number));
-            }
-            if state.waiting.is_none() && state.in_flight < self.most_in_flight {
-                state.waiting = Some(part);
-                self.changed.notify_all();
-                return Ok(());
-            }
-            state = self.wait(state);
+impl<T: Task> Queue<T> {
+    fn work(&self) {
+        while let Some(task) = self.pop() {
+            let mut settled =
+                Settled { queue: self, number: task.number(), operation: task.operation(), outcome: None };
+            settled.outcome = Some(task.run());
         }
     }
+}
 
-    /// The next part to send; `None` when there will be none. [`Queue::settle`] must follow.
-    pub(super) fn pop(&self) -> Option<Arc<Part>> {
+impl<T> Queue<T> {
+    /// The next task to do; `None` when there will be none. [`Queue::settle`] must follow.
+    fn pop(&self) -> Option<T> {
         let mut state = self.lock();
         loop {
             if state.failure.is_some() {
                 return None;
             }
-            if let Some(part) = state.waiting.take() {
+            if let Some(task) = state.waiting.take() {
                 state.in_flight = state.in_flight.saturating_add(1);
-                return Some(part);
+                return Some(task);
             }
             if state.is_closed {
                 return None;
@@ -70,8 +157,8 @@ impl Queue {
         }
     }
 
-    /// Says what became of a part.
-    pub(super) fn settle(&self, number: u32, outcome: Result<String, S3Error>) {
+    /// Says what became of a task.
+    fn settle(&self, number: u32, outcome: Result<String, S3Error>) {
         let mut state = self.lock();
         state.in_flight = state.in_flight.saturating_sub(1);
         match outcome {
@@ -85,48 +172,35 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// No part will follow: waits for all that are on their way, and gives their entity tags.
-    pub(super) fn finish(&self, interrupt: &Interrupt) -> Result<BTreeMap<u32, String>, S3Error> {
-        let mut state = self.lock();
-        state.is_closed = true;
-        self.changed.notify_all();
-        loop {
-            if let Some(failure) = &state.failure {
-                return Err(failure.clone());
-            }
-            if interrupt.is_raised() {
-                return Err(S3Error::refused("upload", "interrupted"));
-            }
-            if state.waiting.is_none() && state.in_flight == 0 {
-                return Ok(std::mem::take(&mut state.etags));
-            }
-            state = self.wait(state);
-        }
-    }
-
-    /// Drops what waits, and gives what is in flight up to `time` to end.
-    pub(super) fn cancel(&self, time: Duration) {
-        let deadline = Instant::now().checked_add(time);
-        let mut state = self.lock();
-        state.is_closed = true;
-        state.waiting = None;
-        state.failure.get_or_insert_with(|| S3Error::refused("upload", "aborted"));
-        self.changed.notify_all();
-        while state.in_flight > 0 && deadline.is_some_and(|deadline| Instant::now() < deadline) {
-            state = self.wait(state);
-        }
-    }
-
-    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    fn wait<'a>(&self, state: MutexGuard<'a, State<T>>) -> MutexGuard<'a, State<T>> {
         let outcome = self.changed.wait_timeout(state, INTERRUPT_LOOK);
         outcome.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-pub(super) fn interrupted(number: u32) -> S3Error {
-    S3Error::refused(&format!("upload of part {number}"), "interrupted")
+/// Says what became of a task even where the thread that did it panicked: whoever waits for the
+/// task must not wait for ever.
+struct Settled<'a, T> {
+    queue: &'a Queue<T>,
+    number: u32,
+    operation: String,
+    outcome: Option<Result<String, S3Error>>,
+}
+
+impl<T> Drop for Settled<'_, T> {
+    fn drop(&mut self) {
+        let outcome = self
+            .outcome
+            .take()
+            .unwrap_or_else(|| Err(S3Error::refused(&self.operation, "its thread ended early")));
+        self.queue.settle(self.number, outcome);
+    }
+}
+
+pub(super) fn interrupted(operation: &str) -> S3Error {
+    S3Error::refused(operation, "interrupted")
 }

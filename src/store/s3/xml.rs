@@ -1,7 +1,8 @@
 //! The few XML documents of the S3 API that this store reads. They come from outside: bounded by the
 //! caller, read leniently (servers leave fields out), and never trusted to be what was asked for.
 //! Formats: Amazon S3 API Reference, `Error`, `InitiateMultipartUpload`, `CompleteMultipartUpload`,
-//! `ListMultipartUploads`.
+//! `UploadPartCopy`,
+//! `ListMultipartUploads`, `ListObjectsV2`.
 
 use quick_xml::Reader;
 use quick_xml::events::Event;
@@ -22,10 +23,19 @@ pub(super) struct Initiated {
     pub(super) upload_id: String,
 }
 
+/// What a completion and a copy of a part give back.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Completed {
+pub(super) struct Tagged {
     #[serde(rename = "ETag", default)]
-    pub(super) etag: String,
+    etag: String,
+}
+
+impl Tagged {
+    /// The entity tag, without quotes.
+    pub(super) fn tag(&self) -> Option<String> {
+        let tag = self.etag.trim().trim_matches('"');
+        (!tag.is_empty()).then(|| tag.to_owned())
+    }
 }
 
 /// One page of unfinished uploads.
@@ -47,6 +57,23 @@ pub(super) struct UnfinishedUpload {
     pub(super) key: String,
     #[serde(rename = "UploadId", default)]
     pub(super) upload_id: String,
+}
+
+/// One page of objects.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Objects {
+    #[serde(rename = "IsTruncated", default)]
+    pub(super) is_truncated: String,
+    #[serde(rename = "NextContinuationToken", default)]
+    pub(super) next_token: String,
+    #[serde(rename = "Contents", default)]
+    pub(super) entries: Vec<ListedObject>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct ListedObject {
+    #[serde(rename = "Key", default)]
+    pub(super) key: String,
 }
 
 /// Reads a document whose outermost element is `root`; `None` for anything else.

@@ -40,8 +40,13 @@ impl Scripted {
     }
 
     fn store(&self) -> S3Store {
+        self.store_of(10_000)
+    }
+
+    fn store_of(&self, most_parts: u32) -> S3Store {
         let credentials = Credentials { access_key_id: "id".to_owned(), secret: "secret".to_owned() };
-        S3Store::new(&options(&self.address, "bucket", &credentials), Interrupt::new()).unwrap()
+        let options = S3Options { most_parts, ..options(&self.address, "bucket", &credentials) };
+        S3Store::new(&options, Interrupt::new()).unwrap()
     }
 }
 
@@ -53,9 +58,15 @@ fn answer(status: u16, body: &str, headers: &[(&str, &str)]) -> Vec<u8> {
     response.to_bytes()
 }
 
+const NO_OBJECTS: &str = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>";
+const NO_UPLOADS: &str = "<ListMultipartUploadsResult/>";
+
 #[test]
 fn the_list_of_unfinished_uploads_is_read_to_its_end() {
-    let server = Scripted::start(|_, before| {
+    let server = Scripted::start(|request, before| {
+        if request.query().contains("list-type") {
+            return answer(200, NO_OBJECTS, &[]);
+        }
         let rest = if before == 0 {
             "<IsTruncated>true</IsTruncated><NextKeyMarker>a/1 é+</NextKeyMarker>\
              <NextUploadIdMarker>x+/=</NextUploadIdMarker>"
@@ -72,13 +83,44 @@ fn the_list_of_unfinished_uploads_is_read_to_its_end() {
         answer(200, &body, &[])
     });
     let found = server.store().stale("a/").unwrap();
-    let pairs: Vec<_> = found.iter().map(|stale| (stale.path.as_str(), stale.handle.as_str())).collect();
-    assert_eq!(pairs, [("a/0&", "id+0"), ("a/1&", "id+1")]);
+    let upload = |key: &str, id: &str| Stale {
+        path: key.to_owned(),
+        handle: Handle::Upload { key: key.to_owned(), id: id.to_owned() },
+    };
+    assert_eq!(found, [upload("a/0&", "id+0"), upload("a/1&", "id+1")]);
     let log = server.log.lock().unwrap();
-    assert_eq!(log.len(), 2);
+    assert_eq!(log.len(), 3);
     assert_eq!(log[1].raw_parameter("key-marker").map(decode).unwrap(), "a/1 é+");
     assert_eq!(log[1].raw_parameter("upload-id-marker"), Some("x%2B%2F%3D"));
     assert!(!log[1].target.contains('+'), "{}", log[1].target);
+}
+
+#[test]
+fn the_list_of_segments_is_read_to_its_end() {
+    let server = Scripted::start(|request, before| {
+        if request.query().starts_with("uploads") {
+            return answer(200, NO_UPLOADS, &[]);
+        }
+        if request.method == "HEAD" {
+            return answer(200, "x", &[]);
+        }
+        let rest = if before == 1 {
+            "<IsTruncated>true</IsTruncated><NextContinuationToken>x +/=</NextContinuationToken>"
+        } else {
+            "<IsTruncated>false</IsTruncated>"
+        };
+        let keys = ["a/1.pgk", "a/1.pgk.json", "a/1.pgk.segment-2", "a/2.segment-x", "b/3.segment-2"];
+        let contents = keys.map(|key| format!("<Contents><Key>{key}</Key><Size>1</Size></Contents>"));
+        answer(200, &format!("<ListBucketResult>{rest}{}</ListBucketResult>", contents.concat()), &[])
+    });
+    let found = server.store().stale("a/").unwrap();
+    let segment =
+        Stale { path: "a/1.pgk".to_owned(), handle: Handle::Object("a/1.pgk.segment-2".to_owned()) };
+    assert_eq!(found, [segment.clone(), segment]);
+    let log = server.log.lock().unwrap();
+    assert_eq!(log[1].raw_parameter("prefix").map(decode).unwrap(), "a/");
+    assert_eq!(log[2].raw_parameter("continuation-token").map(decode).unwrap(), "x +/=");
+    assert!(!log[2].target.contains('+'), "{}", log[2].target);
 }
 
 #[test]
@@ -91,6 +133,15 @@ fn a_list_without_an_end_is_refused() {
         answer(200, &body, &[])
     });
     assert!(failed(server.store().stale("")).to_string().contains("no end"));
+    let server = Scripted::start(|request, before| {
+        let body = format!(
+            "<ListBucketResult><IsTruncated>true</IsTruncated>\
+             <NextContinuationToken>{before}</NextContinuationToken></ListBucketResult>"
+        );
+        answer(200, if request.query().starts_with("uploads") { NO_UPLOADS } else { &body }, &[])
+    });
+    let error = failed(server.store().stale("")).to_string();
+    assert!(error.contains("list of objects") && error.contains("no end"), "{error}");
 }
 
 #[test]
@@ -190,6 +241,37 @@ fn an_early_refusal_of_a_part_is_told() {
     });
     let text = failed(publish(&server.store(), "key", &content(PART))).to_string();
     assert!(text.contains("QuotaExceeded (403)") && text.contains("quota is used up"), "{text}");
+}
+
+/// Some servers know no copies and take a part without bytes for one.
+#[test]
+fn a_server_that_knows_no_copies_is_refused() {
+    let server = Scripted::start(|request, _| match request.method.as_str() {
+        "POST" if request.query().starts_with("uploads") => answer(
+            200,
+            "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>",
+            &[],
+        ),
+        "POST" => answer(200, COMPLETED, &[]),
+        "PUT" => answer(200, "", &[("ETag", "\"any\"")]),
+        "HEAD" => answer(200, if request.path().ends_with("segment-2") { "x" } else { "xx" }, &[]),
+        _ => answer(204, "", &[]),
+    });
+    let mut upload = server.store_of(2).begin("key", 1).unwrap();
+    for number in 1..=3 {
+        upload.write(part(number, b"x")).unwrap();
+    }
+    let error = failed(upload.publish()).to_string();
+    assert!(error.contains("copy of part") && error.contains("neither yes nor no"), "{error}");
+    let log = server.log.lock().unwrap();
+    let copy = log.iter().find(|request| header(&request.headers, "x-amz-copy-source").is_some()).unwrap();
+    let value = |name: &str| header(&copy.headers, name).unwrap();
+    assert!(value("x-amz-copy-source").starts_with("bucket/key"));
+    assert_eq!(value("x-amz-copy-source-if-match"), "\"abc-1\"");
+    assert_eq!(value("content-length"), "0");
+    let removed = log.iter().filter(|request| request.method == "DELETE" && request.query().is_empty());
+    let removed: Vec<&str> = removed.map(Request::path).collect();
+    assert_eq!(removed, ["/bucket/key", "/bucket/key.segment-2"]);
 }
 
 const MISSING: &str = "<Error><Code>NoSuchKey</Code></Error>";

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 
-use super::http::{Request, Response};
+use super::http::{Request, Response, header};
 use super::s3server::elements;
 use super::sigv4::{Credentials, decode, encode, sign, strip, verify};
 
@@ -12,7 +12,8 @@ use super::sigv4::{Credentials, decode, encode, sign, strip, verify};
 pub(crate) enum Manners {
     /// The server's own.
     Plain,
-    /// Cloudflare R2: upload ids with `+`, `/` and `=`; all parts but the last of one size.
+    /// Cloudflare R2: upload ids with `+`, `/` and `=`; all parts but the last of one size, be they sent
+    /// or copied; no conditions on a copied part.
     R2(R2),
     /// Backblaze B2: no checksum headers of the newer AWS libraries.
     B2,
@@ -102,7 +103,14 @@ impl R2 {
     fn check_part(&self, request: &Request, id: &str) -> Option<Response> {
         let mut uploads = self.uploads.lock().unwrap();
         if let (Some(number), "PUT") = (request.raw_parameter("partNumber"), request.method.as_str()) {
-            uploads.entry(id.to_owned()).or_default().insert(number.parse().unwrap(), request.body.len());
+            let condition =
+                request.headers.iter().find(|(name, _)| name.starts_with("x-amz-copy-source-if-"));
+            if let Some((name, value)) = condition {
+                let message = format!("Header '{name}' with value '{value}' not implemented");
+                return Some(Response::s3_error(501, "NotImplemented", &message));
+            }
+            let size = copied_size(request).unwrap_or(request.body.len());
+            uploads.entry(id.to_owned()).or_default().insert(number.parse().unwrap(), size);
         }
         if request.method == "POST" {
             let sizes: Vec<usize> = uploads.get(id)?.values().copied().collect();
@@ -115,4 +123,11 @@ impl R2 {
         }
         None
     }
+}
+
+/// The size of a part that is copied, by its range.
+fn copied_size(request: &Request) -> Option<usize> {
+    let range = header(&request.headers, "x-amz-copy-source-range")?;
+    let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+    Some(last.parse::<usize>().ok()? + 1 - first.parse::<usize>().ok()?)
 }

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use super::http::Request;
+use super::http::{Request, header};
 
 /// A fault for the requests that match, some of them or all.
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
     method: &'static str,
     part: &'static str,
+    is_copy: Option<bool>,
+    sticks: bool,
+    stuck_to: Option<String>,
     let_pass: usize,
     times: usize,
     pub(crate) action: Action,
@@ -40,7 +43,27 @@ pub(crate) enum Action {
 impl Rule {
     /// Matches requests of `method` (empty: any) whose path and query contain `part`.
     pub(crate) fn on(method: &'static str, part: &'static str) -> Self {
-        Self { method, part, let_pass: 0, times: usize::MAX, action: Action::Reset }
+        Self {
+            method,
+            part,
+            is_copy: None,
+            sticks: false,
+            stuck_to: None,
+            let_pass: 0,
+            times: usize::MAX,
+            action: Action::Reset,
+        }
+    }
+
+    /// Matches the requests that copy a part.
+    pub(crate) fn on_copy() -> Self {
+        Self { is_copy: Some(true), ..Self::on("PUT", "partNumber") }
+    }
+
+    /// Goes on hitting the first request that it hit, however often it is tried, and no other.
+    pub(crate) fn sticks(mut self) -> Self {
+        self.sticks = true;
+        self
     }
 
     /// Lets the first `count` of them pass.
@@ -69,14 +92,27 @@ impl Rule {
     pub(crate) fn hits(&mut self, request: &Request) -> bool {
         let matches =
             (self.method.is_empty() || self.method == request.method) && request.target.contains(self.part);
-        if !matches || self.times == 0 {
+        let copies = header(&request.headers, "x-amz-copy-source").is_some();
+        if !matches || self.times == 0 || self.is_copy.is_some_and(|is_copy| is_copy != copies) {
             return false;
+        }
+        if let Some(name) = &self.stuck_to {
+            return *name == name_of(request);
         }
         if self.let_pass > 0 {
             self.let_pass -= 1;
             return false;
         }
         self.times -= 1;
+        self.stuck_to = self.sticks.then(|| name_of(request));
         true
     }
+}
+
+/// What a request has in common with another attempt of it: all but the signature.
+fn name_of(request: &Request) -> String {
+    let pairs = request.query().split('&').filter(|pair| !pair.starts_with("X-Amz-"));
+    let mut query: Vec<&str> = pairs.collect();
+    query.sort_unstable();
+    format!("{} {}?{}", request.method, request.path(), query.join("&"))
 }

@@ -112,8 +112,11 @@ pub(crate) fn sign(request: &mut Request, credentials: &Credentials) {
     let payload =
         header(&request.headers, "x-amz-content-sha256").map_or("UNSIGNED-PAYLOAD".to_owned(), str::to_owned);
     set_header(&mut request.headers, "x-amz-content-sha256", &payload);
-    let signed = "host;x-amz-content-sha256;x-amz-date";
-    let signature = signature(request, signed, &scope, &date, &payload, &credentials.secret);
+    let names = request.headers.iter().map(|(name, _)| name.to_ascii_lowercase());
+    let mut names: Vec<String> = names.filter(|name| name == "host" || name.starts_with("x-amz-")).collect();
+    names.sort();
+    let signed = names.join(";");
+    let signature = signature(request, &signed, &scope, &date, &payload, &credentials.secret);
     let value = format!(
         "{ALGORITHM} Credential={}/{scope}, SignedHeaders={signed}, Signature={signature}",
         credentials.access_key_id
