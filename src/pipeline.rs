@@ -7,6 +7,7 @@ pub mod fanout;
 pub mod flow;
 pub mod header;
 pub mod parts;
+mod pool;
 pub mod readback;
 pub mod seal;
 pub mod unpack;

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::compress::{BLOCK_LEN, Compression, Packer};
@@ -15,6 +15,7 @@ use super::digest::{Hasher, Sum};
 use super::fanout::{FanOut, Lane, LaneEnd, Sink};
 use super::header::Secrets;
 use super::parts::Cutter;
+use super::pool::Pool;
 use super::seal::Sealer;
 use crate::interrupt::Interrupt;
 
@@ -132,12 +133,13 @@ fn read_all(
     steps: &Sender<Step>,
     meter: &Meter,
 ) -> Result<(), Halt> {
+    let pool = Pool::default();
     let mut first = true;
     loop {
-        let mut block = BytesMut::zeroed(BLOCK_LEN);
+        let mut block = pool.take(BLOCK_LEN);
         let mut reader = &mut *source;
-        let got =
-            super::seal::fill(&mut reader, &mut block).map_err(|error| Halt::Source(unwrap_io(error)))?;
+        let got = super::seal::fill(&mut reader, block.as_mut_slice())
+            .map_err(|error| Halt::Source(unwrap_io(error)))?;
         block.truncate(got);
         let plain = block.freeze();
         // Nothing at all is packed too: gzip has a form for it, an empty file is none.

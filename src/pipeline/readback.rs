@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, bounded};
 
 use super::digest::{Hashed, Hasher, Sum};
 use super::header::{self, Secrets};
+use super::pool::Pool;
 use super::seal::{Opener, fill};
 use super::unpack::Unpacker;
 use crate::interrupt::Interrupt;
@@ -34,14 +35,15 @@ impl ReadAhead {
     pub fn start(mut source: Box<dyn Read + Send>, interrupt: Interrupt) -> Result<Self> {
         let (queue, blocks) = bounded(AHEAD_BLOCKS);
         std::thread::Builder::new().name("read ahead".to_owned()).spawn(move || {
+            let pool = Pool::default();
             loop {
-                let mut block = vec![0u8; BLOCK_LEN];
+                let mut block = pool.take(BLOCK_LEN);
                 let read = if interrupt.is_raised() {
                     Err(io::Error::other("interrupted"))
                 } else {
-                    fill(&mut source, &mut block).map(|got| {
+                    fill(&mut source, block.as_mut_slice()).map(|got| {
                         block.truncate(got);
-                        Bytes::from(block)
+                        block.freeze()
                     })
                 };
                 let last = read.as_ref().map_or(true, |block| block.len() < BLOCK_LEN);
@@ -158,12 +160,13 @@ pub fn open_and_sum(
 /// The sum of a dump, hashed on a thread of its own, and what is left of the artifact.
 fn sum_of_dump<R: Read + Send + 'static>(mut dump: Dump<R>) -> Result<(Result<Sum>, R)> {
     let hasher = Hasher::start("hash dump")?;
+    let pool = Pool::default();
     let read = loop {
-        let mut block = vec![0u8; BLOCK_LEN];
-        match fill(&mut dump, &mut block) {
+        let mut block = pool.take(BLOCK_LEN);
+        match fill(&mut dump, block.as_mut_slice()) {
             Ok(got) => {
                 block.truncate(got);
-                hasher.update(block.into())?;
+                hasher.update(block.freeze())?;
                 if got < BLOCK_LEN {
                     break Ok(());
                 }

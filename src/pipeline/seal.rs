@@ -5,10 +5,11 @@
 use std::io::{self, Read};
 
 use anyhow::Result;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use orion::hazardous::aead::streaming::{ABYTES, StreamTag, StreamXChaCha20Poly1305};
 
 use super::header::{CHUNK_LEN, Secrets};
+use super::pool::{Block, Pool};
 
 /// Sealed bytes leave in blocks of about this size, each allocated once and shared from then on.
 const BLOCK_LEN: usize = 1024 * 1024;
@@ -19,20 +20,26 @@ pub struct Sealer<F: FnMut(Bytes) -> Result<()>> {
     cipher: StreamXChaCha20Poly1305,
     first_data: Option<Vec<u8>>,
     chunk: Vec<u8>,
-    block: BytesMut,
+    pool: Pool,
+    block: Block,
+    filled: usize,
     sink: F,
 }
 
 impl<F: FnMut(Bytes) -> Result<()>> Sealer<F> {
     /// Starts an artifact with its header; `sink` takes the sealed blocks.
     pub fn new(secrets: Secrets, sink: F) -> Self {
-        let mut block = BytesMut::with_capacity(BLOCK_LEN);
-        block.extend_from_slice(&secrets.header);
+        let pool = Pool::default();
+        let mut block = pool.take(BLOCK_LEN);
+        let filled = secrets.header.len();
+        block.as_mut_slice().iter_mut().zip(&secrets.header).for_each(|(byte, header)| *byte = *header);
         Self {
             cipher: StreamXChaCha20Poly1305::new(&secrets.data_key, &secrets.nonce),
             first_data: Some(secrets.header),
             chunk: Vec::with_capacity(CHUNK_LEN),
+            pool,
             block,
+            filled,
             sink,
         }
     }
@@ -68,23 +75,25 @@ impl<F: FnMut(Bytes) -> Result<()>> Sealer<F> {
     pub fn finish(mut self) -> Result<()> {
         let chunk = std::mem::take(&mut self.chunk);
         self.seal(&chunk, StreamTag::Finish)?;
-        let last = self.block.split().freeze();
-        if !last.is_empty() {
-            (self.sink)(last)?;
+        if self.filled > 0 {
+            self.block.truncate(self.filled);
+            (self.sink)(self.block.freeze())?;
         }
         Ok(())
     }
 
     fn seal(&mut self, plain: &[u8], tag: StreamTag) -> Result<()> {
-        let start = self.block.len();
-        self.block.resize(start + plain.len() + ABYTES, 0);
+        let end = self.filled + plain.len() + ABYTES;
         let data = self.first_data.take();
-        let target = self.block.get_mut(start..).unwrap_or_default();
+        let target = self.block.as_mut_slice().get_mut(self.filled..end).unwrap_or_default();
         self.cipher
             .seal_chunk(plain, data.as_deref(), target, &tag)
             .map_err(|_| anyhow::anyhow!("a chunk could not be sealed"))?;
-        if self.block.len() + CHUNK_LEN + ABYTES > BLOCK_LEN {
-            let full = std::mem::replace(&mut self.block, BytesMut::with_capacity(BLOCK_LEN));
+        self.filled = end;
+        if end + CHUNK_LEN + ABYTES > BLOCK_LEN {
+            let mut full = std::mem::replace(&mut self.block, self.pool.take(BLOCK_LEN));
+            full.truncate(end);
+            self.filled = 0;
             (self.sink)(full.freeze())?;
         }
         Ok(())

@@ -11,6 +11,7 @@ use flate2::bufread::MultiGzDecoder;
 
 use super::compress::gzip::{MEMBER_HEAD_LEN, MemberOpener, length_after};
 use super::header::Packing;
+use super::pool::{Block as PooledBlock, Pool};
 use super::seal::fill;
 
 const BLOCK_LEN: usize = 1024 * 1024;
@@ -28,7 +29,7 @@ enum Next {
 }
 
 struct Member {
-    rest: Vec<u8>,
+    rest: PooledBlock,
     done: Sender<Block>,
 }
 
@@ -49,14 +50,17 @@ impl<R: Read + Send + 'static> Unpacker<R> {
         let threads = threads.max(1);
         let (order, ordered) = bounded::<Next>(threads + 1);
         let (members, work) = bounded::<Member>(threads);
+        let pool = Pool::default();
         if packing == Packing::Gzip {
             for number in 0..threads {
                 let work = work.clone();
-                thread::Builder::new().name(format!("unpack {number}")).spawn(move || open_all(&work))?;
+                let opener = MemberOpener::new(pool.clone());
+                let thread = thread::Builder::new().name(format!("unpack {number}"));
+                thread.spawn(move || open_all(opener, &work))?;
             }
         }
         let reading = thread::Builder::new().name("open".to_owned()).spawn(move || {
-            let queue = Queue { order, members };
+            let queue = Queue { order, members, plain: pool, packed: Pool::default() };
             // Whoever reads is gone when the queue takes nothing more; nobody is left to be told.
             drop(queue.unpack(&mut source, packing));
             source
@@ -97,10 +101,9 @@ impl<R> Read for Unpacker<R> {
     }
 }
 
-fn open_all(work: &Receiver<Member>) {
-    let mut opener = MemberOpener::new();
+fn open_all(mut opener: MemberOpener, work: &Receiver<Member>) {
     for member in work {
-        let opened = opener.open(&member.rest).map(Bytes::from);
+        let opened = opener.open(member.rest.as_ref()).map(PooledBlock::freeze);
         let opened = opened.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error));
         // Whoever reads is gone when nobody takes it.
         drop(member.done.send(opened));
@@ -114,6 +117,8 @@ struct Gone;
 struct Queue {
     order: Sender<Next>,
     members: Sender<Member>,
+    plain: Pool,
+    packed: Pool,
 }
 
 impl Queue {
@@ -138,11 +143,11 @@ impl Queue {
     /// Hands on what comes, block by block, to the end.
     fn copy(&self, source: &mut impl Read) -> Result<(), Gone> {
         loop {
-            let mut block = vec![0u8; BLOCK_LEN];
-            match fill(source, &mut block) {
+            let mut block = self.plain.take(BLOCK_LEN);
+            match fill(source, block.as_mut_slice()) {
                 Ok(got) => {
                     block.truncate(got);
-                    self.put(Next::Ready(Ok(block.into())))?;
+                    self.put(Next::Ready(Ok(block.freeze())))?;
                     if got < BLOCK_LEN {
                         return self.put(Next::End);
                     }
@@ -171,8 +176,8 @@ impl Queue {
                 let whole = BufReader::with_capacity(BLOCK_LEN, Cursor::new(head.to_vec()).chain(source));
                 return self.copy(&mut MultiGzDecoder::new(whole));
             };
-            let mut rest = vec![0u8; length];
-            match fill(source, &mut rest) {
+            let mut rest = self.packed.take(length);
+            match fill(source, rest.as_mut_slice()) {
                 Ok(got) if got == length => {}
                 Ok(_) => {
                     let cut = io::Error::new(io::ErrorKind::UnexpectedEof, "a gzip member is cut off");

@@ -53,7 +53,7 @@ fn the_largest_parts_stay_below_200_mib() {
     let sizes = fault.requests();
     let sizes = sizes.iter().filter(|request| request.target.contains("partNumber"));
     let sizes = sizes.filter_map(|request| header(&request.headers, "content-length")?.parse::<u64>().ok());
-    assert_eq!(sizes.max(), Some(24 << 20));
+    assert_eq!(sizes.max(), Some(16 << 20));
     assert!(peak < 200 << 10, "the backup took {peak} KiB");
 }
 

@@ -31,9 +31,9 @@ const LEAST_PART_BYTES: u64 = 8 * MIB;
 /// S3's limit is 10,000 parts. An artifact of more is joined by the server, which takes its time: the plan
 /// leaves room for an estimate that is a little wrong.
 const PARTS_PLANNED: u64 = 9_000;
-/// Memory holds six parts at once: two in flight and one between them and the queue, one in the queue, one
+/// Memory holds seven parts at once: three in flight and one between them and the queue, one in the queue, one
 /// that waits for a slow store, one that is being cut. They stay under 150 MiB, whatever the artifact's size.
-const LARGEST_PART_BYTES: u64 = 24 * MIB;
+const LARGEST_PART_BYTES: u64 = 16 * MIB;
 
 /// A whole artifact, not yet published anywhere.
 pub(super) struct Streamed {
@@ -279,7 +279,7 @@ mod tests {
     #[test]
     fn parts_grow_with_the_artifact_to_an_end() {
         assert_eq!(part_size(40 << 20, None), 8 * MIB);
-        assert_eq!(part_size(0, Some(100 << 30)), 18 * MIB);
-        assert_eq!(part_size(40 << 40, None), 24 * MIB);
+        assert_eq!(part_size(0, Some(60 << 30)), 11 * MIB);
+        assert_eq!(part_size(40 << 40, None), 16 * MIB);
     }
 }

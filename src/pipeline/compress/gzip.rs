@@ -6,10 +6,11 @@ use bytes::Bytes;
 use libdeflater::{Decompressor, crc32};
 
 use super::effort::Effort;
+use crate::pipeline::pool::{Block, Pool};
 
 /// gzip's fixed header with an extra field, and that field: two id bytes, a length of 4, and the length
 /// of the whole member as u32, little endian (as BGZF does it, but for larger members).
-pub(crate) const MEMBER_HEAD_LEN: usize = 20;
+pub(in crate::pipeline) const MEMBER_HEAD_LEN: usize = 20;
 const MEMBER_TAIL_LEN: usize = 8;
 
 /// RFC 1952, section 2.3: deflate, an extra field, no time, "slowest", no system; then the field.
@@ -21,38 +22,39 @@ const LARGEST_MEMBER: u32 = 16 * 1024 * 1024;
 /// Packs one block after another; keeps its tables between blocks.
 pub(super) struct Members {
     effort: Effort,
+    pool: Pool,
 }
 
 impl Members {
     pub(super) fn new(level: u8) -> Result<Self> {
-        Ok(Self { effort: Effort::new(level)? })
+        Ok(Self { effort: Effort::new(level)?, pool: Pool::default() })
     }
 
     /// One more that packs blocks of the same stream.
     pub(super) fn another(&self) -> Self {
-        Self { effort: self.effort.another() }
+        Self { effort: self.effort.another(), pool: self.pool.clone() }
     }
 
     /// A member that holds `plain`.
     pub(super) fn pack(&mut self, plain: &[u8]) -> Result<Bytes> {
         let bound = self.effort.bound(plain.len())?;
-        let mut member = vec![0u8; MEMBER_HEAD_LEN + bound + MEMBER_TAIL_LEN];
-        let body = member.get_mut(MEMBER_HEAD_LEN..).unwrap_or_default();
+        let mut member = self.pool.take(MEMBER_HEAD_LEN + bound + MEMBER_TAIL_LEN);
+        let (head, body) = member.as_mut_slice().split_at_mut(MEMBER_HEAD_LEN);
         let packed = self.effort.deflate(plain, body)?;
         let length = MEMBER_HEAD_LEN + packed + MEMBER_TAIL_LEN;
-        member.truncate(MEMBER_HEAD_LEN + packed);
-        member.extend_from_slice(&crc32(plain).to_le_bytes());
-        member.extend_from_slice(&u32::try_from(plain.len())?.to_le_bytes());
-        let head = MEMBER_HEAD.into_iter().chain(u32::try_from(length)?.to_le_bytes());
-        member.splice(..MEMBER_HEAD_LEN, head);
-        member.shrink_to_fit();
-        Ok(member.into())
+        let told = MEMBER_HEAD.into_iter().chain(u32::try_from(length)?.to_le_bytes());
+        head.iter_mut().zip(told).for_each(|(byte, told)| *byte = told);
+        let sums = [crc32(plain).to_le_bytes(), u32::try_from(plain.len())?.to_le_bytes()];
+        let tail = body.get_mut(packed..).unwrap_or_default();
+        tail.iter_mut().zip(sums.as_flattened()).for_each(|(byte, sum)| *byte = *sum);
+        member.truncate(length);
+        Ok(member.freeze())
     }
 }
 
 /// How many bytes follow the head of a member that says how long it is; `None` for any other member, and
 /// for one that is too large to be opened in one piece.
-pub(crate) fn length_after(head: &[u8]) -> Option<usize> {
+pub(in crate::pipeline) fn length_after(head: &[u8]) -> Option<usize> {
     let told = head.strip_prefix(&MEMBER_HEAD)?;
     let length = u32::from_le_bytes(told.try_into().ok()?);
     let rest = usize::try_from(length).ok()?.checked_sub(MEMBER_HEAD_LEN)?;
@@ -60,18 +62,22 @@ pub(crate) fn length_after(head: &[u8]) -> Option<usize> {
 }
 
 /// Opens members that say how long they are; keeps its tables between them.
-pub(crate) struct MemberOpener(Decompressor);
+pub(in crate::pipeline) struct MemberOpener {
+    engine: Decompressor,
+    pool: Pool,
+}
 
 impl MemberOpener {
-    pub(crate) fn new() -> Self {
-        Self(Decompressor::new())
+    /// Takes the blocks for what it opens from `pool`.
+    pub(in crate::pipeline) fn new(pool: Pool) -> Self {
+        Self { engine: Decompressor::new(), pool }
     }
 
     /// What a member holds, given all of it that follows its head.
     ///
     /// # Errors
     /// When it is not what its packer made.
-    pub(crate) fn open(&mut self, rest: &[u8]) -> Result<Vec<u8>> {
+    pub(in crate::pipeline) fn open(&mut self, rest: &[u8]) -> Result<Block> {
         let (body, tail) = rest
             .split_last_chunk::<MEMBER_TAIL_LEN>()
             .ok_or_else(|| anyhow!("a gzip member ends within its last 8 bytes"))?;
@@ -80,11 +86,12 @@ impl MemberOpener {
         if length > LARGEST_MEMBER {
             return Err(anyhow!("a gzip member says that it holds {length} bytes"));
         }
-        let mut plain = vec![0u8; usize::try_from(length)?];
-        let unpacked = self.0.deflate_decompress(body, &mut plain);
-        if unpacked.ok() != Some(plain.len()) || crc32(&plain) != sum {
+        let mut block = self.pool.take(usize::try_from(length)?);
+        let plain = block.as_mut_slice();
+        let unpacked = self.engine.deflate_decompress(body, plain);
+        if unpacked.ok() != Some(plain.len()) || crc32(plain) != sum {
             return Err(anyhow!("a gzip member is damaged"));
         }
-        Ok(plain)
+        Ok(block)
     }
 }

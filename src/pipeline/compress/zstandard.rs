@@ -12,17 +12,27 @@ use zstd::stream::write::Encoder;
 /// 8878 recommends 8 MiB at least, the reference tool takes 128 MiB) within bounded memory.
 const WINDOW_LOG: u32 = 25;
 /// Plain bytes that one of its threads packs at a time.
-const JOB_BYTES: u32 = 4 * 1024 * 1024;
+const JOB_BYTES: u32 = 2 * 1024 * 1024;
+
+/// The most threads that a level may have: each of them has tables, which grow with the level, and memory
+/// stays under 200 MiB on hosts of any number of cores.
+fn most_threads(level: u8) -> usize {
+    match level {
+        ..=6 => 8,
+        7..=9 => 4,
+        _ => 2,
+    }
+}
 
 /// The frame so far.
 pub(super) struct Frame(Encoder<'static, Vec<u8>>);
 
 impl Frame {
-    /// A frame packed at one of the engine's own levels by so many threads.
+    /// A frame packed at one of the engine's own levels by up to so many threads.
     pub(super) fn new(level: u8, threads: usize) -> Result<Self> {
         let mut encoder = Encoder::new(Vec::new(), i32::from(level)).context("zstd")?;
         encoder.include_checksum(true)?;
-        encoder.multithread(u32::try_from(threads)?)?;
+        encoder.multithread(u32::try_from(threads.min(most_threads(level)))?)?;
         encoder.set_parameter(CParameter::JobSize(JOB_BYTES))?;
         encoder.long_distance_matching(true)?;
         encoder.window_log(WINDOW_LOG)?;
