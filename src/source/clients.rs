@@ -46,6 +46,9 @@ pub fn find(
             continue;
         }
         match version_of(&path, interrupt) {
+            // None fits better. What PATH has may be a script of Debian's that takes longer to answer
+            // than a small dump.
+            Ok(client) if client.major == least_major => return Ok(client),
             Ok(client) => found.push(client),
             Err(error) => broken.push(format!("{error:#}")),
         }
