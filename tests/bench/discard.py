@@ -11,190 +11,29 @@ Linux only: the bytes of a part are dropped by the kernel, and are never copied 
 """
 
 import argparse
-import hashlib
 import json
 import os
-import random
-import re
 import signal
 import socket
 import sys
 import threading
 import time
-from collections import Counter
 from urllib.parse import parse_qsl, unquote, urlsplit
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
-MIB = 1024 * 1024
+from bucket import MIB, Bucket, Refusal
+
 KEPT_BYTES = MIB
 HEAD_LIMIT_BYTES = 64 * 1024
 DOCUMENT_LIMIT_BYTES = 8 * MIB
-LEAST_PART_BYTES = 5 * MIB
-MOST_PART_BYTES = 5 * 1024 * MIB
-MOST_PARTS = 10_000
-PAGE = 1000
 NOTHING = memoryview(bytearray(MIB))
 REASONS = {200: "OK", 204: "No Content", 400: "Bad Request", 404: "Not Found", 411: "Length Required", 412: "Precondition Failed",
            501: "Not Implemented"}
 
 
-class Refusal(Exception):
-    """An answer that is an error: status, S3's code, and words."""
-
-    def __init__(self, status, code, message):
-        super().__init__(message)
-        self.status, self.code, self.message = status, code, message
-
-
 class Lost(Exception):
     """The connection is to be closed without a word."""
-
-
-class Bucket:
-    """All objects and uploads, by `bucket/key`, and what was asked. Threads share it; `lock` guards everything."""
-
-    def __init__(self, loss, seed):
-        self.lock = threading.Lock()
-        self.loss, self.random = loss, random.Random(seed)
-        self.objects, self.uploads, self.completed = {}, {}, []
-        self.requests, self.lost = Counter(), Counter()
-        self.part_bytes = self.copied_bytes = self.serial = self.most_parts = self.parts_at_once = self.most_at_once = 0
-
-    def fate(self, kind):
-        """Counts a request, and says whether it is lost: `before` or `after` it took effect."""
-        with self.lock:
-            self.requests[kind] += 1
-            if self.random.random() >= self.loss:
-                return None
-            fate = self.random.choice(["before", "after"])
-            self.lost[f"{kind} {fate}"] += 1
-            return fate
-
-    def initiate(self, key):
-        with self.lock:
-            self.serial += 1
-            upload_id = f"upload-{self.serial:x}"
-            self.uploads[upload_id] = {"key": key, "parts": {}}
-        return upload_id
-
-    def _upload(self, key, upload_id):
-        upload = self.uploads.get(upload_id)
-        if upload is None or upload["key"] != key:
-            raise Refusal(404, "NoSuchUpload", "there is no such upload")
-        return upload
-
-    def take_part(self, key, upload_id, number, size, is_copy=False):
-        """Notes a part that has arrived, and gives its tag."""
-        if not 1 <= number <= MOST_PARTS:
-            raise Refusal(400, "InvalidArgument", f"a part number is between 1 and {MOST_PARTS}")
-        if size > MOST_PART_BYTES:
-            raise Refusal(400, "EntityTooLarge", "a part has at most 5 GiB")
-        with self.lock:
-            parts = self._upload(key, upload_id)["parts"]
-            self.serial += 1
-            tag = f"part-{number}-{self.serial:x}"
-            parts[number] = (size, tag)
-            self.most_parts = max(self.most_parts, len(parts))
-            if is_copy:
-                self.copied_bytes += size
-            else:
-                self.part_bytes += size
-        return tag
-
-    def copied_size(self, source, byte_range, if_match):
-        """How many bytes a copy of that range takes."""
-        with self.lock:
-            found = self.objects.get(source)
-        if found is None:
-            raise Refusal(404, "NoSuchKey", "the source of the copy is not there")
-        if if_match is not None and if_match.strip('"') != found["tag"]:
-            raise Refusal(412, "PreconditionFailed", "the source of the copy has another tag")
-        if byte_range is None:
-            return found["size"]
-        match = re.fullmatch(r"bytes=(\d+)-(\d+)", byte_range)
-        if not match:
-            raise Refusal(400, "InvalidArgument", "the range is not of the form bytes=first-last")
-        first, last = map(int, match.groups())
-        if not first <= last < found["size"]:
-            raise Refusal(400, "InvalidArgument", "the range is not inside the source")
-        return last - first + 1
-
-    def complete(self, key, upload_id, named):
-        """Makes an object of the parts that are named, if they are as R2 wants them."""
-        with self.lock:
-            parts = self._upload(key, upload_id)["parts"]
-            numbers = [number for number, _ in named]
-            if not named or len(named) > MOST_PARTS:
-                raise Refusal(400, "MalformedXML", f"an upload has 1 to {MOST_PARTS} parts")
-            if numbers != sorted(set(numbers)):
-                raise Refusal(400, "InvalidPartOrder", "the parts are not in ascending order")
-            if any(number not in parts or parts[number][1] != tag for number, tag in named):
-                raise Refusal(400, "InvalidPart", "a part is not there, or has another tag")
-            sizes = [parts[number][0] for number in numbers]
-            if any(size < LEAST_PART_BYTES for size in sizes[:-1]):
-                raise Refusal(400, "EntityTooSmall", "a part other than the last is below 5 MiB")
-            if len(set(sizes[:-1])) > 1 or sizes[-1] > sizes[0]:
-                raise Refusal(400, "InvalidPart", "all parts but the last must have the same size")
-            self.serial += 1
-            made = {"size": sum(sizes), "tag": f"whole-{self.serial:x}-{len(sizes)}", "parts": len(sizes), "part_size": sizes[0],
-                    "last_part_size": sizes[-1]}
-            self.objects[key] = made
-            self.completed.append({"key": key, **made})
-            del self.uploads[upload_id]
-        return made["tag"]
-
-    def abort(self, key, upload_id):
-        with self.lock:
-            self._upload(key, upload_id)
-            del self.uploads[upload_id]
-
-    def put(self, key, size, body):
-        tag = hashlib.md5(body).hexdigest() if body is not None else f"whole-{size:x}"
-        with self.lock:
-            self.objects[key] = {"size": size, "tag": tag, "body": body}
-        return tag
-
-    def find(self, key):
-        with self.lock:
-            found = self.objects.get(key)
-        if found is None:
-            raise Refusal(404, "NoSuchKey", "there is no such object")
-        return found
-
-    def delete(self, key):
-        with self.lock:
-            self.objects.pop(key, None)
-
-    def list_objects(self, bucket, query):
-        """One page of keys, as ListObjectsV2 has it; the token is the last key of the page before."""
-        prefix, after = query.get("prefix", ""), query.get("continuation-token") or query.get("start-after", "")
-        with self.lock:
-            known = {key.partition("/")[2]: found for key, found in self.objects.items() if key.partition("/")[0] == bucket}
-        keys = sorted(key for key in known if key.startswith(prefix) and key > after)
-        page, is_cut = keys[:PAGE], len(keys) > PAGE
-        entries = [f"<Contents><Key>{escape(key)}</Key><ETag>&quot;{known[key]['tag']}&quot;</ETag><Size>{known[key]['size']}</Size></Contents>"
-                   for key in page]
-        token = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if is_cut else ""
-        return (f"<ListBucketResult><Name>{escape(bucket)}</Name><Prefix>{escape(prefix)}</Prefix><KeyCount>{len(page)}</KeyCount>"
-                f"<IsTruncated>{str(is_cut).lower()}</IsTruncated>{token}{''.join(entries)}</ListBucketResult>")
-
-    def list_uploads(self, bucket, query):
-        prefix = f"{bucket}/{query.get('prefix', '')}"
-        with self.lock:
-            found = [(upload["key"].partition("/")[2], name) for name, upload in self.uploads.items() if upload["key"].startswith(prefix)]
-        entries = [f"<Upload><Key>{escape(key)}</Key><UploadId>{name}</UploadId></Upload>" for key, name in sorted(found)]
-        return f"<ListMultipartUploadsResult><IsTruncated>false</IsTruncated>{''.join(entries)}</ListMultipartUploadsResult>"
-
-    def report(self):
-        """What was asked, and what there is now."""
-        with self.lock:
-            plain = [{"key": key, **{name: value for name, value in found.items() if name != "body"}} for key, found in self.objects.items()]
-            left = [{"key": upload["key"], "parts": len(upload["parts"]), "bytes": sum(size for size, _ in upload["parts"].values())}
-                    for upload in self.uploads.values()]
-            return {"requests": dict(self.requests), "lost": dict(self.lost), "part_bytes": self.part_bytes,
-                    "copied_bytes": self.copied_bytes, "objects": plain, "completed": self.completed, "most_parts": self.most_parts,
-                    "most_parts_at_once": self.most_at_once, "open_uploads": left}
 
 
 class Connection:
@@ -338,8 +177,8 @@ def act(bucket, kind, key, query, headers, body):
         if kind == "part":
             return 200, {"ETag": f'"{bucket.take_part(key, upload_id, number, body)}"'}, b""
         source = unquote(headers["x-amz-copy-source"]).lstrip("/")
-        size = bucket.copied_size(source, headers.get("x-amz-copy-source-range"), headers.get("x-amz-copy-source-if-match"))
-        tag = bucket.take_part(key, upload_id, number, size, is_copy=True)
+        span = bucket.span(source, headers.get("x-amz-copy-source-range"), headers.get("x-amz-copy-source-if-match"))
+        tag = bucket.take_part(key, upload_id, number, span["last"] - span["first"] + 1, span)
         return 200, {}, f"<CopyPartResult><ETag>&quot;{tag}&quot;</ETag></CopyPartResult>".encode()
     if kind == "initiate":
         return 200, {}, f"<InitiateMultipartUploadResult><UploadId>{bucket.initiate(key)}</UploadId></InitiateMultipartUploadResult>".encode()

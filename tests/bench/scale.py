@@ -3,7 +3,7 @@
 import os
 
 from meter import Failed, say
-from wire import GB, MIB, in_turn
+from wire import ARTIFACT, GB, MIB, in_turn
 
 MOST_PEAK_BYTES = 200 * MIB
 MOST_PARTS = 10_000
@@ -51,7 +51,16 @@ def overflow_troubles(figures):
         return [f"the dump was to take more than {MOST_PARTS} parts, and took {figures['parts']}: nothing is proven"]
     if figures["parts"] > MOST_PARTS:
         return [f"the object has {figures['parts']} parts"]
-    return []
+    return misjoined(figures["reports"][0])
+
+
+def misjoined(report):
+    """Whether an object that was copied together is not all of its segments, each whole, in their order."""
+    spans = next(found["spans"] for found in report["objects"] if found["key"].endswith(ARTIFACT))
+    keys = [span["key"] for span in spans]
+    segments = [f"{keys[0]}.segment-{number}" for number in range(2, len(keys) + 1)] if keys else []
+    is_whole = all(span["first"] == 0 and span["last"] + 1 == span["of_size"] for span in spans)
+    return [] if is_whole and keys[1:] == segments else [f"the object is not joined of whole segments in their order: {spans}"]
 
 
 def uploads(wire, rounds):

@@ -71,7 +71,7 @@ class Discard:
 
     def __init__(self, folder, number, latency=0, loss=0, seed=1):
         self.file = folder / f"report{number}.json"
-        self.argv = [sys.executable, "-I", "-B", str(HERE / "discard.py"), "--follow", "--report", str(self.file),
+        self.argv = [sys.executable, "-E", "-s", "-B", str(HERE / "discard.py"), "--follow", "--report", str(self.file),
                      "--latency", str(latency), "--loss", str(loss), "--seed", str(seed)]
         self.process = self.port = self.report = None
 
