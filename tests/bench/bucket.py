@@ -4,7 +4,9 @@ import hashlib
 import random
 import re
 import threading
+import time
 from collections import Counter
+from contextlib import contextmanager
 from xml.sax.saxutils import escape
 
 MIB = 1024 * 1024
@@ -25,12 +27,14 @@ class Refusal(Exception):
 class Bucket:
     """All objects and uploads, by `bucket/key`, and what was asked. Threads share it; `lock` guards everything."""
 
-    def __init__(self, loss, seed):
+    def __init__(self, loss, seed, rate):
         self.lock = threading.Lock()
+        self.rate, self.free_at = rate, 0.0
         self.loss, self.random = loss, random.Random(seed)
         self.objects, self.uploads, self.completed = {}, {}, []
         self.requests, self.lost = Counter(), Counter()
         self.part_bytes = self.copied_bytes = self.serial = self.most_parts = self.parts_at_once = self.most_at_once = 0
+        self.part_seconds = 0.0
 
     def fate(self, kind):
         """Counts a request, and says whether it is lost: `before` or `after` it took effect."""
@@ -41,6 +45,29 @@ class Bucket:
             fate = self.random.choice(["before", "after"])
             self.lost[f"{kind} {fate}"] += 1
             return fate
+
+    def pace(self, count):
+        """Waits as long as so many bytes take on a wire that all connections share."""
+        if self.rate:
+            with self.lock:
+                now = time.monotonic()
+                self.free_at = max(self.free_at, now) + count / self.rate
+                wait = self.free_at - now
+            time.sleep(wait)
+
+    @contextmanager
+    def part_on_its_way(self):
+        """Counts a part from its head to its answer."""
+        begun = time.monotonic()
+        with self.lock:
+            self.parts_at_once += 1
+            self.most_at_once = max(self.most_at_once, self.parts_at_once)
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.parts_at_once -= 1
+                self.part_seconds += time.monotonic() - begun
 
     def initiate(self, key):
         with self.lock:
@@ -160,7 +187,7 @@ class Bucket:
                     for upload in self.uploads.values()]
             return {"requests": dict(self.requests), "lost": dict(self.lost), "part_bytes": self.part_bytes,
                     "copied_bytes": self.copied_bytes, "objects": plain, "completed": self.completed, "most_parts": self.most_parts,
-                    "most_parts_at_once": self.most_at_once, "open_uploads": left}
+                    "most_parts_at_once": self.most_at_once, "part_seconds": self.part_seconds, "open_uploads": left}
 
 
 def joined(spans):

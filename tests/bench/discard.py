@@ -1,10 +1,11 @@
-"""An S3 server that discards what it is given: discard.py [--latency SECONDS] [--loss SHARE] [--seed NUMBER] [--report FILE] [--follow]
+"""An S3 server that discards what it is given: discard.py [--latency SECONDS] [--loss SHARE] [--rate BYTES] [--report FILE] ...
 
 It prints its port, and serves any bucket, by its path, to anyone: signatures are not looked at. Of an artifact it keeps the sizes of its
 parts; objects below 1 MiB it keeps whole. It refuses what R2 refuses: parts of unequal size, below 5 MiB, more than 10,000 of them.
   --latency   waited before each answer, `100 Continue` included; connecting costs nothing, and windows are those of the loopback
   --loss      the share of requests whose connection is closed without an answer: half of them before the body is read, half after the
-              request took effect
+              request took effect; --seed is of the dice
+  --rate      bytes of parts that are taken in a second, over all connections
   --report    where the report goes at SIGTERM; `GET /__report` gives it at any time
   --follow    ends where stdin ends: with whoever started it
 Linux only: the bytes of a part are dropped by the kernel, and are never copied to here.
@@ -72,6 +73,7 @@ class Connection:
             if got == 0:
                 raise Lost
             count -= got
+            self.bucket.pace(got)
 
     def keep(self, count):
         """Reads that many bytes."""
@@ -88,7 +90,7 @@ class Connection:
         return taken, len(taken)
 
     def one_request(self):
-        """Serves one request; whether another may come on this connection."""
+        """Serves the next request; whether another may come on this connection."""
         request = self.head()
         if request is None:
             return False
@@ -102,6 +104,13 @@ class Connection:
         fate = self.bucket.fate(kind)
         if fate == "before":
             return False
+        if kind != "part":
+            return self.serve_request(method, address, query, headers, kind, fate)
+        with self.bucket.part_on_its_way():
+            return self.serve_request(method, address, query, headers, kind, fate)
+
+    def serve_request(self, method, address, query, headers, kind, fate):
+        """Reads the body of a request, does what it asks, and answers; whether another may come."""
         try:
             body = self.body(kind, headers)
             answer = act(self.bucket, kind, unquote(address.path).lstrip("/"), query, headers, body)
@@ -124,22 +133,12 @@ class Connection:
             time.sleep(self.latency)
             self.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         if kind == "part":
-            self.at_once(1)
-            try:
-                self.drop(size)
-            finally:
-                self.at_once(-1)
+            self.drop(size)
             return size
         if size >= (KEPT_BYTES if kind == "put" else DOCUMENT_LIMIT_BYTES):
             self.drop(size)
             return size
         return self.keep(size)
-
-    def at_once(self, step):
-        """Counts the parts that are arriving."""
-        with self.bucket.lock:
-            self.bucket.parts_at_once += step
-            self.bucket.most_at_once = max(self.bucket.most_at_once, self.bucket.parts_at_once)
 
     def answer(self, status, headers=None, body=b"", is_head=False):
         lines = {"Content-Length": str(len(body)), "Server": "discard", **(headers or {})}
@@ -216,17 +215,24 @@ def follow():
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+def end(*_):
+    """Ends the process, once: another signal must not end the writing of the report."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(0)
+
+
 def main():
     """Serves until it is told to end."""
     options = argparse.ArgumentParser(usage=__doc__)
     options.add_argument("--latency", type=float, default=0)
     options.add_argument("--loss", type=float, default=0)
     options.add_argument("--seed", type=int, default=1)
+    options.add_argument("--rate", type=float, default=0)
     options.add_argument("--report")
     options.add_argument("--follow", action="store_true")
     options = options.parse_args()
-    bucket = Bucket(options.loss, options.seed)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    bucket = Bucket(options.loss, options.seed, options.rate)
+    signal.signal(signal.SIGTERM, end)
     if options.follow:
         threading.Thread(target=follow, daemon=True).start()
     try:

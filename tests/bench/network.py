@@ -21,5 +21,5 @@ def measure(wire, rounds):
     for pace, rate in (("fast", 0), ("paced", RATE)):
         # Each round loses other requests.
         figures[pace] = in_turn(list(MANNERS), rounds, lambda name, number, rate=rate: wire.backup(
-            source_bytes, rate=rate, seed=number + 1, **MANNERS[name]))
+            source_bytes, source_rate=rate, seed=number + 1, **MANNERS[name]))
     return figures

@@ -9,8 +9,8 @@ MOST_PEAK_BYTES = 200 * MIB
 MOST_PARTS = 10_000
 # More than 10,000 parts of the size that is planned for a small database.
 OVERFLOW_BYTES = 85 * GB
-PLANNED_BYTES = 1000 * GB
-PLANNED_SOURCE_BYTES = 5 * GB
+TERABYTE = 1000 * GB
+SLOW = 40_000_000
 UPLOAD_BYTES = 2 * GB
 MANY_STORES = 3
 TARGET_MS = 3.0
@@ -22,13 +22,16 @@ def sizes(most_gb):
 
 
 def flat(wire, most_gb):
-    """Dumps of all sizes, each planned as after a night of the same size; then one in parts as large as those of the largest."""
-    nights = [(size, size) for size in sizes(most_gb)]
-    nights.append((min(PLANNED_SOURCE_BYTES, most_gb * GB), PLANNED_BYTES))
+    """Dumps of all sizes, each planned as after a night of the same size; then two into slow stores, where all queues are full.
+
+    The last of them goes in parts as large as those of a terabyte.
+    """
+    nights = [(size, size, 0) for size in sizes(most_gb)]
+    nights += [(min(3, most_gb) * GB, planned, SLOW) for planned in (min(3, most_gb) * GB, TERABYTE)]
     rows = []
-    for size, planned in nights:
-        one = wire.backup(size, stores=2, method="gzip", last_night_bytes=planned)
-        rows.append({**one, "planned_bytes": planned})
+    for size, planned, rate in nights:
+        one = wire.backup(size, stores=2, method="gzip", last_night_bytes=planned, rate=rate)
+        rows.append({**one, "planned_bytes": planned, "store_rate": rate})
         say(f"{size / GB:g} GB planned as {planned / GB:g} GB: {one['wall_s']:.1f} s, peak {one['peak_bytes'] / MIB:.0f} MiB")
     return rows
 

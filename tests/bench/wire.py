@@ -5,7 +5,6 @@ The database is real and small, and answers all questions; its `pg_dump` is sour
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -69,10 +68,11 @@ VALUES ('full-{database}-20200101T000000Z-0000', 'full', 'bench', '{database}', 
 class Discard:
     """A running discard.py, to be used by `with`; `report` is there when it has ended."""
 
-    def __init__(self, folder, number, latency=0, loss=0, seed=1):
+    def __init__(self, folder, number, **manners):
         self.file = folder / f"report{number}.json"
-        self.argv = [sys.executable, "-E", "-s", "-B", str(HERE / "discard.py"), "--follow", "--report", str(self.file),
-                     "--latency", str(latency), "--loss", str(loss), "--seed", str(seed)]
+        self.argv = [sys.executable, "-E", "-s", "-B", str(HERE / "discard.py"), "--follow", "--report", str(self.file)]
+        for name, value in manners.items():
+            self.argv += [f"--{name}", str(value)]
         self.process = self.port = self.report = None
 
     def __enter__(self):
@@ -85,8 +85,7 @@ class Discard:
         return self
 
     def __exit__(self, *_):
-        self.process.send_signal(signal.SIGTERM)
-        # `wait` alone would close neither pipe.
+        # Closes its stdin, which it ends with, and waits.
         self.process.communicate()
         if self.file.exists():
             self.report = json.loads(self.file.read_text(encoding="utf-8"))
@@ -128,13 +127,13 @@ class Wire:
         if last_night_bytes:
             self.psql(CATALOG, LAST_NIGHT.format(database=DATABASE, size=last_night_bytes))
 
-    def backup(self, source_bytes, stores=1, method="none", rate=0, last_night_bytes=0, **manners):
-        """One backup of a dump of that size, and what came of it. `manners` are those of the stores.
+    def backup(self, source_bytes, stores=1, method="none", source_rate=0, last_night_bytes=0, **manners):
+        """One backup of a dump of that size, and what came of it. `manners` are options of the stores' discard.py.
 
         Raises `Failed`, with what the stores report as `reports`, where the backup fails or a store has anything but what is on record.
         """
         self.forget(last_night_bytes)
-        source = {"BENCH_SOURCE_BYTES": str(source_bytes), "BENCH_SOURCE_RATE": str(rate)}
+        source = {"BENCH_SOURCE_BYTES": str(source_bytes), "BENCH_SOURCE_RATE": str(source_rate)}
         out = self.folder / "out.json"
         servers = [Discard(self.folder, number, **manners) for number in range(stores)]
         try:
