@@ -118,7 +118,8 @@ def large(figures):
     peak = max(one["peak_bytes"] for one in figures["flat"]) / MIB
     return [
         *table(head, lines),
-        "  each once; pgkeep alone, without what makes up the dump; where stores are slow, all queues are full; planned as: the size of the artifact on record of the night before",
+        "  each once; pgkeep alone, without what makes up the dump; where stores are slow, all queues are full",
+        "  planned as: the size of the artifact on record of the night before, which the size of parts is planned by",
         f"largest peak: {peak:.1f} MiB; below 200: {met(peak <= 200)}",
         f"CPU of a store more: {spread(costs)} ms a MiB, of {figures['uploads']['source_bytes'] / 1e9:g} GB, by one store and three in turn;"
         f" below 3: {met(median(costs) < 3)}",
