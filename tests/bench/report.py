@@ -123,6 +123,7 @@ def large(figures):
         f"largest peak: {peak:.1f} MiB; below 200: {met(peak <= 200)}",
         f"CPU of a store more: {spread(costs)} ms a MiB, of {figures['uploads']['source_bytes'] / 1e9:g} GB, by one store and three in turn;"
         f" below 3: {met(median(costs) < 3)}",
+        "  over plain HTTP: what TLS costs is not in it",
         *overflow(figures.get("overflow")),
     ]
 

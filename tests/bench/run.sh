@@ -12,7 +12,7 @@
 #   network   the same, of 2 GB, where each answer comes 0.1 s late, where 1 of 100 requests is lost, and both
 # and all of them are run where none is named. The table goes to stdout, progress to stderr. It needs root or `sudo` once, to install
 # what is missing, and about 300 MB of disk a unit of scale; it leaves nothing running and nothing behind.
-# `scale` and `network` need neither disk nor SCALE: no byte of a made-up dump is kept. They take about half an hour.
+# `scale` and `network` need neither disk nor SCALE: no byte of a made-up dump is kept. They take half an hour or more.
 # What else the machine does while it runs is in the figures: leave it idle. From the environment:
 #   PGKEEP              the binary to measure; the release build of this tree where it is not set
 #   ROUNDS              how often each figure is taken: 5 at least, which is what it is where not set
