@@ -18,7 +18,10 @@ class Failed(Exception):
 
 @dataclass
 class Run:
-    """One run of one command. CPU of `servers` is by name; `peak_bytes` is of all its processes at the same moment."""
+    """One run of one command. CPU of `servers` is by name; `peak_bytes` is of all its processes at the same moment.
+
+    Where a command was measured `alone`, CPU and memory are those of its own process, without its children.
+    """
 
     wall_s: float
     cpu_s: float
@@ -70,6 +73,13 @@ def settled_cpu(roots):
     return max(first, cpu_of_trees(roots))
 
 
+def own_cpu(pid):
+    """CPU seconds of a process that has ended and was not yet waited for, without those of its children."""
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / TICKS
+
+
 def memory(pid):
     """The proportional share of memory that a process has mapped, in bytes: pages that several share count once in their sum.
 
@@ -86,15 +96,16 @@ def memory(pid):
 
 
 class Sampler(threading.Thread):
-    """Looks at the memory of a process and its descendants, time and again, until it is told to stop."""
+    """Looks at the memory of a process, and of its descendants unless `alone`, time and again, until it is told to stop."""
 
-    def __init__(self, pid):
+    def __init__(self, pid, alone=False):
         super().__init__(daemon=True)
-        self.pid, self.peak, self.done = pid, 0, threading.Event()
+        self.pid, self.alone, self.peak, self.done = pid, alone, 0, threading.Event()
 
     def run(self):
         while not self.done.wait(PERIOD):
-            self.peak = max(self.peak, sum(memory(pid) for pid in tree([self.pid])))
+            pids = [self.pid] if self.alone else tree([self.pid])
+            self.peak = max(self.peak, sum(memory(pid) for pid in pids))
 
     def stop(self):
         self.done.set()
@@ -118,19 +129,24 @@ class Meter:
     def __init__(self, servers, log):
         self.servers, self.log = servers, log
 
-    def run(self, argv, env=None, stdout=None, with_memory=True):
-        """Runs a command to its end; raises `Failed` where that is not 0. `stdout` is a path; without one it is dropped."""
+    def run(self, argv, env=None, stdout=None, with_memory=True, alone=False):
+        """Runs a command to its end; raises `Failed` where that is not 0. `stdout` is a path; without one it is dropped.
+
+        `alone` leaves the command's children out of its CPU and memory.
+        """
         before = {name: settled_cpu(pids) for name, pids in self.servers.items()} if with_memory else {}
         with open(self.log, "ab") as log, open(stdout or os.devnull, "wb") as out:
             begun = time.monotonic()
             process = subprocess.Popen(argv, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL, stdout=out, stderr=log,
                                        start_new_session=True)
-            sampler = Sampler(process.pid) if with_memory else None
+            sampler = Sampler(process.pid, alone) if with_memory else None
             try:
                 if sampler:
                     sampler.start()
-                _, status, usage = os.wait4(process.pid, 0)
+                os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
                 wall = time.monotonic() - begun
+                own = own_cpu(process.pid)
+                _, status, usage = os.wait4(process.pid, 0)
                 process.returncode = os.waitstatus_to_exitcode(status)
             finally:
                 if process.returncode is None:
@@ -139,7 +155,7 @@ class Meter:
         if process.returncode != 0:
             raise Failed(f"`{' '.join(argv)}` ended with {process.returncode}{self.tail()}")
         servers = {name: settled_cpu(self.servers[name]) - seconds for name, seconds in before.items()}
-        return Run(wall, usage.ru_utime + usage.ru_stime, peak, servers)
+        return Run(wall, own if alone else usage.ru_utime + usage.ru_stime, peak, servers)
 
     def tail(self):
         """The last lines that commands said, to be shown under an error."""

@@ -3,11 +3,13 @@
 import os
 import platform
 import re
+import shutil
 import subprocess
 import time
 from statistics import median
 
 MIB = 1024 * 1024
+GIB = 1024 * MIB
 NOTES = {
     "step_by_step": "pg_dump -Fc, gzip -9, age, sha256sum, cp, two rclone copyto, three copies read back: one step after the other",
     "one_pipe": "pg_dump -Fc -Z0 | pigz -9 | age | tee into a file, sha256sum and two rclone rcat; three copies read back at the same time",
@@ -91,6 +93,87 @@ def listing(figures):
     return table(["a catalog of 100,000 backups, 24 databases", "ms", "beyond an empty catalog"], lines)
 
 
+def speed(one):
+    """MB of dump a second."""
+    return one["source_bytes"] / 1e6 / one["wall_s"]
+
+
+def met(is_met):
+    """Whether a target was."""
+    return "met" if is_met else "missed"
+
+
+def large(figures):
+    """Dumps that no disk here could hold."""
+    head = ["a made-up dump into two stores", "planned as GB", "wall s", "MB/s", "CPU s/GiB", "peak MiB", "parts", "part MiB"]
+    lines = []
+    for one in figures["flat"]:
+        slow = f", stores of {one['store_rate'] / 1e6:g} MB/s" if one["store_rate"] else ""
+        lines.append([
+            f"{one['source_bytes'] / 1e9:g} GB{slow}", f"{one['planned_bytes'] / 1e9:g}", f"{one['wall_s']:.1f}", f"{speed(one):.0f}",
+            f"{one['cpu_s'] * GIB / one['source_bytes']:.2f}", f"{one['peak_bytes'] / MIB:.1f}", str(one["parts"]),
+            f"{one['part_size_bytes'] / MIB:.0f}",
+        ])
+    costs = figures["uploads"]["ms_per_mib"]
+    peak = max(one["peak_bytes"] for one in figures["flat"]) / MIB
+    return [
+        *table(head, lines),
+        "  each once; pgkeep alone, without what makes up the dump; where stores are slow, all queues are full",
+        "  planned as: the size of the artifact on record of the night before, which the size of parts is planned by",
+        f"largest peak: {peak:.1f} MiB; below 200: {met(peak <= 200)}",
+        f"CPU of a store more: {spread(costs)} ms a MiB, of {figures['uploads']['source_bytes'] / 1e9:g} GB, by one store and three in turn;"
+        f" below 3: {met(median(costs) < 3)}",
+        "  over plain HTTP: what TLS costs is not in it",
+        *overflow(figures.get("overflow")),
+    ]
+
+
+def overflow(one):
+    """What became of the dump that took more parts than an upload may have."""
+    if one is None:
+        return ["more than 10,000 parts: not measured (BENCH_OVERFLOW=1 does)"]
+    what = f"more than 10,000 parts: {one['source_bytes'] / 1e9:g} GB, planned as a small database"
+    if "refusal" in one:
+        asked = [f"  the store was asked: {counted(report['requests'])}" for report in one["reports"] if report]
+        return [f"{what}: REFUSED, there is no copy", *asked]
+    report = one["reports"][0]
+    return [
+        f"{what}: stored in {one['wall_s']:.1f} s ({speed(one):.0f} MB/s), peak {one['peak_bytes'] / MIB:.1f} MiB",
+        f"  the object has the {one['size_bytes']} bytes on record, in {one['parts']} parts of {one['part_size_bytes'] / MIB:.2f} MiB;"
+        f" {one['segments']} segments were completed, and none is left, nor an upload",
+        f"  the store was asked: {counted(report['requests'])}; {report['copied_bytes'] / 1e9:.1f} GB copied there",
+    ]
+
+
+def counted(requests):
+    """Requests by their kind."""
+    return ", ".join(f"{kind} {count}" for kind, count in sorted(requests.items()))
+
+
+def network(figures):
+    """Throughput by the manners of a store, beside a plain one."""
+    names = {
+        "plain": "plain", "latency": f"{figures['latency_s']:g} s late", "loss": f"{figures['loss']:.0%} lost",
+        "both": f"{figures['latency_s']:g} s late, {figures['loss']:.0%} lost",
+    }
+    lines, worst = [], []
+    for pace, title in (("fast", "as fast as it goes"), ("paced", f"{figures['rate'] / 1e6:g} MB/s")):
+        plain = [speed(one) for one in figures[pace]["plain"]]
+        for name, ran in figures[pace].items():
+            speeds = [speed(one) for one in ran]
+            worst.append(median(value / other for value, other in zip(speeds, plain)))
+            lost = sum(sum(report["lost"].values()) for one in ran for report in one["reports"])
+            at_once = [report["part_seconds"] / one["wall_s"] for one in ran for report in one["reports"]]
+            lines.append([f"{title}: {names[name]}", spread(speeds, 1), f"{worst[-1]:.2f}", spread([one["cpu_s"] for one in ran]),
+                          str(lost), spread(at_once)])
+    head = [f"a made-up dump of {figures['source_bytes'] / 1e9:g} GB into one store", "MB/s", "it/plain", "CPU s", "requests lost", "parts at once"]
+    rounds = len(figures["fast"]["plain"])
+    return [
+        *table(head, lines),
+        f"  {rounds} rounds, in turn; it/plain: the median of the rounds' ratios; none below 0.5: {met(min(worst) >= 0.5)}",
+    ]
+
+
 def first_line(argv):
     """What a program says of its version."""
     said = subprocess.run(argv, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False).stdout
@@ -103,12 +186,11 @@ def machine(pgkeep):
         model = re.search(r"model name\s*:\s*(.*)", file.read())
     versions = {
         "postgresql": first_line(["pg_dump", "--version"]),
-        "pigz": first_line(["pigz", "--version"]),
-        "age": "age " + first_line(["age", "--version"]),
-        "rclone": first_line(["rclone", "version"]),
-        "restic": first_line(["restic", "version"]),
         "pgkeep": first_line([pgkeep, "--version"]),
     }
+    for name, option in (("pigz", "--version"), ("age", "--version"), ("rclone", "version"), ("restic", "version")):
+        if shutil.which(name):
+            versions[name] = ("age " if name == "age" else "") + first_line([name, option])
     return {
         "cpu": model.group(1) if model else platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
@@ -134,6 +216,10 @@ def text(figures):
         lines += ["", *beside("one table of one row", figures["start"])]
     if "list" in figures:
         lines += ["", *listing(figures["list"])]
+    if "large" in figures:
+        lines += ["", *large(figures["large"])]
+    if "network" in figures:
+        lines += ["", *network(figures["network"])]
     hardware = f"{where['cpu']}, {where['cores']} cores, {where['memory_bytes'] / MIB / 1024:.1f} GiB, {where['kernel']}, load {where['load_before']:.1f} before"
     lines += ["", "; ".join([hardware, *where["versions"].values(), where["date"]])]
     return "\n".join(lines) + "\n"
