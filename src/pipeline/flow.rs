@@ -50,6 +50,9 @@ pub struct Made {
     pub artifact: Sum,
 }
 
+/// Sealed blocks that may wait for the cutting thread.
+const SEALED_BLOCKS: usize = 4;
+
 type Packed = Result<Bytes>;
 
 /// What a packing thread is told.
@@ -104,26 +107,52 @@ fn stream<S: Sink>(
                 .spawn_scoped(scope, move || pack_all(packer, &work))?;
         }
         drop(work);
-        let sealing = thread::Builder::new().name("seal".to_owned()).spawn_scoped(scope, move || {
-            // The queue's end is owned here: when sealing stops, the reader's next send fails.
-            seal_all(plan.part_size_bytes, secrets, &order, fan, meter)
-        })?;
+        let (sealed_blocks, blocks) = bounded::<Sealed>(SEALED_BLOCKS);
+        // Each end of a queue is owned by its thread: when one stops, its neighbour's next turn fails.
+        let sealing = thread::Builder::new()
+            .name("seal".to_owned())
+            .spawn_scoped(scope, move || seal_all(secrets, &order, &sealed_blocks, meter))?;
+        let cutting = thread::Builder::new()
+            .name("cut".to_owned())
+            .spawn_scoped(scope, move || cut_all(plan.part_size_bytes, &blocks, fan))?;
         let read = read_all(source, &dump_hash, &jobs, &steps, meter);
         drop((jobs, steps));
         let sealed = sealing.join().map_err(|_| anyhow!("the sealing thread is gone"))?;
-        match (read, sealed) {
-            (Ok(()), Ok(artifact)) => Ok(Made { dump: dump_hash.finish()?, artifact }),
-            // When the sealing thread stopped first, its reason is the cause.
-            (Err(Halt::Source(error)), _) | (_, Err(error)) => Err(error),
-            (Err(Halt::Downstream), Ok(_)) => Err(anyhow!("the stream ended too soon")),
+        let cut = cutting.join().map_err(|_| anyhow!("the cutting thread is gone"))?;
+        match (read, sealed, cut) {
+            (Ok(()), Ok(artifact), Ok(())) => Ok(Made { dump: dump_hash.finish()?, artifact }),
+            (Err(Halt::Cause(error)), _, _)
+            | (_, _, Err(Halt::Cause(error)))
+            | (_, Err(Halt::Cause(error)), _) => Err(error),
+            _ => Err(anyhow!("the stream ended too soon")),
         }
     })
 }
 
-/// Why reading stopped before the source's end.
+/// Why a thread stopped before the stream's end.
 enum Halt {
-    Source(anyhow::Error),
-    Downstream,
+    /// For a reason of its own.
+    Cause(anyhow::Error),
+    /// Because the one before or behind it did.
+    Neighbour,
+}
+
+/// What the cutting thread is told, in order.
+enum Sealed {
+    Block(Bytes),
+    /// The artifact is whole. A queue that closes without it means "aborted".
+    End,
+}
+
+/// The thread behind takes nothing more.
+#[derive(Debug, thiserror::Error)]
+#[error("the next step has stopped")]
+struct Stopped;
+
+impl From<anyhow::Error> for Halt {
+    fn from(error: anyhow::Error) -> Self {
+        if error.is::<Stopped>() { Self::Neighbour } else { Self::Cause(error) }
+    }
 }
 
 fn read_all(
@@ -139,19 +168,19 @@ fn read_all(
         let mut block = pool.take(BLOCK_LEN);
         let mut reader = &mut *source;
         let got = super::seal::fill(&mut reader, block.as_mut_slice())
-            .map_err(|error| Halt::Source(unwrap_io(error)))?;
+            .map_err(|error| Halt::Cause(unwrap_io(error)))?;
         block.truncate(got);
         let plain = block.freeze();
         // Nothing at all is packed too: gzip has a form for it, an empty file is none.
         if got > 0 || first {
             first = false;
             meter.dump_bytes.fetch_add(got as u64, Ordering::Relaxed);
-            hash.update(plain.clone()).map_err(Halt::Source)?;
+            hash.update(plain.clone())?;
             hand_over(Some(plain), jobs, steps)?;
         }
         if got < BLOCK_LEN {
             hand_over(None, jobs, steps)?;
-            return steps.send(Step::End).map_err(|_| Halt::Downstream);
+            return steps.send(Step::End).map_err(|_| Halt::Neighbour);
         }
     }
 }
@@ -159,8 +188,8 @@ fn read_all(
 /// Has a block packed, and its outcome sealed in its turn.
 fn hand_over(plain: Option<Bytes>, jobs: &Sender<Job>, steps: &Sender<Step>) -> Result<(), Halt> {
     let (done, packed) = bounded(1);
-    steps.send(Step::Block(packed)).map_err(|_| Halt::Downstream)?;
-    jobs.send(Job { plain, done }).map_err(|_| Halt::Downstream)
+    steps.send(Step::Block(packed)).map_err(|_| Halt::Neighbour)?;
+    jobs.send(Job { plain, done }).map_err(|_| Halt::Neighbour)
 }
 
 /// A source's error travels inside an `io::Error`; what is inside is what people read.
@@ -187,39 +216,57 @@ fn pack_all(mut packer: Packer, work: &Receiver<Job>) {
     }
 }
 
-fn seal_all<S: Sink>(
-    part_size_bytes: u64,
+fn seal_all(
     secrets: Secrets,
     order: &Receiver<Step>,
-    fan: &mut FanOut<S>,
+    blocks: &Sender<Sealed>,
     meter: &Meter,
-) -> Result<Sum> {
+) -> Result<Sum, Halt> {
     let hash = Hasher::start("hash artifact")?;
-    let mut cutter = Cutter::new(part_size_bytes);
     let mut sealer = Sealer::new(secrets, |block: Bytes| {
         meter.sealed_bytes.fetch_add(block.len() as u64, Ordering::Relaxed);
         hash.update(block.clone())?;
-        for part in cutter.push(block) {
-            fan.send(&part)?;
-        }
-        Ok(())
+        blocks.send(Sealed::Block(block)).map_err(|_| Stopped.into())
     });
     for step in order {
         match step {
             Step::Block(packed) => {
-                let packed = packed.recv().context("a compressing thread is gone")??;
+                let packed = packed.recv().context("a compressing thread is gone").flatten()?;
                 sealer.write(&packed)?;
             }
             Step::End => {
                 sealer.finish()?;
-                if let Some(part) = cutter.finish() {
-                    fan.send(&part)?;
-                }
-                return hash.finish();
+                blocks.send(Sealed::End).map_err(|_| Halt::Neighbour)?;
+                return Ok(hash.finish()?);
             }
         }
     }
-    Err(anyhow!("the source did not end well"))
+    Err(Halt::Neighbour)
+}
+
+/// Cuts the artifact into parts, with the MD5 of each, and hands them to every lane.
+fn cut_all<S: Sink>(
+    part_size_bytes: u64,
+    blocks: &Receiver<Sealed>,
+    fan: &mut FanOut<S>,
+) -> Result<(), Halt> {
+    let mut cutter = Cutter::new(part_size_bytes);
+    for block in blocks {
+        match block {
+            Sealed::Block(block) => {
+                for part in cutter.push(block) {
+                    fan.send(&part)?;
+                }
+            }
+            Sealed::End => {
+                if let Some(part) = cutter.finish() {
+                    fan.send(&part)?;
+                }
+                return Ok(());
+            }
+        }
+    }
+    Err(Halt::Neighbour)
 }
 
 #[cfg(test)]
