@@ -26,7 +26,7 @@ ROUNDS = int(os.environ["BENCH_ROUNDS"])
 IS_QUICK = os.environ["BENCH_QUICK"] == "1"
 # What takes minutes a round is taken less often.
 LONG_ROUNDS = min(ROUNDS, 3)
-WAYS = ["step_by_step", "one_pipe", "restic", "pgkeep"]
+WAYS = ["step_by_step", "one_pipe", "restic", "pgkeep", "pgkeep_zstd"]
 BACKUPS_ON_RECORD = 100_000
 
 METER = Meter(

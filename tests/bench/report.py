@@ -15,6 +15,7 @@ NOTES = {
     "one_pipe": "pg_dump -Fc -Z0 | pigz -9 | age | tee into a file, sha256sum and two rclone rcat; three copies read back at the same time",
     "restic": "{restic_way} into an empty local repository, restic copy into two empty ones, check --read-data of all three; zstd, not gzip",
     "pgkeep": "pgkeep backup full into three stores, all read back; the local copy is synced to disk, as that of restic is and those of the scripts are not",
+    "pgkeep_zstd": "the same with `method = \"zstd\"`",
 }
 
 

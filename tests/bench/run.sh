@@ -2,7 +2,8 @@
 # Figures of pgkeep beside other ways to back up PostgreSQL, for anyone to repeat.
 #   tests/bench/run.sh [--only PART]... [SCALE]
 # SCALE is the size of the shop that is backed up: about 10 MB of plain dump a unit, 30 unless given. PART is one of
-#   tools     a backup in three places, read back, by four ways in turn: step_by_step.sh, one_pipe.sh, restic.sh, pgkeep.sh;
+#   tools     a backup in three places, read back, by five ways in turn: step_by_step.sh, one_pipe.sh, restic.sh, pgkeep.sh,
+            pgkeep_zstd.sh;
 #             each way's last backup is restored and compared with the source; also the size beside gzip -9, and `pgkeep verify`
 #   restore   `pgkeep restore` beside pg_restore
 #   start     the backup of a database with one row, beside pg_dump
@@ -112,7 +113,8 @@ start_shop() {
     config catalog >"$folder/pgkeep.toml"
     config catalog_full >"$folder/full.toml"
     config catalog_empty >"$folder/empty.toml"
-    for database in shop catalog catalog_full catalog_empty; do psql -d postgres -c "CREATE DATABASE $database"; done
+    { config catalog_zstd | sed 's#/backups"#/backups_zstd"#'; printf '\n[compression]\nmethod = "zstd"\n'; } >"$folder/zstd.toml"
+    for database in shop catalog catalog_zstd catalog_full catalog_empty; do psql -d postgres -c "CREATE DATABASE $database"; done
 }
 
 umask 077
