@@ -7,30 +7,27 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Result, anyhow};
 
-use self::sample::{CHOICES, Engines, STRONGEST, Sample, WEAKEST};
+use self::sample::{CHOICES, Engines, Look, STRONGEST, Sample, WEAKEST};
 
 mod sample;
 
-/// Blocks after which a new sample is taken, however little the data changed.
-const BLOCKS_PER_SAMPLE: u32 = 96;
+/// Blocks that one sample serves at most, and kinds of data whose samples are kept.
+const BLOCKS_PER_SAMPLE: u32 = 64;
+const KINDS: usize = 4;
+/// A block is of the kind that was sampled when no more of its bytes than this are distributed in another
+/// way, and when it then packs no more than this much better or worse than the first one.
+const LOOK_LIMIT: f32 = 0.08;
+const DENSITY_LIMIT: f64 = 0.12;
 /// Samples that may be taken at once as the data changes, and the blocks that earn another one: data
 /// that changes all the time must not be sampled all the time.
-const MOST_SAMPLES: f64 = 4.0;
-const BLOCKS_PER_EARNED_SAMPLE: f64 = 12.0;
-/// The data has changed when a block packs this much better or worse than the one that was sampled.
-const CHANGE: f64 = 0.15;
-/// Blocks at the start of a stream that are packed by no level weaker than [`LEAST_ON_CREDIT`]: samples
-/// can be wrong, and in a short stream nothing evens that out.
-const CAUTIOUS_BLOCKS: u32 = 8;
+const MOST_SAMPLES: f64 = 6.0;
+const BLOCKS_PER_EARNED_SAMPLE: f64 = 8.0;
 /// What a block is taken to come to, as a share of the reference, where it is not what was sampled.
-const UNKNOWN_SHARE: f64 = 1.1;
+const UNKNOWN_SHARE: f64 = 1.04;
 
 /// What is aimed at, as a share of `gzip -9`. The promise is 1.01; blocks that know nothing of the ones
 /// before them cost up to 0.005.
 const GOAL: f64 = 1.002;
-
-/// The weakest level that may spend what was saved: from here on each step takes far more time.
-const LEAST_ON_CREDIT: u8 = 5;
 /// Stores what can't be packed.
 const STORE: u8 = 0;
 /// Pieces of a block that tell whether it still can't be packed, and the length of each.
@@ -47,14 +44,20 @@ pub(super) struct Effort {
 
 /// What is known of the stream so far.
 struct Known {
-    sample: Option<Sample>,
-    is_sampling: bool,
-    blocks: u32,
-    blocks_since: u32,
+    /// Of each kind of data the newest sample, the one that was used last at the end.
+    samples: Vec<Sample>,
     earned_samples: f64,
     /// What `gzip -9` would have made of the blocks so far, and what was made of them.
     reference_bytes: f64,
     packed_bytes: f64,
+}
+
+/// How a block is to be packed.
+struct Choice {
+    level: u8,
+    look: Look,
+    /// What the sample said of that level; `None` where none fits the block.
+    share: Option<f64>,
 }
 
 impl Effort {
@@ -77,12 +80,12 @@ impl Effort {
     /// Packs a block as raw deflate into `target`, and says how many bytes it came to. `target` must
     /// have the room that [`Effort::bound`] asks for.
     pub(super) fn deflate(&mut self, plain: &[u8], target: &mut [u8]) -> Result<usize> {
-        let level = match fixed_level(self.wanted) {
-            Some(level) => level,
-            None => self.choose(plain, target)?,
-        };
-        let packed = self.engines.deflate(level, plain, target)?;
-        self.known().note(level, plain.len(), packed);
+        if let Some(level) = fixed_level(self.wanted) {
+            return self.engines.deflate(level, plain, target);
+        }
+        let choice = self.choose(plain, target)?;
+        let packed = self.engines.deflate(choice.level, plain, target)?;
+        self.known().note(&choice, plain.len(), packed);
         Ok(packed)
     }
 
@@ -95,19 +98,19 @@ impl Effort {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn choose(&mut self, plain: &[u8], scratch: &mut [u8]) -> Result<u8> {
-        if self.known().begins_sample() {
-            let least = self.known().weakest_allowed();
-            let taken = Sample::take(&mut self.engines, plain, scratch, GOAL, least);
-            self.known().end_sample(taken?);
+    fn choose(&mut self, plain: &[u8], scratch: &mut [u8]) -> Result<Choice> {
+        let look = Look::of(plain);
+        let needs_sample = self.known().needs_sample(&look);
+        if needs_sample {
+            let taken = Sample::take(&mut self.engines, plain, scratch, GOAL)?;
+            self.known().keep(taken);
         }
-        let level = self.known().level_for(plain.len());
-        if level == STORE && self.can_be_packed(plain, scratch)? {
+        let mut choice = self.known().choice(look, plain.len());
+        if choice.level == STORE && self.can_be_packed(plain, scratch)? {
             // The block is not what was sampled.
-            self.known().sample = None;
-            return Ok(STRONGEST);
+            choice = Choice { level: STRONGEST, share: None, ..choice };
         }
-        Ok(level)
+        Ok(choice)
     }
 
     /// Whether pieces from all over a block can be packed, be it a little.
@@ -122,68 +125,79 @@ impl Effort {
 
 impl Known {
     fn new() -> Self {
-        Self {
-            sample: None,
-            is_sampling: false,
-            blocks: 0,
-            blocks_since: 0,
-            earned_samples: MOST_SAMPLES,
-            reference_bytes: 0.0,
-            packed_bytes: 0.0,
+        Self { samples: Vec::new(), earned_samples: MOST_SAMPLES, reference_bytes: 0.0, packed_bytes: 0.0 }
+    }
+
+    /// Moves the sample of the block's kind to the end, and gives it.
+    fn sample_for(&mut self, look: &Look) -> Option<&mut Sample> {
+        let near = self.samples.iter().enumerate().map(|(at, sample)| (at, sample.look.distance(look)));
+        let (at, distance) = near.min_by(|one, other| one.1.total_cmp(&other.1))?;
+        if distance > LOOK_LIMIT {
+            return None;
         }
+        let sample = self.samples.remove(at);
+        self.samples.push(sample);
+        self.samples.last_mut()
     }
 
-    fn weakest_allowed(&self) -> u8 {
-        if self.blocks <= CAUTIOUS_BLOCKS { LEAST_ON_CREDIT } else { WEAKEST }
-    }
-
-    /// Whether whoever asks, with a block to be packed, is to take a new sample. While one does, the
-    /// others use what there is.
-    fn begins_sample(&mut self) -> bool {
-        self.blocks = self.blocks.saturating_add(1);
-        self.blocks_since += 1;
+    /// Whether whoever asks, with a block of that look to be packed, is to take a sample of it.
+    fn needs_sample(&mut self, look: &Look) -> bool {
         self.earned_samples = (self.earned_samples + 1.0 / BLOCKS_PER_EARNED_SAMPLE).min(MOST_SAMPLES);
-        let is_due = self.sample.is_none() || self.blocks_since > BLOCKS_PER_SAMPLE;
-        is_due && !std::mem::replace(&mut self.is_sampling, true)
-    }
-
-    fn end_sample(&mut self, taken: Sample) {
-        self.is_sampling = false;
-        self.sample = Some(taken);
-        self.blocks_since = 1;
-        self.earned_samples -= 1.0;
-    }
-
-    fn level_for(&self, plain_len: usize) -> u8 {
-        let Some(sample) = &self.sample else { return STRONGEST };
-        if sample.is_incompressible {
-            return STORE;
+        let is_served = self.sample_for(look).is_some_and(|sample| sample.blocks < BLOCKS_PER_SAMPLE);
+        let is_due = !is_served && self.earned_samples >= 1.0;
+        if is_due {
+            self.earned_samples -= 1.0;
         }
-        // A level is right where it keeps the promise itself; a strong one is spared where the blocks
-        // before it were packed so well that the whole keeps it. What was saved is kept for that: there
-        // it buys most.
-        let saved = self.reference_bytes * GOAL - self.packed_bytes;
-        let expected = sample.density.unwrap_or(1.0) * plain_len as f64;
-        let chosen = CHOICES.into_iter().zip(sample.shares).find(|(level, share)| {
-            *share <= GOAL || *level >= LEAST_ON_CREDIT && (share - GOAL) * expected <= saved
-        });
-        chosen.map_or(STRONGEST, |(level, _)| level).max(self.weakest_allowed())
+        is_due
     }
 
-    /// Takes the outcome of a block into account, and has a new sample taken where the data changed.
-    fn note(&mut self, level: u8, plain: usize, packed: usize) {
-        let Some(sample) = &mut self.sample else { return };
-        let share = CHOICES.into_iter().zip(sample.shares).find(|(choice, _)| *choice == level);
-        // A level that the sample knows nothing of was chosen by an older one.
-        let Some(share) = share.map(|(_, share)| share).filter(|share| share.is_finite()) else { return };
-        let density = packed as f64 / share / plain.max(1) as f64;
-        let has_changed = (density / *sample.density.get_or_insert(density) - 1.0).abs() > CHANGE;
-        let share = if has_changed { share.max(UNKNOWN_SHARE) } else { share };
+    /// Keeps a sample in place of the older one of its kind, or of the kind that was not seen for longest.
+    fn keep(&mut self, taken: Sample) {
+        if self.sample_for(&taken.look).is_some() {
+            self.samples.pop();
+        } else if self.samples.len() >= KINDS {
+            self.samples.remove(0);
+        }
+        self.samples.push(taken);
+    }
+
+    fn choice(&mut self, look: Look, plain_len: usize) -> Choice {
+        let saved = self.reference_bytes * GOAL - self.packed_bytes;
+        // What nobody sampled is packed so that the promise holds whatever it is.
+        let Some(sample) = self.sample_for(&look) else {
+            return Choice { level: STRONGEST, look, share: None };
+        };
+        sample.blocks = sample.blocks.saturating_add(1);
+        if sample.is_incompressible {
+            return Choice { level: STORE, look, share: None };
+        }
+        // A level is right where it keeps the promise itself, or where the blocks before it were packed so
+        // well that the whole keeps it.
+        let expected = sample.density.unwrap_or(1.0) * plain_len as f64;
+        let chosen = CHOICES
+            .into_iter()
+            .zip(sample.shares)
+            .find(|(_, share)| *share <= GOAL || (share - GOAL) * expected <= saved);
+        let last = sample.shares.last().copied().filter(|share| share.is_finite());
+        let (level, share) = chosen.map_or((STRONGEST, last), |(level, share)| (level, Some(share)));
+        Choice { level, look, share }
+    }
+
+    /// Takes the outcome of a block into account, and forgets a sample that did not fit it after all.
+    fn note(&mut self, choice: &Choice, plain_len: usize, packed: usize) {
+        let Some(share) = choice.share else { return };
+        let density = packed as f64 / share / plain_len.max(1) as f64;
+        let change = self
+            .sample_for(&choice.look)
+            .map(|sample| (density / *sample.density.get_or_insert(density) - 1.0).abs());
+        let fits = change.is_some_and(|change| change <= DENSITY_LIMIT);
+        if change.is_some() && !fits {
+            // It is the last one, since it was asked for.
+            self.samples.pop();
+        }
+        let share = if fits { share } else { share.max(UNKNOWN_SHARE) };
         self.reference_bytes += packed as f64 / share;
         self.packed_bytes += packed as f64;
-        if has_changed && self.earned_samples >= 1.0 {
-            self.sample = None;
-        }
     }
 }
 
@@ -192,170 +206,10 @@ impl Known {
 fn fixed_level(level: u8) -> Option<u8> {
     match level {
         7.. => None,
-        4..=6 => Some(level),
+        3..=6 => Some(level),
         _ => Some(WEAKEST),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation)]
-    use super::*;
-
-    const BLOCK: usize = 256 * 1024;
-
-    /// Packs blocks in turn; gives the level of each and the sizes of all.
-    fn pack(level: u8, blocks: &[Vec<u8>]) -> (Vec<u8>, usize) {
-        let mut effort = Effort::new(level).unwrap();
-        let mut target = vec![0; effort.bound(BLOCK).unwrap()];
-        let mut levels = Vec::new();
-        let mut total = 0;
-        for block in blocks {
-            let chosen = match fixed_level(level) {
-                Some(level) => level,
-                None => effort.choose(block, &mut target).unwrap(),
-            };
-            let packed = effort.engines.deflate(chosen, block, &mut target).unwrap();
-            effort.known().note(chosen, block.len(), packed);
-            levels.push(chosen);
-            total += packed;
-        }
-        (levels, total)
-    }
-
-    /// A small generator of numbers that look random (xorshift).
-    fn noise(seed: u64) -> impl Iterator<Item = u64> {
-        std::iter::successors(Some(seed), |x| {
-            let x = x ^ (x << 13);
-            let x = x ^ (x >> 7);
-            Some(x ^ (x << 17))
-        })
-        .skip(1)
-    }
-
-    fn random(seed: u64) -> Vec<u8> {
-        noise(seed).take(BLOCK).map(|x| (x >> 24) as u8).collect()
-    }
-
-    /// Lines of words from a small list, hard to pack well without a long search.
-    fn words(seed: u64) -> Vec<u8> {
-        let mut text = Vec::with_capacity(BLOCK + 16);
-        for x in noise(seed) {
-            if text.len() >= BLOCK {
-                break;
-            }
-            let word = (x >> 20) % 3000;
-            text.extend_from_slice(format!("w{:x}{} ", word * 2_654_435_761 % 65_536, word % 7).as_bytes());
-        }
-        text.truncate(BLOCK);
-        text
-    }
-
-    fn hexadecimal(seed: u64) -> Vec<u8> {
-        random(seed).iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).take(BLOCK).collect()
-    }
-
-    #[test]
-    fn what_cannot_be_packed_is_stored_and_what_follows_is_not() {
-        let blocks = [random(1), random(2), words(3), words(4), random(5)];
-        let (levels, _) = pack(9, &blocks);
-        assert_eq!(levels[..2], [STORE, STORE]);
-        assert!(levels[2..4].iter().all(|level| CHOICES.contains(level)), "{levels:?}");
-    }
-
-    #[test]
-    fn half_a_block_that_can_be_packed_ends_the_storing() {
-        let mut mixed = random(1);
-        mixed[..BLOCK / 2].copy_from_slice(&words(2)[..BLOCK / 2]);
-        let (levels, total) = pack(9, &[random(3), mixed]);
-        assert_eq!(levels[0], STORE);
-        assert_ne!(levels[1], STORE);
-        assert!(total < 2 * BLOCK - BLOCK / 5, "{total}");
-    }
-
-    /// A sample whose choices come to these shares.
-    fn told(shares: [f64; CHOICES.len()]) -> Sample {
-        Sample { shares, is_incompressible: false, density: Some(0.5) }
-    }
-
-    #[test]
-    fn easy_data_gets_the_fastest_choice() {
-        let blocks: Vec<Vec<u8>> = (1..12).map(hexadecimal).collect();
-        let (levels, _) = pack(9, &blocks);
-        let (cautious, later) = levels.split_at(CAUTIOUS_BLOCKS as usize);
-        assert!(cautious.iter().all(|level| *level == LEAST_ON_CREDIT), "{levels:?}");
-        assert!(later.iter().all(|level| *level == CHOICES[0]), "{levels:?}");
-    }
-
-    #[test]
-    fn a_share_above_the_goal_is_chosen_only_from_what_was_saved() {
-        let mut known = Known::new();
-        known.sample = Some(told([1.3, 1.2, 1.1, 1.05, 1.02, 0.99]));
-        assert_eq!(known.level_for(BLOCK), 7);
-        // What 5 would lose on this block was saved before.
-        known.reference_bytes = 1_000_000.0;
-        known.packed_bytes = 1_000_000.0 * GOAL - 0.05 * 0.5 * BLOCK as f64;
-        assert_eq!(known.level_for(BLOCK), 5);
-        known.packed_bytes += 0.025 * 0.5 * BLOCK as f64;
-        assert_eq!(known.level_for(BLOCK), 6);
-    }
-
-    #[test]
-    fn what_was_saved_is_not_spent_where_it_buys_little() {
-        let mut known = Known::new();
-        known.reference_bytes = 1e9;
-        known.blocks = CAUTIOUS_BLOCKS + 1;
-        known.sample = Some(told([1.06, 1.03, 1.01, 0.96, f64::INFINITY, f64::INFINITY]));
-        assert_eq!(known.level_for(BLOCK), 5);
-        known.sample = Some(told([1.03, 0.98, f64::INFINITY, f64::INFINITY, f64::INFINITY, f64::INFINITY]));
-        assert_eq!(known.level_for(BLOCK), 2);
-    }
-
-    #[test]
-    fn a_block_unlike_the_sample_earns_nothing_and_has_a_new_one_taken() {
-        let mut known = Known::new();
-        known.sample = Some(told([0.9; CHOICES.len()]));
-        known.note(1, BLOCK, BLOCK / 10);
-        assert!(known.sample.is_none());
-        assert!(known.packed_bytes > known.reference_bytes * GOAL);
-        // Not all the time: samples have to be earned.
-        known.earned_samples = 0.5;
-        known.sample = Some(told([0.9; CHOICES.len()]));
-        known.note(1, BLOCK, BLOCK / 10);
-        assert!(known.sample.is_some());
-    }
-
-    #[test]
-    fn one_sample_serves_a_whole_team() {
-        let mut first = Effort::new(9).unwrap();
-        let mut second = first.another();
-        let mut target = vec![0; first.bound(BLOCK).unwrap()];
-        first.deflate(&hexadecimal(1), &mut target).unwrap();
-        let earned = second.known().earned_samples;
-        second.deflate(&hexadecimal(2), &mut target).unwrap();
-        assert!(second.known().earned_samples > earned, "a second sample was taken");
-        assert_eq!(second.known().blocks_since, 2);
-    }
-
-    #[test]
-    fn changed_data_is_sampled_anew() {
-        let mut blocks: Vec<Vec<u8>> = (1..20).map(hexadecimal).collect();
-        let mut effort = Effort::new(9).unwrap();
-        let mut target = vec![0; effort.bound(BLOCK).unwrap()];
-        for block in &blocks {
-            effort.deflate(block, &mut target).unwrap();
-        }
-        let before = effort.known().sample.as_ref().unwrap().shares;
-        blocks = (1..3).map(|_| vec![b'x'; BLOCK]).collect();
-        for block in &blocks {
-            effort.deflate(block, &mut target).unwrap();
-        }
-        assert_ne!(effort.known().sample.as_ref().map(|sample| sample.shares), Some(before));
-    }
-
-    #[test]
-    fn a_level_that_is_none_is_refused() {
-        assert!(Effort::new(0).is_err() && Effort::new(10).is_err());
-        assert_eq!(pack(1, &[words(1)]).0, [WEAKEST]);
-    }
-}
+mod tests;
