@@ -60,7 +60,7 @@ pub struct Catalog {
 pub enum Method {
     /// gzip, on all cores.
     Gzip,
-    /// Zstandard, on all cores.
+    /// Zstandard, on several cores.
     Zstd,
     /// Not at all.
     None,
@@ -73,7 +73,7 @@ impl Method {
         match self {
             Self::Gzip | Self::None => (1..=9, 9),
             // Higher ones need more memory than a backup may take.
-            Self::Zstd => (1..=12, 3),
+            Self::Zstd => (1..=9, 3),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What is asked of the catalog and written to it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -185,18 +185,18 @@ impl Catalog {
         Ok(buried > 0)
     }
 
-    /// The ids of the newest failed backups of a database.
+    /// What the newest runs for a database did not make whole.
     ///
     /// # Errors
     /// When the catalog can't be read.
-    pub fn failed_ids(&mut self, source: &str, database: &str) -> Result<BTreeSet<BackupId>> {
-        let rows = self.client()?.query(
-            "SELECT id FROM backup WHERE source = $1 AND database = $2 AND status = 'failed' \
-             ORDER BY created_at DESC LIMIT 1000",
-            &[&source, &database],
-        )?;
-        let ids = rows.iter().map(|row| Ok(BackupId::parse(row.try_get(0)?)));
-        Ok(ids.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+    pub fn unmade(&mut self, source: &str, database: &str) -> Result<Vec<Unmade>> {
+        let rows = self.client()?.query(UNMADE, &[&source, &database])?;
+        let unmade = rows.iter().map(|row| {
+            let id = BackupId::parse(row.try_get(0)?);
+            let store = row.try_get(1)?;
+            Ok(id.map(|id| Unmade { id, store }))
+        });
+        Ok(unmade.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
     fn select(
@@ -227,6 +227,26 @@ impl Catalog {
         Ok(backups)
     }
 }
+
+/// A copy that a run did not make whole: something of it may be left in its store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unmade {
+    /// The backup.
+    pub id: BackupId,
+    /// The store; `None` means every one.
+    pub store: Option<String>,
+}
+
+/// Each run removes what earlier ones left, so the newest few are all that can be left.
+const UNMADE: &str = "\
+SELECT id, store FROM (
+    (SELECT id, NULL::text AS store, created_at FROM backup
+     WHERE source = $1 AND database = $2 AND status = 'failed' ORDER BY created_at DESC LIMIT 20)
+    UNION ALL
+    (SELECT id, copy.store, created_at FROM backup JOIN copy ON copy.backup = id
+     WHERE source = $1 AND database = $2 AND status = 'degraded' AND state = 'failed'
+     ORDER BY created_at DESC LIMIT 20)) unmade
+ORDER BY created_at DESC";
 
 const SAVE_BACKUP: &str = "\
 INSERT INTO backup (id, backup_type, source, database, tenant, filename, size_bytes, checksum,

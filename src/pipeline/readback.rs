@@ -3,7 +3,7 @@
 
 use std::io::{self, Read};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, bounded};
 
@@ -153,7 +153,10 @@ pub fn open_and_sum(
         }
         Err(error) => Err(format!("{error:#}")),
     };
-    drain(&mut artifact)?;
+    if let Err(error) = drain(&mut artifact) {
+        // A source that broke while it was opened said why then.
+        return Err(dump.err().map_or(error, |first| anyhow!(first)));
+    }
     Ok(Opened { artifact: artifact.sum(), dump })
 }
 

@@ -1,7 +1,7 @@
 //! What is inside the seal, unpacked: gzip members that say how long they are on several cores, everything
 //! else as it comes, all of it in order. It knows no seal and no key.
 
-use std::io::{self, BufReader, Cursor, Read};
+use std::io::{self, BufReader, Cursor, ErrorKind, Read};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Result, anyhow};
@@ -38,6 +38,7 @@ struct Member {
 pub struct Unpacker<R> {
     order: Option<Receiver<Next>>,
     current: Bytes,
+    has_ended: bool,
     reading: JoinHandle<R>,
 }
 
@@ -65,7 +66,7 @@ impl<R: Read + Send + 'static> Unpacker<R> {
             drop(queue.unpack(&mut source, packing));
             source
         })?;
-        Ok(Self { order: Some(ordered), current: Bytes::new(), reading })
+        Ok(Self { order: Some(ordered), current: Bytes::new(), has_ended: false, reading })
     }
 
     /// Stops, and gives back the source as far as it has been read.
@@ -78,19 +79,34 @@ impl<R: Read + Send + 'static> Unpacker<R> {
     }
 }
 
+impl<R> Unpacker<R> {
+    /// The next block, or `None` where the source ended well.
+    fn next(&self) -> io::Result<Option<Bytes>> {
+        let gone = || io::Error::other("a thread that unpacks is gone");
+        let order = self.order.as_ref().ok_or_else(|| io::Error::from(ErrorKind::BrokenPipe))?;
+        match order.recv().map_err(|_| gone())? {
+            Next::Ready(block) => block.map(Some),
+            Next::Coming(block) => block.recv().map_err(|_| gone())?.map(Some),
+            Next::End => Ok(None),
+        }
+    }
+}
+
 impl<R> Read for Unpacker<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let broken = || io::Error::other("a thread that unpacks is gone");
         while self.current.is_empty() {
-            let Some(order) = self.order.as_ref() else { return Ok(0) };
-            self.current = match order.recv().map_err(|_| broken())? {
-                Next::Ready(block) => block?,
-                Next::Coming(block) => block.recv().map_err(|_| broken())??,
-                Next::End => {
+            if self.has_ended {
+                return Ok(0);
+            }
+            match self.next() {
+                Ok(Some(block)) => self.current = block,
+                Ok(None) => self.has_ended = true,
+                Err(error) => {
+                    // What follows damage is never given, and never ends well.
                     self.order = None;
-                    return Ok(0);
+                    return Err(error);
                 }
-            };
+            }
         }
         let count = self.current.len().min(buffer.len());
         let now = self.current.split_to(count);
@@ -125,23 +141,44 @@ impl Queue {
     fn unpack(&self, source: &mut impl Read, packing: Packing) -> Result<(), Gone> {
         match packing {
             Packing::None => self.copy(source),
-            Packing::Zstd => match zstd::stream::read::Decoder::new(source) {
-                Ok(mut decoder) => match decoder.window_log_max(LARGEST_WINDOW_LOG) {
-                    Ok(()) => self.copy(&mut decoder),
-                    Err(error) => self.put(Next::Ready(Err(error))),
-                },
-                Err(error) => self.put(Next::Ready(Err(error))),
-            },
+            Packing::Zstd => self.frame(source),
             Packing::Gzip => self.members(source),
         }
+    }
+
+    /// Unpacks a zstd frame. Its reader calls damage by no name of its own: what did not come from the
+    /// source is that.
+    fn frame(&self, source: &mut impl Read) -> Result<(), Gone> {
+        let mut watched = Watched { source, is_broken: false };
+        let opened = zstd::stream::read::Decoder::new(&mut watched).and_then(|mut decoder| {
+            decoder.window_log_max(LARGEST_WINDOW_LOG)?;
+            Ok(decoder)
+        });
+        let poured = match opened {
+            Ok(mut decoder) => self.pour(&mut decoder)?,
+            Err(error) => Err(error),
+        };
+        let named =
+            |error| if watched.is_broken { error } else { io::Error::new(ErrorKind::InvalidData, error) };
+        self.end(poured.map_err(named))
     }
 
     fn put(&self, next: Next) -> Result<(), Gone> {
         self.order.send(next).map_err(|_| Gone)
     }
 
-    /// Hands on what comes, block by block, to the end.
+    /// Hands on what comes, and says how it ended.
     fn copy(&self, source: &mut impl Read) -> Result<(), Gone> {
+        let poured = self.pour(source)?;
+        self.end(poured)
+    }
+
+    fn end(&self, outcome: io::Result<()>) -> Result<(), Gone> {
+        self.put(outcome.map_or_else(|error| Next::Ready(Err(error)), |()| Next::End))
+    }
+
+    /// Hands on what comes, block by block.
+    fn pour(&self, source: &mut impl Read) -> Result<io::Result<()>, Gone> {
         loop {
             let mut block = self.plain.take(BLOCK_LEN);
             match fill(source, block.as_mut_slice()) {
@@ -149,10 +186,10 @@ impl Queue {
                     block.truncate(got);
                     self.put(Next::Ready(Ok(block.freeze())))?;
                     if got < BLOCK_LEN {
-                        return self.put(Next::End);
+                        return Ok(Ok(()));
                     }
                 }
-                Err(error) => return self.put(Next::Ready(Err(error))),
+                Err(error) => return Ok(Err(error)),
             }
         }
     }
@@ -189,6 +226,20 @@ impl Queue {
             self.put(Next::Coming(opened))?;
             self.members.send(Member { rest, done }).map_err(|_| Gone)?;
         }
+    }
+}
+
+/// A source that remembers whether it failed.
+struct Watched<R> {
+    source: R,
+    is_broken: bool,
+}
+
+impl<R: Read> Read for Watched<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let outcome = self.source.read(buffer);
+        self.is_broken |= outcome.is_err();
+        outcome
     }
 }
 
@@ -251,6 +302,19 @@ mod tests {
         let frame = zstd::encode_all(block.as_slice(), 3).unwrap();
         for end in 1..frame.len() {
             assert!(unpack(frame[..end].to_vec(), Packing::Zstd).is_err(), "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn damage_is_called_so_and_nothing_comes_after_it() {
+        let block = vec![5u8; 1000];
+        let (mut frame, mut packed) = (zstd::encode_all(&block[..], 3).unwrap(), members(&vec![block; 9]));
+        (frame[9], packed[100]) = (!frame[9], !packed[100]);
+        for (packed, packing) in [(frame, Packing::Zstd), (packed, Packing::Gzip)] {
+            let mut unpacker = Unpacker::start(Cursor::new(packed), packing, 2).unwrap();
+            let error = unpacker.read_to_end(&mut Vec::new()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidData, "{packing:?}: {error}");
+            assert!(unpacker.read(&mut [0]).is_err(), "{packing:?}");
         }
     }
 

@@ -148,7 +148,7 @@ fn every_gzip_reader_opens_what_is_packed() {
 #[test]
 fn the_reference_tool_opens_a_zstd_frame() {
     let plain: Vec<u8> = kinds::KINDS.iter().flat_map(|(_, make)| make(BLOCK_LEN)).collect();
-    for level in [1, 3, 12] {
+    for level in [1, 3, 9] {
         let packed = pack(Packing::Zstd, level, &plain);
         assert!(through("zstd", &["-dc"], &packed) == plain, "level {level}");
         assert!(packed.len() < plain.len() / 2, "level {level}: {} bytes", packed.len());
@@ -239,12 +239,12 @@ fn a_backup_packed_by_zstd_comes_back_and_opens_without_pgkeep() {
 fn each_method_has_its_levels() {
     let mut site = Site::new().local_only();
     for (method, level, range) in
-        [("gzip", 10, "1 to 9"), ("gzip", 0, "1 to 9"), ("zstd", 13, "1 to 12"), ("zstd", 0, "1 to 12")]
+        [("gzip", 10, "1 to 9"), ("gzip", 0, "1 to 9"), ("zstd", 10, "1 to 9"), ("zstd", 0, "1 to 9")]
     {
         site.config.set("compression.method", method);
         site.config.set("compression.level", level);
         site.pgkeep(["backup", "full"]).code(2).stderr_has(range).stderr_has("line").run();
     }
-    site.config.set("compression.level", 12);
+    site.config.set("compression.level", 9);
     site.backup();
 }

@@ -49,12 +49,18 @@ fn the_largest_parts_stay_below_200_mib() {
     site.cluster.execute(&site.catalog, &insert);
     let fault = site.fault("r2", Manners::Plain);
     fault.rule(Rule::on("PUT", "partNumber").does(Action::Delay(Duration::from_secs(1))));
+    // As many threads as a large host would have.
+    site.config.set("compression.threads", 16);
     let (_, peak) = peak_of(&site, &["backup", "full"]);
+    site.config.set("compression.method", "zstd");
+    site.config.set("compression.level", 9);
+    let (_, by_zstd) = peak_of(&site, &["backup", "full"]);
     let sizes = fault.requests();
     let sizes = sizes.iter().filter(|request| request.target.contains("partNumber"));
     let sizes = sizes.filter_map(|request| header(&request.headers, "content-length")?.parse::<u64>().ok());
-    assert_eq!(sizes.max(), Some(16 << 20));
+    assert_eq!(sizes.max(), Some(12 << 20));
     assert!(peak < 200 << 10, "the backup took {peak} KiB");
+    assert!(by_zstd < 200 << 10, "with zstd the backup took {by_zstd} KiB");
 }
 
 /// Runs the binary under a parent that asks the kernel for the peak of its own children; gives stdout and KiB.

@@ -1,6 +1,5 @@
 //! One try at a backup of one database, from the lock to the last word on record.
 
-use std::collections::BTreeSet;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -10,6 +9,7 @@ use serde_json::json;
 use super::ledger::Ledger;
 use super::stream::{self, Streamed};
 use crate::backup::{Backup, Copy, CopyState, Status};
+use crate::catalog::query::Unmade;
 use crate::command::context::{Context, Shelf, now};
 use crate::command::copies::{Making, side_by_side};
 use crate::command::locks;
@@ -37,14 +37,11 @@ pub(super) fn run(context: &Context, database: &str, ring: &KeyRing, shelves: &[
     let catalog_is_up = ledger.catalog().is_some();
     let mut locks = locks::take(context, database, catalog_is_up)?;
     // Who holds the lock of all hosts knows that no other run is alive.
-    let dead = if locks.catalog.is_some() {
-        ledger.bury_the_dead(&backup.source, database)
-    } else {
-        BTreeSet::new()
-    };
+    let unmade =
+        if locks.catalog.is_some() { ledger.bury_the_dead(&backup.source, database) } else { Vec::new() };
     ledger.save(&backup).context("the record of this run can be kept nowhere")?;
     let heartbeat = locks.catalog.take().map(|lock| lock.beat(backup.id.clone())).transpose()?;
-    let made = make(context, &mut ledger, &mut backup, ring, shelves, dead);
+    let made = make(context, &mut ledger, &mut backup, ring, shelves, unmade);
     backup.finished_at = Some(now());
     backup.backup_duration_seconds = Some(begun.elapsed().as_secs_f64());
     if let Err(error) = &made {
@@ -110,10 +107,10 @@ fn make(
     backup: &mut Backup,
     ring: &KeyRing,
     shelves: &[Shelf],
-    dead: BTreeSet<BackupId>,
+    unmade: Vec<Unmade>,
 ) -> Result<()> {
     let Streamed { made, uploads, part_size_bytes } =
-        stream::run(context, ledger, backup, ring, shelves, dead)?;
+        stream::run(context, ledger, backup, ring, shelves, unmade)?;
     backup.size_bytes = Some(made.artifact.size_bytes);
     backup.checksum = Some(made.artifact.sha256.clone());
     #[allow(clippy::cast_precision_loss, reason = "a share shown to people")]

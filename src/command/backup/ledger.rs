@@ -1,16 +1,14 @@
 //! The record of a run: written to the catalog, or kept in a file until the catalog is back.
 
-use std::collections::BTreeSet;
-
 use anyhow::Result;
 use jiff::SignedDuration;
 
 use crate::backup::{Backup, Status};
 use crate::catalog::Catalog;
+use crate::catalog::query::Unmade;
 use crate::command::context::{Context, now};
 use crate::config::environment;
 use crate::exit::one_line;
-use crate::name::BackupId;
 use crate::process;
 
 /// A heartbeat this young is that of a run which lives; it beats three times as often.
@@ -46,11 +44,11 @@ impl<'a> Ledger<'a> {
 
     /// Marks what earlier runs of this database left unfinished as failed; gives the ids of all that failed.
     /// Only for whoever holds the database's lock.
-    pub(super) fn bury_the_dead(&mut self, source: &str, database: &str) -> BTreeSet<BackupId> {
-        let Some(catalog) = self.catalog.as_mut() else { return BTreeSet::new() };
+    pub(super) fn bury_the_dead(&mut self, source: &str, database: &str) -> Vec<Unmade> {
+        let Some(catalog) = self.catalog.as_mut() else { return Vec::new() };
         bury(catalog, source, database).unwrap_or_else(|error| {
             log::warn!("runs that died stay on record as they are: {}", one_line(&error));
-            BTreeSet::new()
+            Vec::new()
         })
     }
 
@@ -85,7 +83,7 @@ impl<'a> Ledger<'a> {
     }
 }
 
-fn bury(catalog: &mut Catalog, source: &str, database: &str) -> Result<BTreeSet<BackupId>> {
+fn bury(catalog: &mut Catalog, source: &str, database: &str) -> Result<Vec<Unmade>> {
     for backup in catalog.unfinished(source, database)? {
         if is_alive(&backup) {
             log::warn!("`{}` seems to be at work although nobody holds its lock: left alone", backup.id);
@@ -93,7 +91,7 @@ fn bury(catalog: &mut Catalog, source: &str, database: &str) -> Result<BTreeSet<
             log::info!("`{}` was left unfinished: its run died", backup.id);
         }
     }
-    catalog.failed_ids(source, database)
+    catalog.unmade(source, database)
 }
 
 /// Whether the run of an unfinished backup still shows signs of life: a fresh heartbeat, and a process

@@ -1,6 +1,5 @@
 //! The stream of a backup: `pg_dump` on one end, an unpublished upload in each store on the other.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -10,13 +9,14 @@ use serde_json::json;
 use super::attempt::packing;
 use super::ledger::Ledger;
 use crate::backup::Backup;
+use crate::catalog::query::Unmade;
 use crate::command::context::{Context, Shelf};
 use crate::command::copies::{self, Lane, side_by_side};
 use crate::command::progress::Progress;
 use crate::conninfo::ConnInfo;
 use crate::exit::{Failure, one_line};
 use crate::key::KeyRing;
-use crate::name::{self, BackupId};
+use crate::name;
 use crate::pipeline::compress::Compression;
 use crate::pipeline::fanout::{self, LaneEnd, Moved};
 use crate::pipeline::flow::{self, Made, Meter, Plan};
@@ -31,9 +31,9 @@ const LEAST_PART_BYTES: u64 = 8 * MIB;
 /// S3's limit is 10,000 parts. An artifact of more is joined by the server, which takes its time: the plan
 /// leaves room for an estimate that is a little wrong.
 const PARTS_PLANNED: u64 = 9_000;
-/// Memory holds seven parts at once: three in flight and one between them and the queue, one in the queue, one
+/// Memory holds eight parts at once: four in flight and one between them and the queue, one in the queue, one
 /// that waits for a slow store, one that is being cut. They stay under 150 MiB, whatever the artifact's size.
-const LARGEST_PART_BYTES: u64 = 16 * MIB;
+const LARGEST_PART_BYTES: u64 = 12 * MIB;
 
 /// A whole artifact, not yet published anywhere.
 pub(super) struct Streamed {
@@ -58,7 +58,7 @@ pub(super) fn run(
     backup: &mut Backup,
     ring: &KeyRing,
     shelves: &[Shelf],
-    dead: BTreeSet<BackupId>,
+    unmade: Vec<Unmade>,
 ) -> Result<Streamed> {
     let ready = prepare(context, ledger, backup).map_err(source_trouble)?;
     let part_size_bytes = planned_part_size(ledger, backup, ready.facts.size_bytes);
@@ -72,7 +72,7 @@ pub(super) fn run(
     );
     let secrets = header::create(&backup.id, packing(context), ring.sealing())?;
     let meter = Arc::new(Meter::default());
-    let lanes = lanes(backup, shelves, part_size_bytes, &Arc::new(dead));
+    let lanes = lanes(backup, shelves, part_size_bytes, &Arc::new(unmade));
     let watched = lanes.iter().map(|lane| (lane.name.clone(), Arc::clone(&lane.moved))).collect();
     let mut dump = start_dump(context, &ready)?;
     let bars = &context.out.bars;
@@ -192,21 +192,19 @@ fn lanes(
     backup: &Backup,
     shelves: &[Shelf],
     part_size_bytes: u64,
-    dead: &Arc<BTreeSet<BackupId>>,
+    unmade: &Arc<Vec<Unmade>>,
 ) -> Vec<fanout::Lane<Lane>> {
     let usable = shelves.iter().filter_map(|shelf| Some((shelf, shelf.store.as_ref().ok()?)));
     let lane = |(shelf, store): (&Shelf, &Arc<dyn Store>)| {
         let store = Arc::clone(store);
-        let dead = Arc::clone(dead);
         let path = copies::path_in(backup, store.as_ref());
-        let folder = name::database_prefix(&backup.source, &backup.database);
-        let folder = store.path_of(&format!("{folder}{}/", backup.backup_type));
+        let leftovers = leftovers(backup, store.as_ref(), unmade);
         fanout::Lane {
             name: shelf.name.clone(),
             moved: Moved::default(),
             open: Box::new(move || {
                 let upload = store.begin(&path, part_size_bytes)?;
-                if let Err(error) = sweep(store.as_ref(), &folder, &dead) {
+                if let Err(error) = sweep(store.as_ref(), &leftovers) {
                     log::info!("store `{}`: not swept: {}", store.name(), one_line(&error));
                 }
                 Ok(Lane(upload))
@@ -216,16 +214,21 @@ fn lanes(
     usable.map(lane).collect()
 }
 
-/// Removes the unpublished uploads of backups that are on record as dead, and no others: another host may
-/// use the same names in the same bucket.
-fn sweep(store: &dyn Store, folder: &str, dead: &BTreeSet<BackupId>) -> Result<()> {
-    if dead.is_empty() {
-        return Ok(());
-    }
-    for stale in store.stale(folder)? {
-        let file = stale.path.rsplit('/').next().unwrap_or_default();
-        let id = file.rsplit_once(".dump").and_then(|(id, _)| BackupId::parse(id));
-        if id.is_some_and(|id| dead.contains(&id)) {
+/// What the path of each artifact starts with that no run made whole in this store: what is unpublished
+/// there belongs to nobody. Nothing else is touched: another host may use the same names in the same bucket.
+fn leftovers(backup: &Backup, store: &dyn Store, unmade: &[Unmade]) -> Vec<String> {
+    let here = |unmade: &&Unmade| unmade.store.as_deref().is_none_or(|name| name == store.name());
+    let path = |unmade: &Unmade| {
+        let artifact = format!("{}.dump", unmade.id);
+        store.path_of(&name::object_key(&backup.source, &backup.database, &unmade.id, &artifact))
+    };
+    unmade.iter().filter(here).map(path).collect()
+}
+
+/// Removes what is unpublished of such artifacts.
+fn sweep(store: &dyn Store, leftovers: &[String]) -> Result<()> {
+    for prefix in leftovers {
+        for stale in store.stale(prefix)? {
             store.discard(&stale).with_context(|| format!("`{}`", stale.path))?;
             log::info!("store `{}`: removed the unfinished upload of `{}`", store.name(), stale.path);
         }
@@ -280,6 +283,6 @@ mod tests {
     fn parts_grow_with_the_artifact_to_an_end() {
         assert_eq!(part_size(40 << 20, None), 8 * MIB);
         assert_eq!(part_size(0, Some(60 << 30)), 11 * MIB);
-        assert_eq!(part_size(40 << 40, None), 16 * MIB);
+        assert_eq!(part_size(40 << 40, None), 12 * MIB);
     }
 }

@@ -16,8 +16,8 @@ const MEMBER_TAIL_LEN: usize = 8;
 /// RFC 1952, section 2.3: deflate, an extra field, no time, "slowest", no system; then the field.
 const MEMBER_HEAD: [u8; 16] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 2, 255, 8, 0, b'P', b'K', 4, 0];
 
-/// No member that says it is larger, packed or not, is opened in one piece.
-const LARGEST_MEMBER: u32 = 16 * 1024 * 1024;
+/// No member that says it is larger, packed or not, is opened in one piece: ours hold 1 MiB at most.
+const LARGEST_MEMBER: u32 = 2 * 1024 * 1024;
 
 /// Packs one block after another; keeps its tables between blocks.
 pub(super) struct Members {

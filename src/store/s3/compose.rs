@@ -10,7 +10,7 @@ use anyhow::Result;
 use super::client::CopySource;
 use super::error::S3Error;
 use super::queue::{Crew, Task};
-use super::upload::{Multipart, Whole, md5_of};
+use super::upload::{Multipart, Origin, Whole, md5_of};
 use super::{CANCEL_TIME, Shared};
 use crate::store::Stored;
 
@@ -97,7 +97,8 @@ impl Joining {
         self.ensure_unchanged()?;
         let md5s: Option<Vec<[u8; 16]>> = etags.iter().map(|etag| md5_of(etag)).collect();
         let size_bytes = self.sources.iter().map(|source| source.size_bytes).sum();
-        let whole = Whole { etags, part_md5s: md5s.map(|md5s| md5s.concat()), size_bytes };
+        let part_md5s = md5s.map(|md5s| md5s.concat());
+        let whole = Whole { etags, part_md5s, size_bytes, origin: Origin::Copied };
         let stored = self.upload.complete(&whole)?;
         Ok(Stored { part_size_bytes: Some(self.part_size_bytes), ..stored })
     }

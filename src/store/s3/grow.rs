@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use super::compose::{self, Source, copied_part_size};
 use super::error::S3Error;
 use super::queue::{Crew, Task, interrupted};
-use super::upload::{Multipart, Traffic, Whole};
+use super::upload::{Multipart, Origin, Traffic, Whole};
 use super::{CANCEL_TIME, CLEANUP_TIME_LIMIT, Shared, segment};
 use crate::store::{Part, Stored, Upload};
 
@@ -247,7 +247,8 @@ impl Segment {
     fn complete(&mut self, etags: Vec<String>) -> Result<Stored, S3Error> {
         self.stage = Stage::Completing;
         let part_md5s = Some(std::mem::take(&mut self.part_md5s));
-        let stored = self.upload.complete(&Whole { etags, part_md5s, size_bytes: self.size_bytes })?;
+        let whole = Whole { etags, part_md5s, size_bytes: self.size_bytes, origin: Origin::Sent };
+        let stored = self.upload.complete(&whole)?;
         self.stage = Stage::Visible;
         Ok(stored)
     }

@@ -36,6 +36,16 @@ pub(super) struct Whole {
     /// The MD5s of the parts, one after the other, where all of them are known.
     pub(super) part_md5s: Option<Vec<u8>>,
     pub(super) size_bytes: u64,
+    pub(super) origin: Origin,
+}
+
+/// Where the server has the parts from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// They were sent, each with its MD5.
+    Sent,
+    /// It copied them itself.
+    Copied,
 }
 
 /// What goes out for an artifact, and whether it still should.
@@ -176,10 +186,11 @@ impl Multipart {
             Ok(None) => return Err(S3Error::refused(COMPLETION, "the object is not there")),
             // The server has taken every part by its MD5 and completed the upload: a key that may
             // not read does not undo that.
-            Err(error) => {
+            Err(error) if whole.origin == Origin::Sent => {
                 log::debug!("{error}");
                 whole.size_bytes
             }
+            Err(error) => return Err(error),
         };
         if size_bytes != whole.size_bytes {
             let message = format!("the object has {size_bytes} bytes where {} were sent", whole.size_bytes);
