@@ -177,6 +177,32 @@ fn stale_uploads_are_swept_and_those_of_others_are_not() {
     assert_eq!(site.row(&dead)["status"], "failed");
 }
 
+/// A store that went away in the middle, while the others took the backup: what it still holds of it goes with the
+/// next run, and what other stores hold of the same backup stays.
+#[test]
+fn what_is_left_of_a_copy_that_was_never_whole_is_removed() {
+    let mut site = Site::new();
+    let gone = crate::support::tools::free_port();
+    let address = site.config.store("b2")["endpoint"].clone();
+    site.set_endpoint("b2", &format!("127.0.0.1:{gone}"));
+    let id = site.pgkeep(["backup", "full"]).code(3).any_stdout().any_stderr().run().id();
+    assert_degraded(&site, &id, "b2", &["local", "r2"]);
+    site.config.store("b2").insert("endpoint".to_owned(), address);
+    let row = site.row(&id);
+    let key = row["r2_path"].as_str().unwrap();
+    for bucket in [&site.b2, &site.r2] {
+        bucket.begin_upload(key);
+        bucket.put(&format!("{key}.segment-2"), b"another");
+    }
+    site.b2.put(key, b"a part");
+    site.backup();
+    assert!(!site.b2.keys().iter().any(|found| found.contains(&id)), "{:?}", site.b2.keys());
+    assert!(site.b2.uploads().is_empty());
+    // That copy is whole; nobody said that something of it was left.
+    assert_eq!(site.r2.keys().iter().filter(|found| found.contains(&id)).count(), 3);
+    site.assert_copies(&id, &["local", "r2"]);
+}
+
 /// The manifest is what makes a copy count, so it comes last; and the artifact is complete before it.
 #[test]
 fn the_manifest_is_written_last() {
