@@ -181,14 +181,15 @@ impl Multipart {
 
     /// Compares the size of what became visible with what was sent.
     fn confirm(&self, etag: Option<String>, whole: &Whole) -> Result<Stored, S3Error> {
-        let size_bytes = match self.shared.stat(COMPLETION, &self.path) {
-            Ok(Some(stat)) => stat.size_bytes,
+        // The tag that it is looked up by later is that of a look, where a server forms them in two ways.
+        let (size_bytes, etag) = match self.shared.stat(COMPLETION, &self.path) {
+            Ok(Some(stat)) => (stat.size_bytes, stat.etag.or(etag)),
             Ok(None) => return Err(S3Error::refused(COMPLETION, "the object is not there")),
             // The server has taken every part by its MD5 and completed the upload: a key that may
             // not read does not undo that.
             Err(error) if whole.origin == Origin::Sent => {
                 log::debug!("{error}");
-                whole.size_bytes
+                (whole.size_bytes, etag)
             }
             Err(error) => return Err(error),
         };

@@ -1,8 +1,7 @@
 //! The few XML documents of the S3 API that this store reads. They come from outside: bounded by the
 //! caller, read leniently (servers leave fields out), and never trusted to be what was asked for.
 //! Formats: Amazon S3 API Reference, `Error`, `InitiateMultipartUpload`, `CompleteMultipartUpload`,
-//! `UploadPartCopy`,
-//! `ListMultipartUploads`, `ListObjectsV2`.
+//! `UploadPartCopy`, `ListMultipartUploads`, `ListObjectsV2`.
 
 use quick_xml::Reader;
 use quick_xml::events::Event;
