@@ -55,6 +55,42 @@ impl Status {
     }
 }
 
+/// How deep a check of a copy goes, from what costs nothing to what proves it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Artifact and manifest are there, with the size and the tag on record.
+    Stat,
+    /// Every byte was read, and the SHA-256 is the one on record.
+    Checksum,
+    /// It opened to the end of the dump inside, and `pg_restore` read that.
+    Content,
+    /// It was restored, and the database made of it was what the source had been.
+    Restore,
+}
+
+impl Level {
+    /// Every level, the shallowest first.
+    pub const ALL: [Self; 4] = [Self::Stat, Self::Checksum, Self::Content, Self::Restore];
+
+    /// The word for it on the command line, in the catalog and in `--json`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stat => "stat",
+            Self::Checksum => "checksum",
+            Self::Content => "content",
+            Self::Restore => "restore",
+        }
+    }
+
+    /// The level of that word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.as_str() == word)
+    }
+}
+
 /// How a copy stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

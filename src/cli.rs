@@ -60,7 +60,7 @@ pub enum Command {
     Backup(Backup),
     /// Show the backups on record, the newest first
     List(List),
-    /// Read every copy of a backup back, compare its SHA-256, and open one to the end
+    /// Prove the copies of a backup, as deep as asked, and repair them from one another
     Verify(Verify),
     /// Bring a backup back, into a database or as a plain pg_dump archive
     Restore(Restore),
@@ -130,15 +130,45 @@ pub struct List {
 /// `pgkeep verify`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Levels, each with all that the ones before it prove:
+  stat      artifact and manifest are there, with the size (and the ETag) on record; nothing is downloaded
+  checksum  every byte was read, and the SHA-256 is that of the record and the manifest; needs no key
+  content   the artifact opens to the end of the dump inside, and pg_restore reads that to its end
+  restore   it restores into a scratch database, which then is what the source was when it was dumped
+
 Examples:
   pgkeep verify latest
-  pgkeep verify latest --database shop
-  pgkeep verify full-shop-20261122T020000Z-3f9a || echo 'a copy is not what it was'")]
+  pgkeep verify latest --database shop --level restore
+  pgkeep verify full-shop-20261122T020000Z-3f9a --repair || echo 'a copy is not what it was'
+  pgkeep verify --all --max-bytes 200G --max-time 3h --quiet")]
+#[command(group = clap::ArgGroup::new("which").required(true).args(["id", "all"]))]
 pub struct Verify {
     /// The id of a backup, any unique prefix of it, or `latest`
     #[arg(value_name = "ID|latest")]
-    pub id: String,
-    /// What `latest` is chosen from.
+    pub id: Option<String>,
+    /// Verify every backup of the source, the one first whose check is the oldest, and look for what the
+    /// catalog does not know
+    #[arg(long)]
+    pub all: bool,
+    /// How deep to look [default: checksum]
+    #[arg(long, value_name = "LEVEL", value_parser = ["stat", "checksum", "content", "restore"])]
+    pub level: Option<String>,
+    /// Look at the copy in this store only; may be given several times
+    #[arg(long = "store", value_name = "NAME")]
+    pub stores: Vec<String>,
+    /// Make each copy that is damaged or missing again from one that passes
+    #[arg(long)]
+    pub repair: bool,
+    /// Restore into a scratch database on this server [default: a server of its own, started for it]
+    #[arg(long, value_name = "URL")]
+    pub scratch: Option<String>,
+    /// With --all: begin no backup that would read more than so many bytes (`500M`, `2T`) in all
+    #[arg(long, value_name = "SIZE", conflicts_with = "id")]
+    pub max_bytes: Option<String>,
+    /// With --all: begin no backup after so long (`90m`, `3h`)
+    #[arg(long, value_name = "TIME", conflicts_with = "id")]
+    pub max_time: Option<String>,
+    /// What `latest` and --all choose from.
     #[command(flatten)]
     pub filters: Filters,
 }

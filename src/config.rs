@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
+use crate::backup::Level;
 use crate::conninfo::{ConnInfo, Environment};
 use crate::exit::{Code, Failure};
 
@@ -112,6 +113,19 @@ pub enum AfterBackup {
     Checksum,
     /// Every copy is read back and opened to the end of the dump inside.
     Content,
+}
+
+impl AfterBackup {
+    /// How deep that looks, where it looks at all.
+    #[must_use]
+    pub fn level(self) -> Option<Level> {
+        match self {
+            Self::None => None,
+            Self::Stat => Some(Level::Stat),
+            Self::Checksum => Some(Level::Checksum),
+            Self::Content => Some(Level::Content),
+        }
+    }
 }
 
 /// When a backup that failed for a passing reason is tried again.

@@ -111,15 +111,24 @@ impl Manifest {
         Ok(bytes)
     }
 
+    /// Reads a manifest without proving anything: whoever can write to the store may have written it.
+    ///
+    /// # Errors
+    /// When it is none of this format.
+    pub fn read(bytes: &[u8]) -> Result<Self> {
+        let manifest: Self = serde_json::from_slice(bytes).context("the manifest is damaged")?;
+        if manifest.format != FORMAT {
+            bail!("the manifest is of format {}, this version reads {FORMAT}", manifest.format);
+        }
+        Ok(manifest)
+    }
+
     /// Reads a manifest and proves that an owner of one of the keys wrote it.
     ///
     /// # Errors
     /// When it is none of this format, no key of the ring is its, or it was changed.
     pub fn open(bytes: &[u8], ring: &KeyRing) -> Result<Self> {
-        let manifest: Self = serde_json::from_slice(bytes).context("the manifest is damaged")?;
-        if manifest.format != FORMAT {
-            bail!("the manifest is of format {}, this version reads {FORMAT}", manifest.format);
-        }
+        let manifest = Self::read(bytes)?;
         let canonical = canonical_of(bytes)?;
         let mut known = manifest.keys.iter().filter_map(|id| ring.find(id)).peekable();
         if known.peek().is_none() {

@@ -2,6 +2,7 @@
 //! not where the bytes come from, where they go, or who asked.
 
 pub mod compress;
+pub mod damage;
 pub mod digest;
 pub mod fanout;
 pub mod flow;

@@ -119,6 +119,15 @@ pub trait Store: Send + Sync {
     /// When the store refuses.
     fn remove(&self, path: &str) -> Result<()>;
 
+    /// TEMP
+    fn replace(&self, path: &str, part_size_bytes: u64) -> Result<Box<dyn Upload>> {
+        self.begin(path, part_size_bytes)
+    }
+    /// TEMP
+    fn replace_small(&self, path: &str, bytes: &[u8]) -> Result<()> {
+        self.put_small(path, bytes)
+    }
+
     /// The unpublished uploads whose published path would start with `path_prefix`.
     ///
     /// # Errors

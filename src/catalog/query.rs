@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use postgres::types::ToSql;
 
 use super::{Catalog, rows};
-use crate::backup::{Backup, Status};
+use crate::backup::{Backup, CopyState, Status};
 use crate::name::BackupId;
 
 /// Which backups are meant; an empty filter means all of them.
@@ -100,31 +100,48 @@ impl Catalog {
     pub fn list(&mut self, filter: &Filter) -> Result<Vec<Backup>> {
         self.revive()?;
         let status = filter.status.map(Status::as_str);
-        let mut wanted: Vec<&(dyn ToSql + Sync)> = Vec::new();
-        let mut conditions: Vec<String> = Vec::new();
-        let mut add = |condition: &str, value| {
-            wanted.push(value);
-            conditions.push(condition.replace('?', &format!("${}", wanted.len())));
-        };
-        if let Some(source) = &filter.source {
-            add("source = ?", source);
-        }
-        if let Some(backup_type) = &filter.backup_type {
-            add("backup_type = ?", backup_type);
-        }
-        if let Some(database) = &filter.database {
-            add("database = ?", database);
-        }
-        if let Some(status) = &status {
-            add("status = ?", status);
-        }
-        if let Some(since) = &filter.since {
-            add("created_at >= ?", since);
-        }
-        if filter.usable {
-            conditions.push("status IN ('completed', 'verified', 'degraded')".to_owned());
-        }
+        let (conditions, wanted) = conditions(filter, status.as_ref());
         self.select(&conditions, &wanted, filter.limit)
+    }
+
+    /// The ids of the backups that pass the filter, the one first whose last check is the oldest.
+    ///
+    /// # Errors
+    /// When the catalog can't be read.
+    pub fn by_age_of_check(&mut self, filter: &Filter) -> Result<Vec<BackupId>> {
+        self.revive()?;
+        let status = filter.status.map(Status::as_str);
+        let (conditions, wanted) = conditions(filter, status.as_ref());
+        let all = if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") };
+        let query = format!(
+            "SELECT id FROM backup WHERE {all} ORDER BY \
+             coalesce((metadata->>'checked_at')::timestamptz, verified_at) NULLS FIRST, created_at, id"
+        );
+        let rows = self.client()?.query(&query, &wanted).context("cannot read the catalog")?;
+        let ids = rows.iter().map(|row| Ok(BackupId::parse(row.try_get(0)?)));
+        Ok(ids.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+
+    /// Of each backup of a source its id and status, and of each of its copies the store and the path.
+    ///
+    /// # Errors
+    /// When the catalog can't be read.
+    pub fn known(&mut self, source: &str) -> Result<Vec<Known>> {
+        self.revive()?;
+        let query = "SELECT id, status, store, path, state FROM backup LEFT JOIN copy ON copy.backup = id \
+                     WHERE source = $1";
+        let rows = self.client()?.query(query, &[&source]).context("cannot read the catalog")?;
+        let known = |row: &postgres::Row| -> Result<Known> {
+            let (status, state): (String, Option<String>) = (row.try_get(1)?, row.try_get(4)?);
+            Ok(Known {
+                id: row.try_get(0)?,
+                status: Status::parse(&status).with_context(|| format!("status `{status}` is unknown"))?,
+                store: row.try_get(2)?,
+                path: row.try_get(3)?,
+                state: state.as_deref().and_then(CopyState::parse),
+            })
+        };
+        rows.iter().map(known).collect()
     }
 
     /// The backups whose id starts with `prefix`, at most `limit`.
@@ -226,6 +243,53 @@ impl Catalog {
         }
         Ok(backups)
     }
+}
+
+/// What is on record of one copy, or of a backup without any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The backup's id.
+    pub id: String,
+    /// How the backup stands.
+    pub status: Status,
+    /// The copy's store.
+    pub store: Option<String>,
+    /// The copy's path in it.
+    pub path: Option<String>,
+    /// How the copy stands.
+    pub state: Option<CopyState>,
+}
+
+/// What a filter asks for, as conditions with numbered parameters, and the parameters.
+fn conditions<'a>(
+    filter: &'a Filter,
+    status: Option<&'a &'static str>,
+) -> (Vec<String>, Vec<&'a (dyn ToSql + Sync)>) {
+    let mut wanted: Vec<&(dyn ToSql + Sync)> = Vec::new();
+    let mut conditions: Vec<String> = Vec::new();
+    let mut add = |condition: &str, value| {
+        wanted.push(value);
+        conditions.push(condition.replace('?', &format!("${}", wanted.len())));
+    };
+    if let Some(source) = &filter.source {
+        add("source = ?", source);
+    }
+    if let Some(backup_type) = &filter.backup_type {
+        add("backup_type = ?", backup_type);
+    }
+    if let Some(database) = &filter.database {
+        add("database = ?", database);
+    }
+    if let Some(status) = status {
+        add("status = ?", status);
+    }
+    if let Some(since) = &filter.since {
+        add("created_at >= ?", since);
+    }
+    if filter.usable {
+        conditions.push("status IN ('completed', 'verified', 'degraded')".to_owned());
+    }
+    (conditions, wanted)
 }
 
 /// A copy that a run did not make whole: something of it may be left in its store.

@@ -7,12 +7,13 @@ use anyhow::Result;
 use jiff::Timestamp;
 
 use super::output::Output;
+use crate::backup::Backup;
 use crate::catalog::Catalog;
 use crate::catalog::pending::Pending;
 use crate::config::{self, Config, Place};
 use crate::connect::ConnectOptions;
 use crate::conninfo::{ConnInfo, Environment};
-use crate::exit::{Code, Failure, code_of, wrap};
+use crate::exit::{Code, Failure, code_of, one_line, wrap};
 use crate::interrupt::Interrupt;
 use crate::key::{Key, KeyRing};
 use crate::source::clients::{self, Client};
@@ -59,7 +60,7 @@ impl Context {
             Ok(0) => {}
             Ok(written) => log::info!("{written} records that waited for the catalog are written"),
             Err(error) => {
-                log::warn!("records go on waiting for the catalog: {}", crate::exit::one_line(&error));
+                log::warn!("records go on waiting for the catalog: {}", one_line(&error));
                 catalog.revive()?;
             }
         }
@@ -111,7 +112,7 @@ impl Context {
                 Err(error) if code_of(&error) == Code::Usage => {
                     return Err(wrap(error, format!("store `{}`", store.name)));
                 }
-                Err(error) => Err(crate::exit::one_line(&error)),
+                Err(error) => Err(one_line(&error)),
                 Ok(opened) => Ok(opened),
             };
             Ok(Shelf { name: store.name.clone(), keep: store.keep, store: store_of })
@@ -154,6 +155,13 @@ impl Context {
         ConnInfo::parse(text)
             .and_then(|info| info.resolve(&self.environment))
             .map_err(|error| Failure::usage(format!("the connection string: {error}")).into())
+    }
+
+    /// The `pg_restore` that reads the dump of a backup, or why there is none.
+    pub(super) fn dump_reader(&self, backup: &Backup) -> Result<Client, String> {
+        let made_by = backup.metadata_str("pg_dump_version").unwrap_or_default();
+        let digits: String = made_by.chars().take_while(char::is_ascii_digit).collect();
+        self.client("pg_restore", digits.parse().unwrap_or_default()).map_err(|error| one_line(&error))
     }
 
     /// The oldest client program that is not older than `least_major`.

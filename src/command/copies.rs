@@ -1,5 +1,6 @@
-//! Copies: made whole with their manifest, read back, filled from one another.
+//! Copies: made whole with their manifest, looked at, filled from one another.
 
+use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread;
@@ -9,18 +10,17 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 
 use super::context::{Shelf, now};
-use crate::backup::{Backup, Copy, CopyState};
-use crate::config::AfterBackup;
-use crate::exit::{Failure, one_line};
+use super::examine::{Look, Opening};
+use crate::backup::{Backup, Copy, CopyState, Level};
+use crate::exit::one_line;
 use crate::interrupt::Interrupt;
-use crate::key::KeyRing;
-use crate::manifest::{LIMIT_BYTES, Manifest};
+use crate::manifest::Manifest;
 use crate::name;
 use crate::part::Part;
-use crate::pipeline::digest::{Hashed, Sum};
+use crate::pipeline::digest::Hashed;
 use crate::pipeline::parts::Cutter;
-use crate::pipeline::readback::{ReadAhead, open_and_sum, sum_of};
-use crate::store::{Kind, Store, Stored, Upload, is_missing};
+use crate::pipeline::readback::ReadAhead;
+use crate::store::{Kind, Store, Stored, Upload};
 
 /// Bytes read at a time where one copy is filled from another.
 const BLOCK_LEN: usize = 1024 * 1024;
@@ -28,11 +28,10 @@ const BLOCK_LEN: usize = 1024 * 1024;
 /// What is known of the artifact whose copies are made.
 pub(super) struct Making<'a> {
     pub(super) backup: &'a Backup,
-    pub(super) ring: &'a KeyRing,
+    pub(super) opening: Opening<'a>,
     pub(super) part_size_bytes: u64,
-    pub(super) check: AfterBackup,
-    /// Cores that open a copy.
-    pub(super) threads: usize,
+    /// How deep each copy is looked at once it is made.
+    pub(super) check: Option<Level>,
     pub(super) interrupt: &'a Interrupt,
 }
 
@@ -102,7 +101,7 @@ impl Making<'_> {
     }
 
     fn manifest_for(&self, store: &dyn Store, stored: &Stored) -> Result<Vec<u8>> {
-        let key = self.ring.sealing();
+        let key = self.opening.ring.sealing();
         let mut manifest = Manifest::of(self.backup, key)?;
         if store.kind() == Kind::S3 {
             manifest.etag.clone_from(&stored.etag);
@@ -112,21 +111,17 @@ impl Making<'_> {
     }
 
     fn checked(&self, store: &dyn Store, mut copy: Copy) -> Copy {
-        let result = match self.check {
-            AfterBackup::None => return copy,
-            AfterBackup::Stat => stat(store, &copy.path, self.backup).map(|()| None),
-            AfterBackup::Checksum => {
-                read_back(store, &copy.path, self.backup, None, self.interrupt).map(|()| Some("checksum"))
-            }
-            AfterBackup::Content => {
-                let opening = Opening { ring: self.ring, threads: self.threads };
-                read_back(store, &copy.path, self.backup, Some(opening), self.interrupt)
-                    .map(|()| Some("content"))
-            }
+        let Some(level) = self.check else { return copy };
+        let look = self.look(level);
+        let result = match level {
+            Level::Stat => look.stat(store, &copy),
+            Level::Checksum | Level::Restore => look.read_back(store, &copy.path),
+            Level::Content => look.open(store, &copy.path),
         };
         match result {
-            Ok(None) => {}
-            Ok(Some(level)) => mark_verified(&mut copy, level),
+            // The restore itself is tried once for all copies, not here.
+            Ok(()) if level == Level::Restore => mark_checked(&mut copy, Level::Checksum),
+            Ok(()) => mark_checked(&mut copy, level),
             Err(fault) => {
                 fault.mark(&mut copy);
                 if copy.state == CopyState::Corrupt {
@@ -135,6 +130,10 @@ impl Making<'_> {
             }
         }
         copy
+    }
+
+    fn look(&self, level: Level) -> Look<'_> {
+        Look { backup: self.backup, level, opening: Some(self.opening), interrupt: self.interrupt }
     }
 
     /// Makes the copy of one store from the whole copy in another, in place of `damaged`.
@@ -166,27 +165,41 @@ impl Making<'_> {
             store.remove(&name::manifest_path(&path))?;
             store.remove(&path)?;
         }
-        let mut upload = store.begin(&path, self.part_size_bytes)?;
-        let mut reader = Hashed::new(ReadAhead::start(artifact, self.interrupt.clone())?);
-        let mut cutter = Cutter::new(self.part_size_bytes);
-        loop {
-            let mut block = vec![0u8; BLOCK_LEN];
-            let got = crate::pipeline::seal::fill(&mut reader, &mut block)?;
-            block.truncate(got);
-            for part in cutter.push(Bytes::from(block)) {
-                upload.write(part)?;
-            }
-            if got < BLOCK_LEN {
-                break;
-            }
-        }
-        if let Some(part) = cutter.finish() {
+        let upload = store.begin(&path, self.part_size_bytes)?;
+        pour(artifact, upload, self.part_size_bytes, self.backup, self.interrupt)
+            .with_context(|| format!("from the copy in `{}`", source.name()))
+    }
+}
+
+/// Writes an artifact into an upload, and makes sure that it was the one on record; not published yet.
+pub(super) fn pour(
+    artifact: Box<dyn Read + Send>,
+    mut upload: Box<dyn Upload>,
+    part_size_bytes: u64,
+    backup: &Backup,
+    interrupt: &Interrupt,
+) -> Result<Box<dyn Upload>> {
+    let mut reader = Hashed::new(ReadAhead::start(artifact, interrupt.clone())?);
+    let mut cutter = Cutter::new(part_size_bytes);
+    loop {
+        let mut block = vec![0u8; BLOCK_LEN];
+        let got = crate::pipeline::seal::fill(&mut reader, &mut block)?;
+        block.truncate(got);
+        for part in cutter.push(Bytes::from(block)) {
             upload.write(part)?;
         }
-        same_sum(&reader.sum(), self.backup)
-            .with_context(|| format!("the copy in `{}` changed while it was read", source.name()))?;
-        Ok(upload)
+        if got < BLOCK_LEN {
+            break;
+        }
     }
+    if let Some(part) = cutter.finish() {
+        upload.write(part)?;
+    }
+    let sum = reader.sum();
+    if Some(sum.size_bytes) != backup.size_bytes || Some(&sum.sha256) != backup.checksum.as_ref() {
+        bail!("it changed while it was read: its SHA-256 is {} now", sum.sha256);
+    }
+    Ok(upload)
 }
 
 /// A part goes to an upload as it is; this is all that the pipeline asks of a lane.
@@ -202,38 +215,22 @@ impl crate::pipeline::fanout::Sink for Lane {
     }
 }
 
-/// What is wrong with a copy that was looked at.
-pub(super) struct Fault {
-    /// `None`: it could not be looked at.
-    pub(super) state: Option<CopyState>,
-    pub(super) message: String,
-}
-
-impl Fault {
-    fn of_error(error: &anyhow::Error) -> Self {
-        let state = is_missing(error).then_some(CopyState::Missing);
-        Self { state, message: one_line(error) }
-    }
-
-    fn corrupt(message: impl Into<String>) -> Self {
-        Self { state: Some(CopyState::Corrupt), message: message.into() }
-    }
-
-    pub(super) fn mark(self, copy: &mut Copy) {
-        copy.state = self.state.unwrap_or(copy.state);
-        copy.error = Some(self.message);
-    }
-}
-
 /// The path of a backup's copy in a store.
 pub(super) fn path_in(backup: &Backup, store: &dyn Store) -> String {
     store.path_of(&name::object_key(&backup.source, &backup.database, &backup.id, &backup.filename))
 }
 
-pub(super) fn mark_verified(copy: &mut Copy, level: &str) {
-    copy.state = CopyState::Verified;
+/// Writes a check that was passed into the copy's record. A look from outside says nothing against what was
+/// found when the copy was last read, so it takes no deeper check's place.
+pub(super) fn mark_checked(copy: &mut Copy, level: Level) {
+    let was_read = copy.verified_level.as_deref().is_some_and(|was| was != Level::Stat.as_str());
+    if level > Level::Stat {
+        copy.state = CopyState::Verified;
+    } else if was_read {
+        return;
+    }
     copy.verified_at = Some(now());
-    copy.verified_level = Some(level.to_owned());
+    copy.verified_level = Some(level.as_str().to_owned());
     copy.error = None;
 }
 
@@ -244,99 +241,9 @@ fn disown(store: &dyn Store, copy: &Copy) {
     }
 }
 
-fn expiry(at: Timestamp, shelf: &Shelf) -> Option<Timestamp> {
+/// When retention may let a copy go that was stored at that time.
+pub(super) fn expiry(at: Timestamp, shelf: &Shelf) -> Option<Timestamp> {
     at.checked_add(SignedDuration::try_from(shelf.keep?).ok()?).ok()
-}
-
-fn stat(store: &dyn Store, path: &str, backup: &Backup) -> Result<(), Fault> {
-    for (path, size) in [(path.to_owned(), backup.size_bytes), (name::manifest_path(path), None)] {
-        match store.stat(&path) {
-            Ok(Some(found)) if size.is_none_or(|size| size == found.size_bytes) => {}
-            Ok(Some(found)) => {
-                return Err(Fault::corrupt(format!("it has {} bytes", found.size_bytes)));
-            }
-            Ok(None) => {
-                let message = format!("`{path}` is not there");
-                return Err(Fault { state: Some(CopyState::Missing), message });
-            }
-            Err(error) => return Err(Fault::of_error(&error)),
-        }
-    }
-    Ok(())
-}
-
-/// What a copy is opened with.
-#[derive(Clone, Copy)]
-pub(super) struct Opening<'a> {
-    pub(super) ring: &'a KeyRing,
-    /// Cores to use.
-    pub(super) threads: usize,
-}
-
-/// Reads a copy to its end and compares it with the record; with an opening it is opened on the way, to
-/// the end of the dump inside.
-pub(super) fn read_back(
-    store: &dyn Store,
-    path: &str,
-    backup: &Backup,
-    opening: Option<Opening<'_>>,
-    interrupt: &Interrupt,
-) -> Result<(), Fault> {
-    let source = store.open(path).map_err(|error| Fault::of_error(&error))?;
-    let Some(Opening { ring, threads }) = opening else {
-        let sum = sum_of(source, interrupt).map_err(|error| Fault::of_error(&error))?;
-        return same_sum(&sum, backup).map_err(|error| Fault::corrupt(one_line(&error)));
-    };
-    let opened = open_and_sum(source, ring, &backup.id, threads, interrupt)
-        .map_err(|error| Fault::of_error(&error))?;
-    let sum_differs = same_sum(&opened.artifact, backup).err().map(|error| one_line(&error));
-    match (sum_differs, opened.dump) {
-        (Some(differs), Err(why)) => Err(Fault::corrupt(format!("{differs}; {why}"))),
-        (Some(differs), Ok(_)) => Err(Fault::corrupt(differs)),
-        // The bytes are those on record: what is missing is a key, not the copy.
-        (None, Err(why)) => Err(Fault { state: None, message: format!("it does not open: {why}") }),
-        (None, Ok(dump)) if Some(dump.sha256.as_str()) != backup.metadata_str("dump_checksum") => {
-            Err(Fault::corrupt("the dump inside is not the one on record"))
-        }
-        (None, Ok(_)) => Ok(()),
-    }
-}
-
-/// Reads the manifest of a copy and compares it with the record.
-pub(super) fn manifest_agrees(
-    store: &dyn Store,
-    path: &str,
-    backup: &Backup,
-    ring: &KeyRing,
-) -> Result<(), Fault> {
-    let path = name::manifest_path(path);
-    let read = store.get_small(&path, LIMIT_BYTES).map_err(|error| Fault::of_error(&error))?;
-    let Some(bytes) = read else {
-        let message = format!("its manifest `{path}` is not there");
-        return Err(Fault { state: Some(CopyState::Missing), message });
-    };
-    let manifest = Manifest::open(&bytes, ring).map_err(|error| {
-        let message = format!("its manifest: {}", one_line(&error));
-        // A key that is not at hand is no fault of the copy.
-        let state = error.downcast_ref::<Failure>().is_none().then_some(CopyState::Corrupt);
-        Fault { state, message }
-    })?;
-    let same = manifest.id == backup.id
-        && Some(&manifest.checksum) == backup.checksum.as_ref()
-        && Some(manifest.size_bytes) == backup.size_bytes;
-    if same { Ok(()) } else { Err(Fault::corrupt("its manifest is that of another artifact")) }
-}
-
-fn same_sum(sum: &Sum, backup: &Backup) -> Result<()> {
-    let expected_size = backup.size_bytes.context("the record has no size")?;
-    let expected = backup.checksum.as_deref().context("the record has no checksum")?;
-    if sum.size_bytes != expected_size {
-        bail!("it has {} bytes, not {expected_size}", sum.size_bytes);
-    }
-    if sum.sha256 != expected {
-        bail!("its SHA-256 is {}, not {expected}", sum.sha256);
-    }
-    Ok(())
 }
 
 /// Does the same for each item at once, and gives the results in their order.

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use jiff::Timestamp;
 
 use super::context::{Context, now};
 use super::select;
-use crate::backup::{Backup, CopyState};
+use crate::backup::{Backup, CopyState, Level};
 use crate::catalog::query::Filter;
 use crate::cli;
 use crate::exit::Code;
@@ -29,7 +30,7 @@ fn table(backups: &[Backup]) -> String {
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     let sources: BTreeSet<&str> = backups.iter().map(|backup| backup.source.as_str()).collect();
     table.set_header(
-        ["ID", "STATUS", "BEGUN (UTC)", "SIZE", "SAVED", "TOOK", "COPIES"]
+        ["ID", "STATUS", "BEGUN (UTC)", "SIZE", "SAVED", "TOOK", "CHECKED (UTC)", "COPIES"]
             .into_iter()
             .chain((sources.len() > 1).then_some("SOURCE")),
     );
@@ -44,6 +45,7 @@ fn table(backups: &[Backup]) -> String {
             right(backup.size_bytes.map_or_else(none, |size| indicatif::HumanBytes(size).to_string())),
             right(backup.compression_ratio.map_or_else(none, |share| format!("{:.0} %", share * 100.0))),
             right(backup.backup_duration_seconds.map_or_else(none, took)),
+            Cell::new(checked(backup)),
             Cell::new(copies(backup)),
         ];
         table.add_row(cells.into_iter().chain(source));
@@ -67,6 +69,20 @@ fn took(seconds: f64) -> String {
     }
     let hours = (minutes / 60.0).floor();
     format!("{hours:.0} h {:.0} m", minutes - hours * 60.0)
+}
+
+/// When the copy whose check is the oldest was checked, and the shallowest level among them.
+fn checked(backup: &Backup) -> String {
+    let kept = backup.copies.iter().filter(|copy| copy.state.is_published());
+    let checks: Option<Vec<(Timestamp, Level)>> =
+        kept.map(|copy| Some((copy.verified_at?, Level::parse(copy.verified_level.as_deref()?)?))).collect();
+    let checks = checks.unwrap_or_default();
+    let oldest = checks.iter().map(|(at, _)| at).min();
+    let shallowest = checks.iter().map(|(_, level)| level).min();
+    match oldest.zip(shallowest) {
+        Some((at, level)) => format!("{} {}", at.strftime("%Y-%m-%d %H:%M"), level.as_str()),
+        None => none(),
+    }
 }
 
 /// Each store's name, with a word where its copy is not verified.

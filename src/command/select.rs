@@ -4,6 +4,7 @@ use anyhow::Result;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
+use super::context::Shelf;
 use crate::backup::{Backup, Status};
 use crate::catalog::Catalog;
 use crate::catalog::query::Filter;
@@ -84,6 +85,19 @@ pub(super) fn one(
     }
     let none = || Failure::new(Code::NoSuchBackup, format!("there is no backup `{id}`")).hint(hint);
     Ok(found.pop().filter(|_| !id.is_empty()).ok_or_else(none)?)
+}
+
+/// The store of that name.
+///
+/// # Errors
+/// Exit code 2 when the configuration has none of that name; says which it has.
+pub(super) fn shelf<'a>(shelves: &'a [Shelf], name: &str) -> Result<&'a Shelf> {
+    let found = shelves.iter().find(|shelf| shelf.name == name);
+    found.ok_or_else(|| {
+        let names: Vec<&str> = shelves.iter().map(|shelf| shelf.name.as_str()).collect();
+        let what = format!("the configuration has no store `{name}`");
+        Failure::usage(what).hint(format!("it has {}", names.join(", "))).into()
+    })
 }
 
 #[cfg(test)]

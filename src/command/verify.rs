@@ -1,127 +1,169 @@
-//! `pgkeep verify`: every copy of a backup read to its end, its SHA-256 compared with the record, its
-//! manifest proven, and one copy opened to the end of the dump inside.
+//! `pgkeep verify`: every copy of a backup looked at as deep as is asked, mended from a good one where that
+//! is asked too, and what was found put on record.
 
 use anyhow::Result;
+use serde_json::{Value, json};
 
 use super::context::{Context, Shelf, now};
-use super::copies::{Fault, Opening, manifest_agrees, mark_verified, read_back, side_by_side};
+use super::examine::Verdict;
 use super::select;
-use crate::backup::{Backup, Copy, CopyState, Status};
+use crate::backup::{Backup, Level, Status};
+use crate::catalog::Catalog;
 use crate::cli;
 use crate::exit::{Code, Failure};
 use crate::key::KeyRing;
-use crate::store::Store;
+use crate::source::clients::Client;
 
-const LEVEL: &str = "checksum";
+mod check;
+mod mend;
+mod strays;
+mod sweep;
+
+use check::Finding;
+
+/// What one call of `verify` works with.
+struct Session<'a> {
+    context: &'a Context,
+    shelves: &'a [Shelf],
+    /// Not there where none is needed and none is at hand.
+    ring: Option<&'a KeyRing>,
+    level: Level,
+    /// Only the copies in these stores; empty means all.
+    stores: &'a [String],
+    repair: bool,
+    /// Where test restores go; `None` means a server of our own.
+    scratch: Option<&'a str>,
+    /// Whether a line for each copy that is whole is too much.
+    is_sweep: bool,
+}
+
+/// A backup that was looked at.
+struct Checked {
+    backup: Backup,
+    /// Of each copy, in their order.
+    findings: Vec<Finding>,
+    code: Code,
+}
 
 pub(super) fn run(context: &Context, flags: &cli::Verify) -> Result<Code> {
-    let ring = context.existing_keys()?;
+    let level = flags.level.as_deref().and_then(Level::parse).unwrap_or(Level::Checksum);
+    let ring = keys(context, level, flags.repair)?;
     let shelves = context.shelves()?;
+    for name in &flags.stores {
+        select::shelf(&shelves, name)?;
+    }
+    let session = Session {
+        context,
+        shelves: &shelves,
+        ring: ring.as_ref(),
+        level,
+        stores: &flags.stores,
+        repair: flags.repair,
+        scratch: flags.scratch.as_deref(),
+        is_sweep: flags.all,
+    };
     let mut catalog = context.catalog()?;
-    let mut backup =
-        select::one(&mut catalog, &context.config.source.name, &flags.id, &flags.filters, now())?;
+    if flags.all {
+        return sweep::run(&session, &mut catalog, flags);
+    }
+    let id = flags.id.as_deref().unwrap_or_default();
+    let backup = select::one(&mut catalog, &context.config.source.name, id, &flags.filters, now())?;
     if !backup.status.is_usable() {
         let what = format!("`{}` is {}: there is nothing to verify", backup.id, backup.status.as_str());
         let code = if backup.status == Status::Expired { Code::NoSuchBackup } else { Code::Failed };
         return Err(Failure::new(code, what).hint("`pgkeep list --status verified`").into());
     }
-    let checked = check(context, &backup, &shelves, &ring)?;
-    let mut code = Code::Done;
-    for (copy, fault) in backup.copies.iter_mut().zip(checked) {
-        let (verdict, one) = settle(copy, fault);
-        code = code.worse(one);
-        let word = format!("{}: {verdict}", copy.store);
-        if one == Code::Done {
-            context.out.line(&word)?;
-        } else {
-            log::error!("`{}`: store {word}", backup.id);
-        }
-    }
-    if backup.copies.is_empty() {
-        code = code.worse(Code::Verification);
-        log::error!("`{}`: there is no copy on record", backup.id);
-    }
-    settle_backup(&mut backup, code);
-    if context.interrupt.is_raised() {
-        // What could not be looked at for want of time is no finding.
-        return Ok(Code::Failed);
-    }
-    if let Err(error) = catalog.save(&backup) {
-        log::warn!("the catalog does not take the verdict: {error:#}");
-        code = code.worse(Code::Degraded);
-    }
-    context.out.json(&backup)?;
-    Ok(code)
+    let checked = session.verify(&mut catalog, backup)?;
+    context.out.json(&checked.json()?)?;
+    Ok(checked.code)
 }
 
-/// What is found of each copy, side by side; the first is opened as well, or, where that could not be
-/// looked at, the next one that can.
-fn check(
-    context: &Context,
-    backup: &Backup,
-    shelves: &[Shelf],
-    ring: &KeyRing,
-) -> Result<Vec<Option<Fault>>> {
-    let opening = Opening { ring, threads: context.config.compression.threads };
-    let look = |copy: &Copy, opening: Option<Opening<'_>>| {
-        let looked = shelf_of(copy, shelves).and_then(|store| {
-            read_back(store, &copy.path, backup, opening, &context.interrupt)?;
-            manifest_agrees(store, &copy.path, backup, ring)
+/// The keys. What reads no further than the checksum does without, unless it is to write manifests.
+fn keys(context: &Context, level: Level, repair: bool) -> Result<Option<KeyRing>> {
+    let is_there = context.config.encryption.key_file.try_exists().unwrap_or(true);
+    if !is_there && level <= Level::Checksum && !repair {
+        log::info!("there is no key at hand: manifests are compared, not proven");
+        return Ok(None);
+    }
+    context.existing_keys().map(Some)
+}
+
+impl Session<'_> {
+    /// Looks at a backup, mends what is to be mended, says what was found, and puts it on record.
+    fn verify(&self, catalog: &mut Catalog, mut backup: Backup) -> Result<Checked> {
+        let reader = self.reader(&backup);
+        let findings = check::run(self, &mut backup, &reader)?;
+        let mut code = Code::Done;
+        for (copy, finding) in backup.copies.iter().zip(&findings) {
+            let one = finding.code();
+            code = code.worse(one);
+            let Some(word) = finding.word() else { continue };
+            let line = format!("{}: {word}", copy.store);
+            if one == Code::Done && !self.is_sweep {
+                self.context.out.line(&line)?;
+            } else if one != Code::Done {
+                log::error!("`{}`: store {line}", backup.id);
+            }
+        }
+        if backup.copies.is_empty() {
+            code = code.worse(Code::Verification);
+            log::error!("`{}`: there is no copy on record", backup.id);
+        }
+        if self.context.interrupt.is_raised() {
+            // What could not be looked at for want of time is no finding.
+            return Ok(Checked { backup, findings, code: Code::Failed });
+        }
+        check::settle(&mut backup);
+        if let Some(error) = check::unproven(&backup).filter(|_| code == Code::Done) {
+            log::error!("`{}`: a deeper check found, and none as deep has passed since: {error}", backup.id);
+            code = code.worse(Code::Degraded);
+        }
+        backup.metadata.insert("checked_at".to_owned(), json!(now()));
+        if let Err(error) = catalog.save(&backup) {
+            log::warn!("the catalog does not take the verdict: {error:#}");
+            code = code.worse(Code::Degraded);
+        }
+        Ok(Checked { backup, findings, code })
+    }
+
+    fn reader(&self, backup: &Backup) -> Result<Client, String> {
+        if self.level == Level::Content {
+            return self.context.dump_reader(backup);
+        }
+        Err("no copy is opened at this level".to_owned())
+    }
+
+    fn is_selected(&self, store: &str) -> bool {
+        self.stores.is_empty() || self.stores.iter().any(|name| name == store)
+    }
+}
+
+impl Checked {
+    /// The backup, and of each copy that was looked at the verdict.
+    fn json(&self) -> Result<Value> {
+        let mut document = serde_json::to_value(&self.backup)?;
+        let copies = document.get_mut("copies").and_then(Value::as_array_mut).into_iter().flatten();
+        for (copy, finding) in copies.zip(&self.findings) {
+            let Some(copy) = copy.as_object_mut() else { continue };
+            copy.insert("verdict".to_owned(), json!(finding.verdict));
+            copy.insert("offset".to_owned(), json!(finding.offset_bytes));
+            copy.insert("repaired".to_owned(), json!(finding.repaired));
+        }
+        Ok(document)
+    }
+
+    /// What was found, in a few words.
+    fn words(&self) -> String {
+        let copies = self.backup.copies.iter().zip(&self.findings);
+        let words = copies.filter_map(|(copy, finding)| {
+            let verdict = finding.verdict?;
+            let word = match (verdict, finding.repaired) {
+                (Verdict::Ok, true) => "repaired".to_owned(),
+                (Verdict::Ok, false) => "ok".to_owned(),
+                (verdict, _) => serde_json::to_string(&verdict).unwrap_or_default().trim_matches('"').into(),
+            };
+            Some(format!("{} {word}", copy.store))
         });
-        looked.err()
-    };
-    let opened = backup.copies.iter().position(|copy| copy.state.is_published());
-    let items: Vec<(usize, &Copy)> = backup.copies.iter().enumerate().collect();
-    let mut found = side_by_side(items, |(position, copy)| {
-        let is_there = copy.state.is_published();
-        is_there.then(|| look(copy, (Some(position) == opened).then_some(opening))).flatten()
-    })?;
-    let is_out_of_reach = |fault: &Option<Fault>| fault.as_ref().is_some_and(|fault| fault.state.is_none());
-    if opened.and_then(|opened| found.get(opened)).is_some_and(is_out_of_reach) {
-        let next = found.iter_mut().zip(&backup.copies);
-        let mut next = next.filter(|(fault, copy)| fault.is_none() && copy.state.is_published());
-        if let Some((fault, copy)) = next.next() {
-            *fault = look(copy, Some(opening));
-        }
+        words.collect::<Vec<_>>().join(", ")
     }
-    Ok(found)
-}
-
-/// The store that a copy is in.
-fn shelf_of<'a>(copy: &Copy, shelves: &'a [Shelf]) -> Result<&'a dyn Store, Fault> {
-    let unreachable = |message: String| Fault { state: None, message };
-    let shelf = shelves
-        .iter()
-        .find(|shelf| shelf.name == copy.store)
-        .ok_or_else(|| unreachable("the configuration has no such store".to_owned()))?;
-    shelf.store.as_deref().map_err(|error| unreachable(error.clone()))
-}
-
-/// Writes a verdict into the copy; gives it in words, with the exit code it means.
-fn settle(copy: &mut Copy, fault: Option<Fault>) -> (String, Code) {
-    if !copy.state.is_published() {
-        let code = if copy.state == CopyState::Expired { Code::Done } else { Code::Degraded };
-        let why = copy.error.clone().map_or_else(String::new, |error| format!(": {error}"));
-        return (format!("no copy ({}){why}", copy.state.as_str()), code);
-    }
-    let Some(fault) = fault else {
-        mark_verified(copy, LEVEL);
-        return ("ok".to_owned(), Code::Done);
-    };
-    let code = if fault.state.is_some() { Code::Verification } else { Code::Degraded };
-    fault.mark(copy);
-    let word = if code == Code::Verification { copy.state.as_str() } else { "not verified" };
-    let why = copy.error.as_deref().unwrap_or_default();
-    (format!("{word}: {why}"), code)
-}
-
-fn settle_backup(backup: &mut Backup, code: Code) {
-    backup.status = if code == Code::Done { Status::Verified } else { Status::Degraded };
-    let faults: Vec<String> = backup
-        .copies
-        .iter()
-        .filter_map(|copy| Some(format!("store `{}`: {}", copy.store, copy.error.as_deref()?)))
-        .collect();
-    backup.error = (!faults.is_empty()).then(|| faults.join("; "));
-    backup.summarize_copies();
 }

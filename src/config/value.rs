@@ -43,6 +43,41 @@ impl Span {
     }
 }
 
+/// A number of bytes: a number, alone or with a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bytes(pub u64);
+
+impl Bytes {
+    /// Reads `500M`, `2T`, `1000000`: K, M, G, T and KiB to TiB count in powers of 1024, kB, MB, GB and TB in
+    /// powers of 1000.
+    ///
+    /// # Errors
+    /// When it is anything else, or nothing.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no size: a number and K, M, G or T, as in `500M`");
+        let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (digits, unit) = text.split_at(split);
+        let number: u64 = digits.parse().map_err(|_| wrong())?;
+        let unit = unit.trim();
+        let (letter, rest) = unit.split_at_checked(1).unwrap_or(("", ""));
+        let power = match letter {
+            "" | "B" => 0,
+            "k" | "K" => 1,
+            "M" => 2,
+            "G" => 3,
+            "T" => 4,
+            _ => return Err(wrong()),
+        };
+        let base: u64 = match (power, rest) {
+            (0, "") | (1.., "" | "iB") => 1024,
+            (1.., "B") => 1000,
+            _ => return Err(wrong()),
+        };
+        let size = base.checked_pow(power).and_then(|unit| unit.checked_mul(number));
+        size.filter(|size| *size > 0).map(Self).ok_or_else(wrong)
+    }
+}
+
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
@@ -175,6 +210,23 @@ mod tests {
         }
         for text in ["", "5", "m", "-5m", "5 minutes", "1.5h", "99999999999999999999s", "2000y"] {
             assert!(Span::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_read_as_written() {
+        for (text, bytes) in [
+            ("1", 1),
+            ("512B", 512),
+            ("2k", 2048),
+            ("3KiB", 3072),
+            ("5M", 5 << 20),
+            ("2TB", 2_000_000_000_000),
+        ] {
+            assert_eq!(Bytes::parse(text), Ok(Bytes(bytes)), "{text}");
+        }
+        for text in ["", "0", "M", "-1", "1.5G", "5Mi", "5Bi", "99999999999T", "7 Q", "é"] {
+            assert!(Bytes::parse(text).is_err(), "{text}");
         }
     }
 

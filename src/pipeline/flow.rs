@@ -323,7 +323,8 @@ mod tests {
     }
 
     fn open(sealed: Vec<u8>) -> Opened {
-        open_and_sum(Box::new(Cursor::new(sealed)), &ring(), &id(), 2, &Interrupt::new()).unwrap()
+        let sealed = Box::new(Cursor::new(sealed));
+        open_and_sum(sealed, &ring(), &id(), 2, &mut std::io::sink(), &Interrupt::new()).unwrap()
     }
 
     /// Sends `size` bytes through and opens what arrived; gives the sizes of the parts.

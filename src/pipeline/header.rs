@@ -13,6 +13,7 @@ use orion::hazardous::aead::streaming::{Nonce, SecretKey};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::damage::Damage;
 use crate::exit::Failure;
 use crate::key::{Key, KeyRing};
 use crate::name::BackupId;
@@ -21,6 +22,8 @@ const MAGIC: [u8; 8] = *b"PGKEEP\0\x01";
 const HEADER_LIMIT_BYTES: u32 = 64 * 1024;
 const CIPHER: &str = "xchacha20poly1305-secretstream";
 const NONCE_LEN: usize = 24;
+/// Where the JSON of the header begins.
+const HEADER_OFFSET: u64 = 12;
 
 /// Bytes of plain text in every chunk but the last.
 pub const CHUNK_LEN: usize = 64 * 1024;
@@ -127,34 +130,51 @@ pub fn create(id: &BackupId, packing: Packing, key: &Key) -> Result<Secrets> {
 /// When the bytes are no artifact of this format, or no key of the ring opens it.
 pub fn read(artifact: &mut dyn Read, ring: &KeyRing) -> Result<Secrets> {
     let mut bytes = vec![0u8; MAGIC.len() + 4];
-    artifact.read_exact(&mut bytes).context("the artifact ends within its first 12 bytes")?;
+    whole(artifact.read_exact(&mut bytes), "the artifact ends within its first 12 bytes")?;
     let (magic, length) = bytes.split_at(MAGIC.len());
     if magic != MAGIC {
-        bail!("not a pgkeep artifact of format 1: the first 8 bytes differ (offset 0)");
+        bail!(Damage::at(0, "not a pgkeep artifact of format 1: the first 8 bytes differ (offset 0)"));
     }
     let length = u32::from_le_bytes(<[u8; 4]>::try_from(length)?);
     if length > HEADER_LIMIT_BYTES {
-        bail!("the header says it has {length} bytes, more than 64 KiB (offset 8)");
+        let message = format!("the header says it has {length} bytes, more than 64 KiB (offset 8)");
+        bail!(Damage::at(8, message));
     }
     let mut json = vec![0u8; usize::try_from(length)?];
-    artifact
-        .read_exact(&mut json)
-        .with_context(|| format!("the artifact ends within its header of {length} bytes"))?;
-    let header: Header =
-        serde_json::from_slice(&json).context("the artifact's header is damaged (offset 12)")?;
+    whole(artifact.read_exact(&mut json), &format!("the artifact ends within its header of {length} bytes"))?;
+    let in_header =
+        |message: String| Damage::at(HEADER_OFFSET, format!("{message} (offset {HEADER_OFFSET})"));
+    let header: Header = serde_json::from_slice(&json)
+        .map_err(|error| in_header(format!("the artifact's header is damaged: {error}")))?;
     bytes.extend_from_slice(&json);
     if header.cipher != CIPHER || header.chunk != CHUNK_LEN {
-        bail!("cipher `{}` with chunks of {} is unknown here", header.cipher, header.chunk);
+        let cipher = header.cipher.escape_default();
+        bail!(in_header(format!("cipher `{cipher}` with chunks of {} is unknown here", header.chunk)));
     }
     let raw_key = open_data_key(&header, ring)?;
-    let raw_nonce = STANDARD.decode(&header.nonce).context("the header's nonce is damaged")?;
+    let raw_nonce = STANDARD.decode(&header.nonce);
+    let raw_nonce =
+        raw_nonce.map_err(|error| in_header(format!("the header's nonce is damaged: {error}")))?;
     secrets(bytes, &header, raw_key.as_slice(), &raw_nonce)
+}
+
+/// An end that comes too early is damage; a source that can't be read is not.
+fn whole(read: std::io::Result<()>, message: &str) -> Result<()> {
+    match read {
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            bail!(Damage { message: message.to_owned(), offset_bytes: None })
+        }
+        read => Ok(read?),
+    }
 }
 
 fn open_data_key(header: &Header, ring: &KeyRing) -> Result<Zeroizing<[u8; 32]>> {
     for wrapped in header.keys.iter().filter(|wrapped| wrapped.kind == "shared") {
         if let Some(key) = ring.find(&wrapped.id) {
-            return key.unwrap_data_key(&wrapped.wrapped);
+            return key.unwrap_data_key(&wrapped.wrapped).map_err(|error| {
+                let message = format!("the data key in the header does not open: {error:#}");
+                Damage::at(HEADER_OFFSET, message).into()
+            });
         }
     }
     let ids: Vec<_> = header.keys.iter().map(|key| key.id.escape_default().to_string()).collect();

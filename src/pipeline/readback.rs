@@ -1,17 +1,19 @@
 //! The way back: from the bytes of an artifact to the dump inside, one pass and bounded memory. It
 //! knows no store and no catalog.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, bounded};
 
+use super::damage::Damage;
 use super::digest::{Hashed, Hasher, Sum};
 use super::header::{self, Secrets};
 use super::pool::Pool;
 use super::seal::{Opener, fill};
 use super::unpack::Unpacker;
+use crate::exit::Failure;
 use crate::interrupt::Interrupt;
 use crate::key::KeyRing;
 use crate::name::BackupId;
@@ -125,33 +127,60 @@ pub struct Opened {
     /// Of the artifact's bytes.
     pub artifact: Sum,
     /// Of the dump inside, or why it did not open.
-    pub dump: Result<Sum, String>,
+    pub dump: Result<Sum, Unopened>,
+}
+
+/// Why an artifact did not open to the end of the dump inside.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unopened {
+    /// No key at hand opens it.
+    #[error("{0}")]
+    NoKey(String),
+    /// The header, a chunk, or the end of the seal is not what it was.
+    #[error("{0}")]
+    Sealed(Damage),
+    /// What stands inside the seal does not unpack.
+    #[error("{0}")]
+    Packed(String),
+}
+
+impl Unopened {
+    fn of(error: &anyhow::Error) -> Self {
+        if let Some(damage) = Damage::of(error) {
+            return Self::Sealed(damage.clone());
+        }
+        let message = format!("{error:#}");
+        let is_key = error.downcast_ref::<Failure>().is_some();
+        if is_key { Self::NoKey(message) } else { Self::Packed(message) }
+    }
 }
 
 /// Reads an artifact to its end, hashes it, and opens it on the way on `threads` cores; `expected` is the
-/// backup that it must be of. Reads on to the end where it does not open, so that the artifact's sum is
-/// always known.
+/// backup that it must be of, and `reader` gets the dump inside. Reads on to the end where it does not open,
+/// so that the artifact's sum is always known.
 ///
 /// # Errors
-/// When the bytes can't be read.
+/// When the bytes can't be read, or `reader` does not take them.
 pub fn open_and_sum(
     source: Box<dyn Read + Send>,
     ring: &KeyRing,
     expected: &BackupId,
     threads: usize,
+    reader: &mut dyn Write,
     interrupt: &Interrupt,
 ) -> Result<Opened> {
     let mut artifact = Hashed::new(ReadAhead::start(source, interrupt.clone())?);
     let dump = match header::read(&mut artifact, ring) {
         Ok(secrets) if secrets.id != *expected => {
-            Err(format!("it is the artifact of `{}`, not of `{expected}`", secrets.id))
+            let message = format!("it is the artifact of `{}`, not of `{expected}`", secrets.id);
+            Err(Unopened::Sealed(Damage { message, offset_bytes: None }))
         }
         Ok(secrets) => {
-            let (dump, rest) = sum_of_dump(Dump::behind(secrets, artifact, threads)?)?;
+            let (dump, rest) = sum_of_dump(Dump::behind(secrets, artifact, threads)?, reader)?;
             artifact = rest;
-            dump.map_err(|error| format!("{error:#}"))
+            dump.map_err(|error| Unopened::of(&error))
         }
-        Err(error) => Err(format!("{error:#}")),
+        Err(error) => Err(Unopened::of(&error)),
     };
     if let Err(error) = drain(&mut artifact) {
         // A source that broke while it was opened said why then.
@@ -161,7 +190,10 @@ pub fn open_and_sum(
 }
 
 /// The sum of a dump, hashed on a thread of its own, and what is left of the artifact.
-fn sum_of_dump<R: Read + Send + 'static>(mut dump: Dump<R>) -> Result<(Result<Sum>, R)> {
+fn sum_of_dump<R: Read + Send + 'static>(
+    mut dump: Dump<R>,
+    reader: &mut dyn Write,
+) -> Result<(Result<Sum>, R)> {
     let hasher = Hasher::start("hash dump")?;
     let pool = Pool::default();
     let read = loop {
@@ -169,7 +201,9 @@ fn sum_of_dump<R: Read + Send + 'static>(mut dump: Dump<R>) -> Result<(Result<Su
         match fill(&mut dump, block.as_mut_slice()) {
             Ok(got) => {
                 block.truncate(got);
-                hasher.update(block.freeze())?;
+                let block = block.freeze();
+                hasher.update(block.clone())?;
+                reader.write_all(&block).context("whoever reads the dump does not take it")?;
                 if got < BLOCK_LEN {
                     break Ok(());
                 }

@@ -8,6 +8,7 @@ use anyhow::Result;
 use bytes::Bytes;
 use orion::hazardous::aead::streaming::{ABYTES, StreamTag, StreamXChaCha20Poly1305};
 
+use super::damage::Damage;
 use super::header::{CHUNK_LEN, Secrets};
 use super::pool::{Block, Pool};
 
@@ -138,19 +139,24 @@ impl<R: Read> Opener<R> {
         let at = self.offset_bytes;
         let sealed = self.sealed.get(..got).unwrap_or_default();
         if got < ABYTES {
-            return Err(damaged(format!("the artifact is cut off: no FINAL chunk at offset {at}")));
+            let message = format!("the artifact is cut off: no FINAL chunk at offset {at}");
+            return Err(Damage::at(at, message).into_io());
         }
         self.plain.resize(got - ABYTES, 0);
         let data = self.first_data.take();
         let tag = self.cipher.open_chunk(sealed, data.as_deref(), &mut self.plain).map_err(|_| {
-            damaged(format!("the chunk at offset {at} does not open: changed, cut off or out of order"))
+            let message = format!("the chunk at offset {at} does not open: changed, cut off or out of order");
+            Damage::at(at, message).into_io()
         })?;
         self.offset_bytes += got as u64;
         self.read_to = 0;
         match tag {
             StreamTag::Finish => self.expect_end(),
             StreamTag::Message if got == self.sealed.len() => Ok(()),
-            _ => Err(damaged(format!("the chunk at offset {at} is none that pgkeep writes"))),
+            _ => {
+                let message = format!("the chunk at offset {at} is none that pgkeep writes");
+                Err(Damage::at(at, message).into_io())
+            }
         }
     }
 
@@ -158,7 +164,7 @@ impl<R: Read> Opener<R> {
         let mut more = [0u8; 1];
         if fill(&mut self.source, &mut more)? != 0 {
             let at = self.offset_bytes;
-            return Err(damaged(format!("bytes follow the FINAL chunk (offset {at})")));
+            return Err(Damage::at(at, format!("bytes follow the FINAL chunk (offset {at})")).into_io());
         }
         self.ended = true;
         Ok(())
@@ -178,10 +184,6 @@ impl<R: Read> Read for Opener<R> {
         self.read_to += count;
         Ok(count)
     }
-}
-
-fn damaged(message: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
 /// Fills `buffer` as far as the source goes; less than all of it only at the source's end.

@@ -8,17 +8,19 @@ use serde_json::json;
 
 use super::ledger::Ledger;
 use super::stream::{self, Streamed};
-use crate::backup::{Backup, Copy, CopyState, Status};
+use crate::backup::{Backup, Copy, CopyState, Level, Status};
 use crate::catalog::query::Unmade;
 use crate::command::context::{Context, Shelf, now};
 use crate::command::copies::{Making, side_by_side};
+use crate::command::examine::Opening;
 use crate::command::locks;
 use crate::command::progress::Phase;
-use crate::config::{AfterBackup, Method, environment};
+use crate::config::{Method, environment};
 use crate::exit::{Code, Failure, one_line, wrap};
 use crate::key::KeyRing;
 use crate::name::{self, BackupId};
 use crate::pipeline::header::Packing;
+use crate::source::clients::Client;
 use crate::store::Store;
 
 const TYPE: &str = "full";
@@ -125,13 +127,14 @@ fn make(
         HumanBytes(made.artifact.size_bytes),
         backup.checksum.as_deref().unwrap_or_default()
     );
-    let check = context.config.after_backup;
+    let check = context.config.after_backup.level();
+    let reader = if check == Some(Level::Content) { context.dump_reader(backup) } else { unused() };
+    let opening = Opening { ring, threads: context.config.compression.threads, reader: &reader };
     let phase = Phase::start(&context.out.bars, "publishing, and reading every copy back");
     let interrupt = &context.interrupt;
     // What is filled afterwards is of a known size.
     let known = stream::part_size_of(made.artifact.size_bytes).max(part_size_bytes);
-    let threads = context.config.compression.threads;
-    let making = Making { backup, ring, part_size_bytes, check, threads, interrupt };
+    let making = Making { backup, opening, part_size_bytes, check, interrupt };
     let mut copies = side_by_side(shelves.iter().zip(uploads).collect(), |(shelf, upload)| {
         match (&shelf.store, upload) {
             (Ok(store), Ok(upload)) => making.settle(shelf, store.as_ref(), upload),
@@ -165,6 +168,10 @@ fn make(
         backup.error = Some(faults.join("; "));
     }
     Ok(())
+}
+
+fn unused() -> Result<Client, String> {
+    Err("no copy is opened at this level".to_owned())
 }
 
 /// Whether a copy can be restored from and fulfils what was asked.
@@ -216,11 +223,11 @@ fn told_too(first: &str, second: &str) -> String {
 }
 
 /// `None` when no copy can be restored from.
-fn status_of(copies: &[Copy], check: AfterBackup) -> Option<Status> {
+fn status_of(copies: &[Copy], check: Option<Level>) -> Option<Status> {
     if !copies.iter().any(|copy| matches!(copy.state, CopyState::Stored | CopyState::Verified)) {
         return None;
     }
-    let proven = matches!(check, AfterBackup::Checksum | AfterBackup::Content);
+    let proven = check > Some(Level::Stat);
     Some(if !copies.iter().all(is_whole) {
         Status::Degraded
     } else if proven && copies.iter().all(|copy| copy.state == CopyState::Verified) {

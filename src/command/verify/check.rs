@@ -1,0 +1,253 @@
+//! The copies of one backup: looked at side by side, restored once, mended, and settled.
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::super::context::{Shelf, now};
+use super::super::copies::{mark_checked, side_by_side};
+use super::super::examine::{Fault, Look, Opening, Verdict};
+use super::super::proof::{self, Outcome};
+use super::{Session, mend};
+use crate::backup::{Backup, Copy, CopyState, Level, Status};
+use crate::exit::{Code, one_line};
+use crate::source::clients::Client;
+use crate::store::{Kind, Store};
+
+/// Under which name the record keeps what only a deeper check sees.
+const UNPROVEN: &str = "unproven";
+
+/// What looking at a copy came to; `None` where it was not looked at.
+pub(super) type Found = Option<Result<(), Fault>>;
+
+/// What is said of one copy.
+pub(super) struct Finding {
+    /// `None`: it was not to be looked at.
+    pub(super) verdict: Option<Verdict>,
+    pub(super) offset_bytes: Option<u64>,
+    pub(super) message: String,
+    /// Whether it was damaged and is whole again.
+    pub(super) repaired: bool,
+    /// Whether there was never one to lose.
+    was_never_made: bool,
+}
+
+impl Finding {
+    fn none() -> Self {
+        let message = String::new();
+        Self { verdict: None, offset_bytes: None, message, repaired: false, was_never_made: false }
+    }
+
+    fn ok() -> Self {
+        Self { verdict: Some(Verdict::Ok), ..Self::none() }
+    }
+
+    fn of_fault(fault: &Fault) -> Self {
+        let message = fault.message.clone();
+        Self { verdict: Some(fault.verdict), offset_bytes: fault.offset_bytes, message, ..Self::none() }
+    }
+
+    /// The exit code that it means.
+    pub(super) fn code(&self) -> Code {
+        match self.verdict {
+            None | Some(Verdict::Ok) => Code::Done,
+            Some(Verdict::Unknown) => Code::Degraded,
+            Some(_) if self.was_never_made => Code::Degraded,
+            Some(_) => Code::Verification,
+        }
+    }
+
+    /// The line for it.
+    pub(super) fn word(&self) -> Option<String> {
+        let message = &self.message;
+        Some(match self.verdict? {
+            Verdict::Ok if self.repaired => format!("repaired: {message}"),
+            Verdict::Ok => "ok".to_owned(),
+            _ if self.was_never_made => format!("no copy: {message}"),
+            Verdict::Missing => format!("missing: {message}"),
+            Verdict::Size | Verdict::Checksum | Verdict::Sealed => format!("corrupt: {message}"),
+            Verdict::Content => format!("does not open: {message}"),
+            Verdict::Restore => format!("does not restore: {message}"),
+            Verdict::Unknown => format!("not verified: {message}"),
+        })
+    }
+}
+
+/// A copy that is looked at: its position, and the store that it is in, or why that can't be used.
+type Subject<'a> = (usize, Result<&'a dyn Store, String>);
+
+/// Looks at the copies of a backup that are asked for, and writes what is found into them.
+pub(super) fn run(
+    session: &Session<'_>,
+    backup: &mut Backup,
+    reader: &Result<Client, String>,
+) -> Result<Vec<Finding>> {
+    let before = backup.clone();
+    let look = look(session, &before, reader);
+    let subjects: Vec<Subject<'_>> = before
+        .copies
+        .iter()
+        .enumerate()
+        .filter(|(_, copy)| copy.state.is_published() && session.is_selected(&copy.store))
+        .map(|(position, copy)| (position, store_of(copy, session.shelves)))
+        .collect();
+    let looked = side_by_side(subjects, |(position, store)| (position, look_at(&look, position, store)))?;
+    let mut found: Vec<Found> = before.copies.iter().map(|_| None).collect();
+    for (position, result) in looked {
+        if let Some(place) = found.get_mut(position) {
+            *place = Some(result);
+        }
+    }
+    let restored = if session.level == Level::Restore { prove(session, backup, &found) } else { None };
+    let level = match (&restored, session.level) {
+        (Some(Ok(())), _) => Level::Restore,
+        (_, level) => {
+            level.min(Level::Checksum).max(if level == Level::Content { level } else { Level::Stat })
+        }
+    };
+    let mut findings = Vec::new();
+    for (copy, looked) in backup.copies.iter_mut().zip(&found) {
+        let is_selected = session.is_selected(&copy.store);
+        let mut finding = record(copy, looked.as_ref(), level, is_selected);
+        if let (Some(Err(fault)), Some(Verdict::Ok)) = (&restored, finding.verdict) {
+            // The bytes of all whole copies are the same: what one of them restores to, all do.
+            if fault.verdict != Verdict::Unknown {
+                fault.mark(copy);
+            }
+            finding = Finding::of_fault(fault);
+        }
+        findings.push(finding);
+    }
+    remember(backup, &findings, level);
+    if session.repair && !session.context.interrupt.is_raised() {
+        mend::run(session, &look, backup, &found, &mut findings)?;
+    }
+    Ok(findings)
+}
+
+/// Keeps in mind that a deeper check found what a shallower one can't see, until one as deep passes.
+fn remember(backup: &mut Backup, findings: &[Finding], passed: Level) {
+    let fault = |level: Level, verdict: Verdict| {
+        let finding = findings.iter().find(|finding| finding.verdict == Some(verdict))?;
+        Some(json!({ "level": level.as_str(), "error": finding.message, "at": now() }))
+    };
+    let unproven =
+        fault(Level::Restore, Verdict::Restore).or_else(|| fault(Level::Content, Verdict::Content));
+    if let Some(unproven) = unproven {
+        backup.metadata.insert(UNPROVEN.to_owned(), unproven);
+    } else if findings.iter().any(|finding| finding.verdict == Some(Verdict::Ok)) {
+        let level = backup.metadata.get(UNPROVEN).and_then(|found| Level::parse(found["level"].as_str()?));
+        if level.is_some_and(|level| passed >= level) {
+            backup.metadata.remove(UNPROVEN);
+        }
+    }
+}
+
+/// What a deeper check than the last one found wrong with the backup, if there is such.
+pub(super) fn unproven(backup: &Backup) -> Option<&str> {
+    backup.metadata.get(UNPROVEN)?.get("error")?.as_str()
+}
+
+pub(super) fn look<'a>(
+    session: &'a Session<'_>,
+    backup: &'a Backup,
+    reader: &'a Result<Client, String>,
+) -> Look<'a> {
+    let threads = session.context.config.compression.threads;
+    let opening = session.ring.map(|ring| Opening { ring, threads, reader });
+    Look { backup, level: session.level, opening, interrupt: &session.context.interrupt }
+}
+
+fn look_at(look: &Look<'_>, position: usize, store: Result<&dyn Store, String>) -> Result<(), Fault> {
+    let store = store.map_err(Fault::unknown)?;
+    let copy = look.backup.copies.get(position).ok_or_else(|| Fault::unknown("it is not on record"))?;
+    look.at(store, copy)?;
+    // That an object is there again, with its size, says nothing of what was found inside it.
+    match (look.level, copy.state, copy.error.as_deref()) {
+        (Level::Stat, CopyState::Corrupt, error) => {
+            let found = error.unwrap_or("it was found damaged");
+            let message = format!("{found} (when it was last read; a deeper level reads it again)");
+            Err(Fault::new(Verdict::Checksum, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The store that a copy is in.
+pub(super) fn store_of<'a>(copy: &Copy, shelves: &'a [Shelf]) -> Result<&'a dyn Store, String> {
+    let shelf = shelves
+        .iter()
+        .find(|shelf| shelf.name == copy.store)
+        .ok_or_else(|| "the configuration has no such store".to_owned())?;
+    shelf.store.as_deref().map_err(Clone::clone)
+}
+
+/// Restores one of the copies that were found whole, a near one first. `None` where there is none.
+fn prove(session: &Session<'_>, backup: &mut Backup, found: &[Found]) -> Option<Result<(), Fault>> {
+    let mut candidates: Vec<(&Copy, &dyn Store)> = backup
+        .copies
+        .iter()
+        .zip(found)
+        .filter(|(_, found)| matches!(found, Some(Ok(()))))
+        .filter_map(|(copy, _)| Some((copy, store_of(copy, session.shelves).ok()?)))
+        .collect();
+    candidates.sort_by_key(|(_, store)| store.kind() != Kind::Local);
+    let ((copy, store), ring) = (candidates.first()?, session.ring?);
+    let outcome = proof::test_restore(session.context, backup, *store, &copy.path, ring, session.scratch);
+    Some(match outcome {
+        Ok(Outcome::Equal(figures)) => {
+            log::info!("`{}`: {figures}", backup.id);
+            backup.metadata.insert("restored_at".to_owned(), json!(now()));
+            Ok(())
+        }
+        Ok(Outcome::Differs(differences)) => Err(Fault::new(Verdict::Restore, differences.join("; "))),
+        Err(error) => Err(Fault::unknown(format!("no test restore: {}", one_line(&error)))),
+    })
+}
+
+/// Writes what was found into the copy, and gives it in words.
+fn record(copy: &mut Copy, looked: Option<&Result<(), Fault>>, reached: Level, is_selected: bool) -> Finding {
+    match looked {
+        None if !is_selected || copy.state == CopyState::Expired => Finding::none(),
+        None => {
+            let message = copy.error.clone().unwrap_or_else(|| "it was never made".to_owned());
+            Finding { verdict: Some(Verdict::Missing), message, was_never_made: true, ..Finding::none() }
+        }
+        Some(Ok(())) => {
+            if copy.state == CopyState::Missing {
+                copy.state = CopyState::Stored;
+                copy.error = None;
+            }
+            mark_checked(copy, reached);
+            Finding::ok()
+        }
+        Some(Err(fault)) => {
+            fault.mark(copy);
+            Finding::of_fault(fault)
+        }
+    }
+}
+
+/// The finding of a copy that was damaged, and that is whole again.
+pub(super) fn mended(message: String) -> Finding {
+    Finding { message, repaired: true, ..Finding::ok() }
+}
+
+/// Says how the backup stands by what is on record of its copies.
+pub(super) fn settle(backup: &mut Backup) {
+    let kept = || backup.copies.iter().filter(|copy| copy.state != CopyState::Expired);
+    let is_sound = |copy: &Copy| copy.state.is_published() && copy.error.is_none();
+    backup.status = if kept().count() == 0 || !kept().all(is_sound) || unproven(backup).is_some() {
+        Status::Degraded
+    } else if kept().all(|copy| copy.state == CopyState::Verified) {
+        Status::Verified
+    } else {
+        Status::Completed
+    };
+    let of_copy = |copy: &Copy| Some(format!("store `{}`: {}", copy.store, copy.error.as_deref()?));
+    let mut faults: Vec<String> = backup.copies.iter().filter_map(of_copy).collect();
+    if let Some(error) = unproven(backup).filter(|_| faults.is_empty()) {
+        faults.push(error.to_owned());
+    }
+    backup.error = (!faults.is_empty()).then(|| faults.join("; "));
+    backup.summarize_copies();
+}

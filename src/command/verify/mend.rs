@@ -1,0 +1,169 @@
+//! `verify --repair`: a copy that is damaged, or not there, made again from one that passed in the same run.
+//! What is damaged stays until what takes its place is whole.
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+use super::super::context::now;
+use super::super::copies::{expiry, mark_checked, path_in, pour};
+use super::super::examine::{Fault, Look, Part};
+use super::Session;
+use super::check::{self, Finding, Found};
+use crate::backup::{Backup, Copy, CopyState, Level};
+use crate::exit::one_line;
+use crate::key::KeyRing;
+use crate::manifest::Manifest;
+use crate::name;
+use crate::store::{Kind, Store};
+
+const MIB: u64 = 1024 * 1024;
+const LEAST_PART_BYTES: u64 = 8 * MIB;
+/// What S3 takes of parts: the size is known, so one upload holds it all.
+const MOST_PARTS: u64 = 10_000;
+/// Parts that memory has room for; a copy whose parts were larger is sent in smaller ones.
+const LARGEST_PART_BYTES: u64 = 48 * MIB;
+
+/// A copy that passed, and its proven manifest.
+struct Good<'a> {
+    copy: &'a Copy,
+    store: &'a dyn Store,
+    manifest: Manifest,
+    manifest_bytes: Vec<u8>,
+}
+
+/// Mends each copy that is damaged or missing, and says so in its finding.
+pub(super) fn run(
+    session: &Session<'_>,
+    look: &Look<'_>,
+    backup: &mut Backup,
+    found: &[Found],
+    findings: &mut [Finding],
+) -> Result<()> {
+    let ring = session.ring.context("a repair needs the key")?;
+    let damaged = found.iter().zip(&look.backup.copies).map(|(found, copy)| damage_of(session, found, copy));
+    let damaged: Vec<Option<Part>> = damaged.collect();
+    if damaged.iter().all(Option::is_none) {
+        return Ok(());
+    }
+    let Some(good) = good_copy(session, look, found) else {
+        log::error!("`{}`: no copy is whole, so nothing can be repaired, and nothing was touched", backup.id);
+        return Ok(());
+    };
+    let places = backup.copies.iter_mut().zip(findings).zip(damaged);
+    for ((copy, finding), part) in places.filter_map(|(place, part)| Some((place, part?))) {
+        if session.context.interrupt.is_raised() {
+            break;
+        }
+        let was = finding.message.clone();
+        match mend(session, look, copy, part, &good, ring) {
+            Ok(mended) => {
+                log::warn!(
+                    "`{}`: store `{}` was repaired from `{}`: {was}",
+                    look.backup.id,
+                    copy.store,
+                    good.copy.store
+                );
+                *copy = mended;
+                *finding = check::mended(format!("from `{}` ({was})", good.copy.store));
+            }
+            Err(error) => finding.message = format!("{was}; not repaired: {}", one_line(&error)),
+        }
+        copy.error = (!finding.repaired).then(|| finding.message.clone());
+    }
+    Ok(())
+}
+
+/// What of a copy is to be made again.
+fn damage_of(session: &Session<'_>, found: &Found, copy: &Copy) -> Option<Part> {
+    match found {
+        Some(Err(fault)) if fault.is_damage() => Some(fault.part),
+        None if copy.state == CopyState::Failed && session.is_selected(&copy.store) => Some(Part::Artifact),
+        _ => None,
+    }
+}
+
+/// A copy that passed, a near one first, whose manifest is proven.
+fn good_copy<'a>(session: &'a Session<'_>, look: &'a Look<'_>, found: &[Found]) -> Option<Good<'a>> {
+    let copies = look.backup.copies.iter().zip(found);
+    let passed = copies.filter(|(_, found)| matches!(found, Some(Ok(()))));
+    let mut passed: Vec<(&Copy, &dyn Store)> =
+        passed.filter_map(|(copy, _)| Some((copy, check::store_of(copy, session.shelves).ok()?))).collect();
+    passed.sort_by_key(|(_, store)| store.kind() != Kind::Local);
+    // What is copied on must be proven, whatever the level.
+    let look = Look { level: look.level.max(Level::Content), ..*look };
+    passed.into_iter().find_map(|(copy, store)| {
+        let (manifest, manifest_bytes) = look
+            .read_manifest(store, &copy.path)
+            .map_err(|fault| log::warn!("store `{}`: {}", copy.store, fault.message))
+            .ok()?;
+        Some(Good { copy, store, manifest, manifest_bytes })
+    })
+}
+
+/// Makes one copy again, and reads it back.
+fn mend(
+    session: &Session<'_>,
+    look: &Look<'_>,
+    damaged: &Copy,
+    part: Part,
+    good: &Good<'_>,
+    ring: &KeyRing,
+) -> Result<Copy> {
+    let shelf = session.shelves.iter().find(|shelf| shelf.name == damaged.store);
+    let shelf = shelf.context("the configuration has no such store")?;
+    let store = shelf.store.as_deref().map_err(|error| anyhow!("{error}"))?;
+    let mut copy = damaged.clone();
+    if copy.path.is_empty() {
+        copy.path = path_in(look.backup, store);
+    }
+    // Its own manifest, where that is sound: the artifact is sent in the same parts, and fits it again.
+    let proving = Look { level: Level::Content, ..*look };
+    let own = proving.read_manifest(store, &copy.path).ok().map(|(manifest, _)| manifest);
+    let mut part_size_bytes = own.as_ref().and_then(|own| own.part_size_bytes);
+    if part == Part::Artifact {
+        let least = good.manifest.size_bytes.div_ceil(MOST_PARTS).next_multiple_of(MIB);
+        let planned = least.max(LEAST_PART_BYTES);
+        let size = part_size_bytes.filter(|size| (planned..=LARGEST_PART_BYTES).contains(size));
+        let size = size.unwrap_or(planned);
+        let artifact = good.store.open(&good.copy.path)?;
+        let upload = store.replace(&copy.path, size)?;
+        let upload = pour(artifact, upload, size, look.backup, look.interrupt)?;
+        let stored = upload.publish().context("cannot publish")?;
+        copy.etag = stored.etag;
+        copy.size_bytes = Some(stored.size_bytes);
+        copy.stored_at = Some(now());
+        copy.expires_at = copy.expires_at.or_else(|| expiry(now(), shelf));
+        part_size_bytes = stored.part_size_bytes.or(Some(size));
+    } else {
+        let stat = store.stat(&copy.path)?.context("its artifact is gone")?;
+        copy.etag = stat.etag;
+    }
+    let (etag, part_size_bytes) = match store.kind() {
+        Kind::S3 => (copy.etag.clone(), part_size_bytes),
+        Kind::Local => (None, None),
+    };
+    let wanted = Manifest { etag, part_size_bytes, ..good.manifest.clone() };
+    if own.is_none_or(|own| own != Manifest { mac: own.mac.clone(), ..wanted.clone() }) {
+        let bytes = if wanted == good.manifest { good.manifest_bytes.clone() } else { seal(wanted, ring)? };
+        store.replace_small(&name::manifest_path(&copy.path), &bytes).context("cannot write the manifest")?;
+    }
+    read_back(look, store, copy)
+}
+
+/// Signs a manifest by a key that its artifact was sealed with.
+fn seal(manifest: Manifest, ring: &KeyRing) -> Result<Vec<u8>> {
+    let key = manifest.keys.iter().find_map(|id| ring.find(id));
+    let key = key.context("no key at hand signs its manifest")?;
+    manifest.seal(key)
+}
+
+fn read_back(look: &Look<'_>, store: &dyn Store, mut copy: Copy) -> Result<Copy> {
+    // Read to its end even where the level asks for less: it is new.
+    let level = look.level.max(Level::Checksum).min(Level::Content);
+    let level = if look.level == Level::Restore { Level::Checksum } else { level };
+    let look = Look { level, ..*look };
+    if let Err(Fault { message, .. }) = look.at(store, &copy) {
+        bail!("what was written does not read back: {message}");
+    }
+    mark_checked(&mut copy, level);
+    Ok(copy)
+}

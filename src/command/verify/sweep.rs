@@ -1,0 +1,102 @@
+//! `verify --all`: every backup of the source, the one first whose check is the oldest, until the budget is
+//! spent; and what stands in the stores that the catalog does not know.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use indicatif::HumanBytes;
+use serde_json::json;
+
+use super::super::context::now;
+use super::super::select;
+use super::{Session, strays};
+use crate::backup::{Backup, Level};
+use crate::catalog::Catalog;
+use crate::catalog::query::Filter;
+use crate::cli;
+use crate::config::value::{Bytes, Span};
+use crate::exit::{Code, Failure};
+
+/// What a sweep may spend.
+struct Budget {
+    begun: Instant,
+    most_time: Option<Duration>,
+    most_bytes: Option<u64>,
+    read_bytes: u64,
+}
+
+impl Budget {
+    fn of(flags: &cli::Verify) -> Result<Self> {
+        let refused = |flag: &str, message: String| Failure::usage(format!("`{flag}`: {message}"));
+        let time = flags.max_time.as_deref().map(Span::parse).transpose();
+        let bytes = flags.max_bytes.as_deref().map(Bytes::parse).transpose();
+        Ok(Self {
+            begun: Instant::now(),
+            most_time: time.map_err(|error| refused("--max-time", error))?.map(|span| span.0),
+            most_bytes: bytes.map_err(|error| refused("--max-bytes", error))?.map(|bytes| bytes.0),
+            read_bytes: 0,
+        })
+    }
+
+    /// Whether so many more bytes may be read. The first backup always may: a budget smaller than it would
+    /// never get to any.
+    fn has_room(&self, more_bytes: u64, is_first: bool) -> bool {
+        let in_time = self.most_time.is_none_or(|most| self.begun.elapsed() < most);
+        let fits = self.most_bytes.is_none_or(|most| self.read_bytes.saturating_add(more_bytes) <= most);
+        is_first || (in_time && fits)
+    }
+}
+
+pub(super) fn run(session: &Session<'_>, catalog: &mut Catalog, flags: &cli::Verify) -> Result<Code> {
+    let context = session.context;
+    let mut budget = Budget::of(flags)?;
+    let source = Some(context.config.source.name.clone());
+    let wanted = Filter { source, usable: true, ..select::filter(&flags.filters, now())? };
+    let ids = catalog.by_age_of_check(&wanted)?;
+    let mut code = Code::Done;
+    let mut documents = Vec::new();
+    for id in &ids {
+        let Some(backup) = catalog.find(id.as_str(), 1)?.pop().filter(|backup| backup.status.is_usable())
+        else {
+            continue;
+        };
+        let bytes = bytes_to_read(session, &backup);
+        if context.interrupt.is_raised() || !budget.has_room(bytes, documents.is_empty()) {
+            break;
+        }
+        budget.read_bytes = budget.read_bytes.saturating_add(bytes);
+        let checked = session.verify(catalog, backup)?;
+        code = code.worse(checked.code);
+        if checked.code == Code::Done {
+            context.out.line(&format!("{}: {}", checked.backup.id, checked.words()))?;
+        }
+        documents.push(checked.json()?);
+    }
+    let left = ids.len().saturating_sub(documents.len());
+    let strays = if context.interrupt.is_raised() { Vec::new() } else { strays::find(session, catalog)? };
+    for stray in &strays {
+        log::warn!("store `{}`: `{}`: {}", stray.store, stray.path.escape_debug(), stray.what);
+        code = code.worse(Code::Degraded);
+    }
+    let looked_at = documents.len();
+    let plural = if looked_at == 1 { "" } else { "s" };
+    context.out.line(&format!(
+        "{looked_at} backup{plural} looked at, {} read, {left} left for another time",
+        HumanBytes(budget.read_bytes)
+    ))?;
+    context.out.json(&json!({ "backups": documents, "strays": strays, "left": left }))?;
+    Ok(code)
+}
+
+/// What looking at a backup reads of the stores.
+fn bytes_to_read(session: &Session<'_>, backup: &Backup) -> u64 {
+    let is_read = |store: &str| session.is_selected(store);
+    let copies = backup.copies.iter().filter(|copy| copy.state.is_published() && is_read(&copy.store));
+    let times = match session.level {
+        Level::Stat => 0,
+        Level::Checksum | Level::Content => copies.count(),
+        // One of them is read a second time.
+        Level::Restore => copies.count().saturating_add(1),
+    };
+    backup.size_bytes.unwrap_or_default().saturating_mul(u64::try_from(times).unwrap_or(u64::MAX))
+}
