@@ -181,7 +181,7 @@ fn the_configuration_of_the_readme_is_one_the_program_takes() {
 }
 
 /// The script of pgkeep-recovery(7), as it stands on the page.
-fn recovery_script() -> String {
+pub(crate) fn recovery_script() -> String {
     let page = fs::read_to_string(project().join("man/pgkeep-recovery.7")).unwrap();
     let start = page.find("#!/usr/bin/env python3").unwrap();
     let length = page[start..].find("\n.EE").unwrap();

@@ -46,7 +46,18 @@ impl Site {
 
     /// A site whose database is a copy of `template`.
     pub(crate) fn of(database: String, template: &str) -> Self {
-        let cluster = cluster();
+        Self::on(cluster(), database, template)
+    }
+
+    /// A site with a cluster of its own, in which its database is called `shop`.
+    pub(crate) fn alone() -> Self {
+        let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start()));
+        cluster.create_database(SAMPLE, "template0");
+        cluster.execute(SAMPLE, include_str!("../../sql/sample.sql"));
+        Self::on(cluster, "shop".to_owned(), SAMPLE)
+    }
+
+    fn on(cluster: &'static Cluster, database: String, template: &str) -> Self {
         cluster.create_database(&database, template);
         let home = tempfile::Builder::new().prefix("pgkeep-test").tempdir().unwrap();
         let (r2, b2) = (r2().bucket(), b2().bucket());
