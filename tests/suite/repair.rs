@@ -220,3 +220,60 @@ fn a_repair_without_the_key_is_refused() {
     site.pgkeep(["verify", &id, "--repair"]).code(2).stderr_has("pgkeep.key").run();
     assert_ne!(site.row(&id)["status"], "degraded");
 }
+
+/// Another artifact of the same key, whole and with its own manifest, in this one's place.
+#[test]
+fn what_was_swapped_is_healed() {
+    let (site, one) = site_with_backup();
+    let two = site.backup();
+    let (good, other) = (state(&site, &one), state(&site, &two));
+    for store in STORES {
+        spoil(&site, &one, store, Some(&other[store].0));
+        spoil_manifest(&site, &one, store, Some(&other[store].1));
+        site.pgkeep(["verify", &one]).code(4).any_stdout().stderr_has(store).run();
+        site.pgkeep(["verify", &one, "--repair"]).any_stdout().any_stderr().run();
+        assert_eq!(state(&site, &one), good, "{store}");
+        // A manifest alone.
+        spoil_manifest(&site, &one, store, Some(&other[store].1));
+        site.pgkeep(["verify", &one]).code(4).any_stdout().stderr_has(store).run();
+        site.pgkeep(["verify", &one, "--repair"]).any_stdout().any_stderr().run();
+        assert_eq!(state(&site, &one)[store].0, good[store].0, "{store}");
+        site.pgkeep(["verify", &one, "--level", "content"]).any_stdout().run();
+    }
+    assert_eq!(state(&site, &two), other);
+}
+
+/// Bits flipped all over an artifact of some hundred chunks, and cuts at and beside their borders: each is
+/// found, in its chunk, and healed.
+#[test]
+fn damage_all_over_a_large_artifact_is_found_in_its_place_and_healed() {
+    const CHUNK: usize = 65536 + 17;
+    let site = Site::of_parts();
+    let id = site.backup();
+    let good = bytes_of(&site, &id, "local");
+    let header = 12 + u32::from_le_bytes(good[8..12].try_into().unwrap()) as usize;
+    let chunk_of = |at: usize| header + (at - header) / CHUNK * CHUNK;
+    let check = |bytes: &[u8], place: usize, what: &str| {
+        spoil(&site, &id, "local", Some(bytes));
+        let call = site.pgkeep(["--json", "verify", &id, "--store", "local"]).code(4);
+        let copy = copy_in(&call.any_stdout().any_stderr().run().json(), "local");
+        assert_eq!(copy["offset"], place, "{what}: {copy:#}");
+    };
+    for step in 0..12 {
+        let at = header + (good.len() - header - 1) * step / 11;
+        let mut bytes = good.clone();
+        bytes[at] ^= 1 << (step % 8);
+        check(&bytes, chunk_of(at), &format!("bit {} of byte {at}", step % 8));
+    }
+    for border in [header, header + CHUNK, header + 100 * CHUNK] {
+        for at in [border - 1, border, border + 1, border + 17] {
+            let place = if at < header { at } else { chunk_of(at) };
+            check(&good[..at], place, &format!("cut at {at}"));
+        }
+    }
+    site.pgkeep(["verify", &id, "--store", "local", "--store", "r2", "--repair"])
+        .any_stdout()
+        .any_stderr()
+        .run();
+    assert!(bytes_of(&site, &id, "local") == good);
+}
