@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use anyhow::Result;
+use jiff::Timestamp;
 
 pub use crate::part::Part;
 
@@ -40,6 +41,17 @@ pub struct Stat {
     pub size_bytes: u64,
     /// The entity tag of an S3 object, without quotes.
     pub etag: Option<String>,
+}
+
+/// An object that a store holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its path.
+    pub path: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// When it was last written, where the store says so.
+    pub modified_at: Option<Timestamp>,
 }
 
 /// An unpublished upload that a run left behind when it died.
@@ -88,6 +100,14 @@ pub trait Store: Send + Sync {
     /// When the store can't be reached, refuses, or holds something at `path` already (local).
     fn begin(&self, path: &str, part_size_bytes: u64) -> Result<Box<dyn Upload>>;
 
+    /// Starts an upload that will be published in the place of what `path` holds, which stays until the new
+    /// object is whole. Where the store keeps versions, the one that was replaced is then removed. It may not
+    /// outgrow one upload: see [`Store::begin`].
+    ///
+    /// # Errors
+    /// As [`Store::begin`], save that something may be there.
+    fn replace(&self, path: &str, part_size_bytes: u64) -> Result<Box<dyn Upload>>;
+
     /// Opens an object to be read from its start to its end. The reader gives an error, never an early
     /// end of file, when fewer bytes arrive than the object has.
     ///
@@ -107,6 +127,12 @@ pub trait Store: Send + Sync {
     /// When it can't be written.
     fn put_small(&self, path: &str, bytes: &[u8]) -> Result<()>;
 
+    /// The same, and where the store keeps versions the one that was replaced is removed.
+    ///
+    /// # Errors
+    /// When it can't be written. That the old version stays is a warning.
+    fn replace_small(&self, path: &str, bytes: &[u8]) -> Result<()>;
+
     /// Reads a small object, `None` when there is none; at most `limit_bytes` of it.
     ///
     /// # Errors
@@ -119,14 +145,11 @@ pub trait Store: Send + Sync {
     /// When the store refuses.
     fn remove(&self, path: &str) -> Result<()>;
 
-    /// TEMP
-    fn replace(&self, path: &str, part_size_bytes: u64) -> Result<Box<dyn Upload>> {
-        self.begin(path, part_size_bytes)
-    }
-    /// TEMP
-    fn replace_small(&self, path: &str, bytes: &[u8]) -> Result<()> {
-        self.put_small(path, bytes)
-    }
+    /// Every published object whose path starts with `path_prefix`, in the order of their paths.
+    ///
+    /// # Errors
+    /// When they can't be listed to the end.
+    fn list(&self, path_prefix: &str) -> Result<Vec<Listed>>;
 
     /// The unpublished uploads whose published path would start with `path_prefix`.
     ///

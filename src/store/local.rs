@@ -9,9 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use jiff::Timestamp;
 use tempfile::NamedTempFile;
 
-use super::{Handle, Kind, Missing, Part, Stale, Stat, Store, Stored, Upload};
+use super::{Handle, Kind, Listed, Missing, Part, Stale, Stat, Store, Stored, Upload};
+
+mod listing;
 
 /// Length of the random piece of a temporary file's name.
 const RANDOM_CHARACTERS: usize = 6;
@@ -52,19 +55,15 @@ impl Store for LocalStore {
     }
 
     fn begin(&self, path: &str, part_size_bytes: u64) -> Result<Box<dyn Upload>> {
-        ensure!(part_size_bytes > 0, "a part must have at least one byte");
-        let target = PathBuf::from(path);
-        let temporary = temporary_beside(&target)?;
-        if target.symlink_metadata().is_ok() {
+        let upload = LocalUpload::begin(path, part_size_bytes, Existing::Refused)?;
+        if upload.target.symlink_metadata().is_ok() {
             bail!("`{path}` is there already");
         }
-        Ok(Box::new(LocalUpload {
-            temporary,
-            target,
-            written_bytes: 0,
-            moved_bytes: Arc::default(),
-            parts: 0,
-        }))
+        Ok(Box::new(upload))
+    }
+
+    fn replace(&self, path: &str, part_size_bytes: u64) -> Result<Box<dyn Upload>> {
+        Ok(Box::new(LocalUpload::begin(path, part_size_bytes, Existing::Replaced)?))
     }
 
     fn open(&self, path: &str) -> Result<Box<dyn Read + Send>> {
@@ -95,6 +94,10 @@ impl Store for LocalStore {
         sync_directory(directory_of(target)?)
     }
 
+    fn replace_small(&self, path: &str, bytes: &[u8]) -> Result<()> {
+        self.put_small(path, bytes)
+    }
+
     fn get_small(&self, path: &str, limit_bytes: u64) -> Result<Option<Vec<u8>>> {
         let mut reader = match self.open(path) {
             Ok(reader) => reader.take(limit_bytes.saturating_add(1)),
@@ -114,17 +117,31 @@ impl Store for LocalStore {
         remove_file(Path::new(path))
     }
 
-    fn stale(&self, path_prefix: &str) -> Result<Vec<Stale>> {
-        let mut base = match path_prefix.rfind('/') {
-            Some(end) => PathBuf::from(path_prefix.get(..=end).unwrap_or_default()),
-            None => PathBuf::new(),
-        };
-        while !base.is_dir() && base.pop() {}
+    fn list(&self, path_prefix: &str) -> Result<Vec<Listed>> {
         let mut found = Vec::new();
-        // A prefix whose folders are all missing must not become a walk through the whole host.
-        if base.starts_with(&self.root) {
-            walk(&base, path_prefix, &mut found)?;
-        }
+        ensure!(self.root.is_dir(), "there is no folder `{}`", self.root.display());
+        listing::walk(&self.root, path_prefix, &mut |file, path| {
+            if published_path(file).is_none() {
+                let metadata = fs::metadata(file).with_context(|| format!("can't look at `{path}`"))?;
+                let modified_at = metadata.modified().ok().and_then(|at| Timestamp::try_from(at).ok());
+                found.push(Listed { path: path.to_owned(), size_bytes: metadata.len(), modified_at });
+            }
+            Ok(())
+        })?;
+        found.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(found)
+    }
+
+    fn stale(&self, path_prefix: &str) -> Result<Vec<Stale>> {
+        let mut found = Vec::new();
+        listing::walk(&self.root, path_prefix, &mut |file, path| {
+            if let Some(published) =
+                published_path(file).filter(|published| published.starts_with(path_prefix))
+            {
+                found.push(Stale { path: published, handle: Handle::File(path.to_owned()) });
+            }
+            Ok(())
+        })?;
         Ok(found)
     }
 
@@ -138,12 +155,29 @@ impl Store for LocalStore {
     }
 }
 
+/// What publishing does with what is there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Existing {
+    Refused,
+    Replaced,
+}
+
 struct LocalUpload {
     temporary: NamedTempFile,
     target: PathBuf,
+    existing: Existing,
     written_bytes: u64,
     moved_bytes: Arc<AtomicU64>,
     parts: u32,
+}
+
+impl LocalUpload {
+    fn begin(path: &str, part_size_bytes: u64, existing: Existing) -> Result<Self> {
+        ensure!(part_size_bytes > 0, "a part must have at least one byte");
+        let target = PathBuf::from(path);
+        let temporary = temporary_beside(&target)?;
+        Ok(Self { temporary, target, existing, written_bytes: 0, moved_bytes: Arc::default(), parts: 0 })
+    }
 }
 
 impl Upload for LocalUpload {
@@ -178,7 +212,7 @@ impl Upload for LocalUpload {
     }
 
     fn publish(self: Box<Self>) -> Result<Stored> {
-        let Self { temporary, target, written_bytes, .. } = *self;
+        let Self { temporary, target, existing, written_bytes, .. } = *self;
         let shown = target.display();
         let directory = directory_of(&target)?;
         let size_bytes = temporary
@@ -191,11 +225,17 @@ impl Upload for LocalUpload {
             "`{shown}` has {size_bytes} bytes where {written_bytes} were written"
         );
         temporary.as_file().sync_all().with_context(|| format!("can't make `{shown}` durable"))?;
-        temporary
-            .persist_noclobber(&target)
-            .map_err(|error| error.error)
-            .with_context(|| format!("can't publish `{shown}`"))?;
+        match existing {
+            Existing::Refused => temporary.persist_noclobber(&target),
+            Existing::Replaced => temporary.persist(&target),
+        }
+        .map_err(|error| error.error)
+        .with_context(|| format!("can't publish `{shown}`"))?;
         if let Err(error) = sync_directory(directory) {
+            if existing == Existing::Replaced {
+                // What was there is gone already; what is whole stays.
+                return Err(error);
+            }
             // A failed publish promises that nothing is visible.
             return match fs::remove_file(&target) {
                 Ok(()) => Err(error),
@@ -318,32 +358,4 @@ fn published_path(file: &Path) -> Option<String> {
         return None;
     }
     file.with_file_name(artifact).to_str().map(str::to_owned)
-}
-
-fn walk(directory: &Path, path_prefix: &str, found: &mut Vec<Stale>) -> Result<()> {
-    let context = || format!("can't list `{}`", directory.display());
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if is_absent(&error) => return Ok(()),
-        Err(error) => return Err(error).with_context(context),
-    };
-    for entry in entries {
-        let entry = entry.with_context(context)?;
-        let path = entry.path();
-        // Links are not followed: a temporary file of ours is never behind one.
-        let kind = entry.file_type().with_context(context)?;
-        if kind.is_dir() {
-            let below = format!("{}/", path.display());
-            if below.starts_with(path_prefix) || path_prefix.starts_with(&below) {
-                walk(&path, path_prefix, found)?;
-            }
-        } else if kind.is_file()
-            && let Some(published) = published_path(&path)
-            && published.starts_with(path_prefix)
-            && let Some(handle) = path.to_str()
-        {
-            found.push(Stale { path: published, handle: Handle::File(handle.to_owned()) });
-        }
-    }
-    Ok(())
 }

@@ -19,8 +19,9 @@ use self::client::{Client, Extras, etag_of, length_of};
 pub use self::error::S3Error;
 use self::grow::{Limits, S3Upload};
 use self::read::ObjectReader;
+use self::replace::{Replaced, Replacement};
 use self::retry::Policy;
-use super::{Handle, Kind, Missing, Stale, Stat, Store, Upload};
+use super::{Handle, Kind, Listed, Missing, Stale, Stat, Store, Upload};
 use crate::name;
 
 mod address;
@@ -31,6 +32,7 @@ mod grow;
 mod list;
 mod queue;
 mod read;
+mod replace;
 mod retry;
 mod segment;
 mod upload;
@@ -147,6 +149,22 @@ impl S3Store {
     }
 }
 
+impl S3Store {
+    fn limits(&self, path: &str, part_size_bytes: u64) -> Result<Limits> {
+        ensure_key(path)?;
+        ensure!(part_size_bytes > 0, "a part must have at least one byte");
+        // Large parts go one by one: what is in flight stays in memory.
+        let affordable = usize::try_from(IN_FLIGHT_BYTES / part_size_bytes)?.max(1);
+        Ok(Limits {
+            part_size_bytes,
+            most_parts: self.most_parts,
+            may_grow: true,
+            parts_in_flight: self.parts_in_flight.min(affordable),
+            copies_in_flight: self.parts_in_flight,
+        })
+    }
+}
+
 impl Store for S3Store {
     fn name(&self) -> &str {
         &self.name
@@ -165,18 +183,13 @@ impl Store for S3Store {
     }
 
     fn begin(&self, path: &str, part_size_bytes: u64) -> Result<Box<dyn Upload>> {
-        ensure_key(path)?;
-        ensure!(part_size_bytes > 0, "a part must have at least one byte");
-        let shared = Arc::clone(&self.shared);
-        // Large parts go one by one: what is in flight stays in memory.
-        let affordable = usize::try_from(IN_FLIGHT_BYTES / part_size_bytes)?.max(1);
-        let limits = Limits {
-            part_size_bytes,
-            most_parts: self.most_parts,
-            parts_in_flight: self.parts_in_flight.min(affordable),
-            copies_in_flight: self.parts_in_flight,
-        };
-        Ok(Box::new(S3Upload::begin(shared, path, limits)?))
+        let limits = self.limits(path, part_size_bytes)?;
+        Ok(Box::new(S3Upload::begin(Arc::clone(&self.shared), path, limits)?))
+    }
+
+    fn replace(&self, path: &str, part_size_bytes: u64) -> Result<Box<dyn Upload>> {
+        let limits = Limits { may_grow: false, ..self.limits(path, part_size_bytes)? };
+        Ok(Box::new(Replacement::begin(Arc::clone(&self.shared), path, limits)?))
     }
 
     fn open(&self, path: &str) -> Result<Box<dyn Read + Send>> {
@@ -199,6 +212,14 @@ impl Store for S3Store {
         Ok(())
     }
 
+    fn replace_small(&self, path: &str, bytes: &[u8]) -> Result<()> {
+        ensure_key(path)?;
+        let replaced = Replaced::look(&self.shared, path)?;
+        self.shared.put("write of object", path, bytes)?;
+        replaced.clear();
+        Ok(())
+    }
+
     fn get_small(&self, path: &str, limit_bytes: u64) -> Result<Option<Vec<u8>>> {
         ensure_key(path)?;
         let operation = "read of object";
@@ -217,6 +238,10 @@ impl Store for S3Store {
     fn remove(&self, path: &str) -> Result<()> {
         ensure_key(path)?;
         Ok(self.shared.remove(path)?)
+    }
+
+    fn list(&self, path_prefix: &str) -> Result<Vec<Listed>> {
+        Ok(list::published(&self.shared, path_prefix)?)
     }
 
     fn stale(&self, path_prefix: &str) -> Result<Vec<Stale>> {

@@ -1,5 +1,5 @@
-//! The address of one part of a multipart upload, signed in its query. It must not know what the part
-//! holds. Signature Version 4, as the Amazon S3 API Reference has it ("query parameters").
+//! Addresses that are signed in their query: of one part of a multipart upload, of one version of an object.
+//! It must not know what they hold. Signature Version 4, as the Amazon S3 API Reference has it ("query parameters").
 
 use std::collections::HashMap;
 
@@ -34,41 +34,62 @@ impl PartAddress<'_> {
         path: &str,
         headers: &HeaderMap,
     ) -> Result<String, S3Error> {
-        self.signed(bucket, path, headers)
-            .ok_or_else(|| S3Error::refused(operation, "the request can't be signed"))
-    }
-
-    /// rust-s3 0.38 puts the headers in order by name and value together, so that its signature is wrong
-    /// where one name begins with another (`x-amz-copy-source`, `x-amz-copy-source-range`), and leaves
-    /// the queries out of the address: the canonical request is made here, of its pieces.
-    fn signed(&self, bucket: &Bucket, path: &str, headers: &HeaderMap) -> Option<String> {
         let queries = HashMap::from([
             ("partNumber".to_owned(), self.number.to_string()),
             ("uploadId".to_owned(), self.upload_id.to_owned()),
         ]);
-        let command =
-            Command::PresignPut { expiry_secs: HOLDS_SECONDS, custom_headers: None, custom_queries: None };
-        // The signer takes off one leading slash.
-        let path = format!("/{path}");
-        let request = AttoRequest::new(bucket, &path, command).ok()?;
-        let url = request.presigned_url_no_sig(HOLDS_SECONDS, Some(headers), Some(&queries)).ok()?;
-        let mut signed = vec![("host", request.host_header())];
-        for (name, value) in headers {
-            signed.push((name.as_str(), value.to_str().ok()?.trim().to_owned()));
-        }
-        signed.sort();
-        let lines: Vec<String> = signed.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
-        let names: Vec<&str> = signed.iter().map(|(name, _)| *name).collect();
-        let canonical = format!(
-            "PUT\n{}\n{}\n{}\n{}\nUNSIGNED-PAYLOAD",
-            signing::canonical_uri_string(&url),
-            signing::canonical_query_string(&url),
-            lines.concat(),
-            names.join(";")
-        );
-        let to_sign = request.string_to_sign(&canonical).ok()?;
-        let key = SecretKey::try_from(request.signing_key().ok()?.as_slice()).ok()?;
-        let tag = HmacSha256::hmac(&key, to_sign.as_bytes()).ok()?;
-        Some(format!("{url}&X-Amz-Signature={}", hex(tag.unprotected_as_ref())))
+        signed(bucket, "PUT", path, &queries, headers).ok_or_else(|| unsignable(operation))
     }
+}
+
+/// The address to DELETE one version of an object at.
+pub(super) fn of_version(
+    bucket: &Bucket,
+    operation: &str,
+    path: &str,
+    version: &str,
+) -> Result<String, S3Error> {
+    let queries = HashMap::from([("versionId".to_owned(), version.to_owned())]);
+    signed(bucket, "DELETE", path, &queries, &HeaderMap::new()).ok_or_else(|| unsignable(operation))
+}
+
+fn unsignable(operation: &str) -> S3Error {
+    S3Error::refused(operation, "the request can't be signed")
+}
+
+/// rust-s3 0.38 puts the headers in order by name and value together, so that its signature is wrong
+/// where one name begins with another (`x-amz-copy-source`, `x-amz-copy-source-range`), and leaves
+/// the queries out of the address: the canonical request is made here, of its pieces.
+fn signed(
+    bucket: &Bucket,
+    method: &str,
+    path: &str,
+    queries: &HashMap<String, String>,
+    headers: &HeaderMap,
+) -> Option<String> {
+    // The piece of rust-s3 that takes queries; the method stands in the canonical request alone.
+    let command =
+        Command::PresignPut { expiry_secs: HOLDS_SECONDS, custom_headers: None, custom_queries: None };
+    // The signer takes off one leading slash.
+    let path = format!("/{path}");
+    let request = AttoRequest::new(bucket, &path, command).ok()?;
+    let url = request.presigned_url_no_sig(HOLDS_SECONDS, Some(headers), Some(queries)).ok()?;
+    let mut signed = vec![("host", request.host_header())];
+    for (name, value) in headers {
+        signed.push((name.as_str(), value.to_str().ok()?.trim().to_owned()));
+    }
+    signed.sort();
+    let lines: Vec<String> = signed.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+    let names: Vec<&str> = signed.iter().map(|(name, _)| *name).collect();
+    let canonical = format!(
+        "{method}\n{}\n{}\n{}\n{}\nUNSIGNED-PAYLOAD",
+        signing::canonical_uri_string(&url),
+        signing::canonical_query_string(&url),
+        lines.concat(),
+        names.join(";")
+    );
+    let to_sign = request.string_to_sign(&canonical).ok()?;
+    let key = SecretKey::try_from(request.signing_key().ok()?.as_slice()).ok()?;
+    let tag = HmacSha256::hmac(&key, to_sign.as_bytes()).ok()?;
+    Some(format!("{url}&X-Amz-Signature={}", hex(tag.unprotected_as_ref())))
 }

@@ -17,7 +17,7 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, SendBody};
 
 use super::S3Options;
-use super::address::PartAddress;
+use super::address::{self, PartAddress};
 use super::error::{Place, S3Error};
 use super::xml::{self, ErrorDocument};
 
@@ -137,6 +137,12 @@ impl Client {
         }
         let url = address.url(&self.bucket, operation, path, &headers)?;
         self.carry(operation, "PUT", &url, headers, &[] as &[u8], None)
+    }
+
+    /// Deletes one version of an object for good.
+    pub(super) fn delete_version(&self, operation: &str, path: &str, version: &str) -> Result<(), S3Error> {
+        let url = address::of_version(&self.bucket, operation, path, version)?;
+        self.carry(operation, "DELETE", &url, HeaderMap::new(), (), None).map(drop)
     }
 
     fn carry(
@@ -259,6 +265,12 @@ pub(super) fn query_value(value: &str) -> String {
 pub(super) fn etag_of<T>(answer: &Response<T>) -> Option<String> {
     let value = answer.headers().get("etag")?.to_str().ok()?;
     Some(value.trim().trim_matches('"').to_owned()).filter(|etag| !etag.is_empty())
+}
+
+/// The id of the version that an answer is about, where the bucket keeps versions.
+pub(super) fn version_of<T>(answer: &Response<T>) -> Option<String> {
+    let value = answer.headers().get("x-amz-version-id")?.to_str().ok()?.trim();
+    (!value.is_empty()).then(|| value.to_owned())
 }
 
 /// The Content-Length of an answer.

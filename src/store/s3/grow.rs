@@ -25,6 +25,9 @@ pub(super) struct Limits {
     pub(super) part_size_bytes: u64,
     /// Parts of one multipart upload.
     pub(super) most_parts: u32,
+    /// Whether an artifact of more parts may go on in a further upload: a part of it is then seen under its
+    /// path before it is whole.
+    pub(super) may_grow: bool,
     pub(super) parts_in_flight: usize,
     pub(super) copies_in_flight: usize,
 }
@@ -115,6 +118,12 @@ impl S3Upload {
     fn segment_for(&mut self, size_bytes: u64) -> Result<&mut Segment> {
         let current = self.further.last().unwrap_or(&self.first);
         if current.parts >= self.limits.most_parts {
+            ensure!(
+                self.limits.may_grow,
+                "`{}` has more parts than the {} that one upload takes",
+                self.path(),
+                self.limits.most_parts
+            );
             // Told now, not after hours of sending what can't be joined.
             self.copied_part_size(self.sent_bytes.saturating_add(size_bytes))?;
             let key = segment::key_of(self.path(), self.further.len().saturating_add(2));

@@ -1,5 +1,5 @@
-//! What a bucket holds of artifacts that were not published, page by page: multipart uploads, segments,
-//! and the first segment under the artifact's own path. It must not decide which of them are left over:
+//! What a bucket holds, page by page: its objects, and what was not published of artifacts: multipart
+//! uploads, segments, and the first segment under the artifact's own path. It must not decide which of them are left over:
 //! the caller knows what is running.
 
 use std::collections::BTreeSet;
@@ -9,13 +9,15 @@ use serde::Deserialize;
 
 use super::client::Extras;
 use super::error::S3Error;
-use super::xml::{self, Objects, Uploads};
-use super::{Handle, Shared, Stale, segment};
+use super::xml::{self, ListedObject, Objects, Uploads};
+use super::{Handle, Listed, Shared, Stale, segment};
 
 const PAGE_ENTRIES: usize = 1000;
 const PAGE_LIMIT_BYTES: u64 = 8 * 1024 * 1024;
 /// A server that never ends its list is not believed for longer than this.
 const MOST_PAGES: usize = 100;
+/// The same where all that a bucket holds is listed: ten million objects.
+const MOST_LISTED_PAGES: usize = 10_000;
 
 /// Lists what is not published of the artifacts whose path starts with `path_prefix`, in an order in which
 /// it can be removed: what shows an object to be unfinished comes after the object.
@@ -35,7 +37,7 @@ pub(super) fn unpublished(shared: &Shared, path_prefix: &str) -> Result<Vec<Stal
 fn unfinished_uploads(shared: &Shared, path_prefix: &str) -> Result<Vec<Stale>, S3Error> {
     let operation = "list of unfinished uploads";
     let mut found = Vec::new();
-    read_to_end(operation, |marker: Option<&(String, String)>| {
+    read_to_end(operation, MOST_PAGES, |marker: Option<&(String, String)>| {
         let command = Command::ListMultipartUploads {
             prefix: Some(path_prefix),
             delimiter: None,
@@ -58,9 +60,38 @@ fn unfinished_uploads(shared: &Shared, path_prefix: &str) -> Result<Vec<Stale>, 
 }
 
 fn segments(shared: &Shared, path_prefix: &str) -> Result<Vec<Stale>, S3Error> {
-    let operation = "list of objects";
     let mut found = Vec::new();
-    read_to_end(operation, |token: Option<&String>| {
+    objects(shared, path_prefix, MOST_PAGES, |object| {
+        let path = segment::artifact_of(&object.key).filter(|path| path.starts_with(path_prefix));
+        if let Some(path) = path.map(str::to_owned) {
+            found.push(Stale { path, handle: Handle::Object(object.key) });
+        }
+    })?;
+    Ok(found)
+}
+
+/// Lists every object whose key starts with `path_prefix`; segments are none.
+pub(super) fn published(shared: &Shared, path_prefix: &str) -> Result<Vec<Listed>, S3Error> {
+    let mut found = Vec::new();
+    objects(shared, path_prefix, MOST_LISTED_PAGES, |object| {
+        if object.key.starts_with(path_prefix) && segment::artifact_of(&object.key).is_none() {
+            let modified_at = object.last_modified.trim().parse().ok();
+            found.push(Listed { path: object.key, size_bytes: object.size, modified_at });
+        }
+    })?;
+    found.sort_by(|one, other| one.path.cmp(&other.path));
+    found.dedup_by(|one, other| one.path == other.path);
+    Ok(found)
+}
+
+fn objects(
+    shared: &Shared,
+    path_prefix: &str,
+    most_pages: usize,
+    mut found: impl FnMut(ListedObject),
+) -> Result<(), S3Error> {
+    let operation = "list of objects";
+    read_to_end(operation, most_pages, |token: Option<&String>| {
         let command = Command::ListObjectsV2 {
             prefix: path_prefix.to_owned(),
             delimiter: None,
@@ -69,32 +100,27 @@ fn segments(shared: &Shared, path_prefix: &str) -> Result<Vec<Stale>, S3Error> {
             max_keys: Some(PAGE_ENTRIES),
         };
         let page: Objects = page(shared, operation, "ListBucketResult", &command)?;
-        for object in page.entries {
-            let path = segment::artifact_of(&object.key).filter(|path| path.starts_with(path_prefix));
-            if let Some(path) = path.map(str::to_owned) {
-                found.push(Stale { path, handle: Handle::Object(object.key) });
-            }
-        }
+        page.entries.into_iter().for_each(&mut found);
         let is_more = page.is_truncated.trim() == "true" && !page.next_token.is_empty();
         Ok(is_more.then_some(page.next_token))
-    })?;
-    Ok(found)
+    })
 }
 
 /// Reads one page after the other, each from the marker that the one before gave.
 fn read_to_end<M: PartialEq>(
     operation: &str,
+    most_pages: usize,
     mut read_page: impl FnMut(Option<&M>) -> Result<Option<M>, S3Error>,
 ) -> Result<(), S3Error> {
     let mut marker = None;
-    for _ in 0..MOST_PAGES {
+    for _ in 0..most_pages {
         let next = read_page(marker.as_ref())?;
         if next.is_none() || next == marker {
             return Ok(());
         }
         marker = next;
     }
-    Err(S3Error::refused(operation, format!("the list has no end after {MOST_PAGES} pages")))
+    Err(S3Error::refused(operation, format!("the list has no end after {most_pages} pages")))
 }
 
 fn page<T: for<'de> Deserialize<'de>>(

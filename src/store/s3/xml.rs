@@ -73,6 +73,10 @@ pub(super) struct Objects {
 pub(super) struct ListedObject {
     #[serde(rename = "Key", default)]
     pub(super) key: String,
+    #[serde(rename = "Size", default)]
+    pub(super) size: u64,
+    #[serde(rename = "LastModified", default)]
+    pub(super) last_modified: String,
 }
 
 /// Reads a document whose outermost element is `root`; `None` for anything else.
