@@ -28,6 +28,9 @@ struct Good<'a> {
     store: &'a dyn Store,
     manifest: Manifest,
     manifest_bytes: Vec<u8>,
+    /// The tags that proven manifests name, and the sizes of the parts that they come from: equal bytes in
+    /// equal parts have equal tags.
+    tags: Vec<(String, u64)>,
 }
 
 /// Mends each copy that is damaged or missing, and says so in its finding.
@@ -90,13 +93,17 @@ fn good_copy<'a>(session: &'a Session<'_>, look: &'a Look<'_>, found: &[Found]) 
     passed.sort_by_key(|(_, store)| store.kind() != Kind::Local);
     // What is copied on must be proven, whatever the level.
     let look = Look { level: look.level.max(Level::Content), ..*look };
-    passed.into_iter().find_map(|(copy, store)| {
+    let proven = passed.into_iter().filter_map(|(copy, store)| {
         let (manifest, manifest_bytes) = look
             .read_manifest(store, &copy.path)
             .map_err(|fault| log::warn!("store `{}`: {}", copy.store, fault.message))
             .ok()?;
-        Some(Good { copy, store, manifest, manifest_bytes })
-    })
+        Some(Good { copy, store, manifest, manifest_bytes, tags: Vec::new() })
+    });
+    let proven: Vec<Good<'_>> = proven.collect();
+    let tags = proven.iter().filter_map(|good| good.manifest.etag.clone().zip(good.manifest.part_size_bytes));
+    let tags = tags.collect();
+    proven.into_iter().next().map(|good| Good { tags, ..good })
 }
 
 /// Makes one copy again, and reads it back.
@@ -136,6 +143,8 @@ fn mend(
     } else {
         let stat = store.stat(&copy.path)?.context("its artifact is gone")?;
         copy.etag = stat.etag;
+        let same = |(tag, _): &&(String, u64)| Some(tag) == copy.etag.as_ref();
+        part_size_bytes = part_size_bytes.or_else(|| Some(good.tags.iter().find(same)?.1));
     }
     let (etag, part_size_bytes) = match store.kind() {
         Kind::S3 => (copy.etag.clone(), part_size_bytes),
