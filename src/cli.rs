@@ -64,6 +64,9 @@ pub enum Command {
     Verify(Verify),
     /// Bring a backup back, into a database or as a plain pg_dump archive
     Restore(Restore),
+    /// Keep the catalog
+    #[command(subcommand)]
+    Catalog(Catalog),
     /// Make and show keys
     #[command(subcommand)]
     Key(Key),
@@ -117,11 +120,15 @@ pub struct Filters {
 #[command(after_help = "\
 Examples:
   pgkeep list --database shop --since 7d
-  pgkeep list --status failed --json")]
+  pgkeep list --status failed --json
+  pgkeep list --from r2")]
 pub struct List {
     /// Which backups.
     #[command(flatten)]
     pub filters: Filters,
+    /// List by the manifests in this store; no catalog is asked
+    #[arg(long, value_name = "STORE")]
+    pub from: Option<String>,
     /// Show at most so many
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,
@@ -197,12 +204,28 @@ pub struct Restore {
     /// Leave ownership and grants out: all belongs to the role that connects
     #[arg(long, requires = "into", conflicts_with = "output")]
     pub no_owner: bool,
-    /// Read the copy in this store [default: the first whole one]
+    /// Read the copy in this store, which is found by the manifests there; no catalog is asked [default: the
+    /// first whole copy on record]
     #[arg(long, value_name = "STORE")]
     pub from: Option<String>,
     /// What `latest` is chosen from.
     #[command(flatten)]
     pub filters: Filters,
+}
+
+/// `pgkeep catalog`.
+#[derive(Debug, Subcommand)]
+pub enum Catalog {
+    /// Write the rows again that the manifests in stores tell of; takes nothing away
+    #[command(after_help = "\
+Examples:
+  pgkeep catalog rebuild --from r2
+  pgkeep catalog rebuild --from local --from r2 --from b2")]
+    Rebuild {
+        /// Read the manifests in this store; may be given several times
+        #[arg(long, value_name = "STORE", required = true)]
+        from: Vec<String>,
+    },
 }
 
 /// `pgkeep key`.

@@ -20,15 +20,18 @@ mod copies;
 mod doctor;
 mod examine;
 mod generate;
+mod inventory;
 mod key;
 mod list;
 mod locks;
 mod output;
 mod progress;
 mod proof;
+mod rebuild;
 mod restore;
 mod select;
 mod signals;
+mod standing;
 mod verify;
 
 use context::Context;
@@ -78,6 +81,7 @@ fn run(cli: Cli) -> Result<Code> {
         cli::Command::List(list) => list::run(&context, &list),
         cli::Command::Verify(verify) => verify::run(&context, &verify),
         cli::Command::Restore(restore) => restore::run(&context, &restore),
+        cli::Command::Catalog(cli::Catalog::Rebuild { from }) => rebuild::run(&context, &from),
         cli::Command::Doctor => doctor::run(&context),
         cli::Command::Key(_) | cli::Command::Generate { .. } => Ok(Code::Done),
     };

@@ -4,6 +4,7 @@
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::backup::{Backup, Status};
 use crate::exit::Failure;
@@ -98,6 +99,36 @@ impl Manifest {
             part_size_bytes: None,
             mac: String::new(),
         })
+    }
+
+    /// The record of the backup that this tells of, as far as it does: without copies.
+    #[must_use]
+    pub fn record(&self) -> Backup {
+        let (source, database) = (&self.source, &self.database);
+        let mut backup =
+            Backup::begin(self.id.clone(), source, database, self.filename.clone(), self.started_at);
+        backup.tenant.clone_from(&self.tenant);
+        backup.status = Status::Completed;
+        backup.size_bytes = Some(self.size_bytes);
+        backup.checksum = Some(self.checksum.clone());
+        backup.finished_at = Some(self.finished_at);
+        backup.backup_duration_seconds = Some(self.finished_at.duration_since(self.started_at).as_secs_f64());
+        #[allow(clippy::cast_precision_loss, reason = "a share shown to people")]
+        let ratio = 1.0 - self.size_bytes as f64 / self.dump_bytes.max(1) as f64;
+        backup.compression_ratio = Some(ratio);
+        backup.heartbeat_at = None;
+        let texts = [("server_version", &self.server_version), ("pg_dump_version", &self.pg_dump_version)];
+        let known = texts.into_iter().filter_map(|(name, text)| Some((name, json!(text.as_ref()?))));
+        let always = [
+            ("dump_bytes", json!(self.dump_bytes)),
+            ("dump_checksum", json!(self.dump_checksum)),
+            ("compression", json!(self.compression)),
+            ("keys", json!(self.keys)),
+            ("pgkeep_version", json!(self.pgkeep_version)),
+        ];
+        backup.metadata =
+            always.into_iter().chain(known).map(|(name, value)| (name.to_owned(), value)).collect();
+        backup
     }
 
     /// The bytes of the file, signed with `key`.

@@ -84,6 +84,13 @@ impl BackupId {
         self.0.split_once('-').map_or("", |(backup_type, _)| backup_type)
     }
 
+    /// When the backup began, to the second.
+    #[must_use]
+    pub fn begun_at(&self) -> Option<Timestamp> {
+        let stamp = self.0.len().checked_sub(TAIL_LEN)?;
+        parse_stamp(self.0.get(stamp..stamp + STAMP_LEN)?)
+    }
+
     /// Year and month of the backup's stamp, as they stand in paths.
     #[must_use]
     pub fn year_and_month(&self) -> (&str, &str) {

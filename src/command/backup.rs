@@ -15,6 +15,8 @@ mod attempt;
 mod ledger;
 mod stream;
 
+pub(super) use ledger::is_alive;
+
 /// Parts that a store may have on their way at once.
 pub(super) const PARTS_IN_FLIGHT: usize = 4;
 /// No wait between two tries is longer.

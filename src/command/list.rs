@@ -7,6 +7,7 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use jiff::Timestamp;
 
 use super::context::{Context, now};
+use super::inventory::{self, Stray};
 use super::select;
 use crate::backup::{Backup, CopyState, Level};
 use crate::catalog::query::Filter;
@@ -15,14 +16,32 @@ use crate::exit::Code;
 
 pub(super) fn run(context: &Context, flags: &cli::List) -> Result<Code> {
     let wanted = Filter { limit: Some(flags.limit), ..select::filter(&flags.filters, now())? };
-    let backups = context.catalog()?.list(&wanted)?;
+    let (backups, code) = match flags.from.as_deref() {
+        Some(name) => in_store(context, name, &wanted)?,
+        None => (context.catalog()?.list(&wanted)?, Code::Done),
+    };
     context.out.json(&backups)?;
     if backups.is_empty() {
         context.out.line("no backups")?;
     } else {
         context.out.line(&table(&backups))?;
     }
-    Ok(Code::Done)
+    Ok(code)
+}
+
+/// What the manifests in a store tell of.
+fn in_store(context: &Context, name: &str, wanted: &Filter) -> Result<(Vec<Backup>, Code)> {
+    let shelves = context.shelves()?;
+    let shelf = select::shelf(&shelves, name)?;
+    let is_key_there = context.config.encryption.key_file.try_exists().unwrap_or(true);
+    let ring = is_key_there.then(|| context.existing_keys()).transpose()?;
+    if ring.is_none() {
+        log::warn!("there is no key at hand: the manifests in `{name}` were read, not proven");
+    }
+    let inventory = inventory::read(shelf, ring.as_ref(), wanted, None)?;
+    inventory.strays.iter().for_each(Stray::warn);
+    let is_clean = inventory.strays.is_empty() && ring.is_some();
+    Ok((inventory.backups, if is_clean { Code::Done } else { Code::Degraded }))
 }
 
 fn table(backups: &[Backup]) -> String {

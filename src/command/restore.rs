@@ -17,6 +17,7 @@ use crate::conninfo::ConnInfo;
 use crate::exit::{Code, Failure, wrap};
 use crate::files;
 use crate::interrupt::Interrupt;
+use crate::key::KeyRing;
 use crate::pipeline::digest::Hashed;
 use crate::pipeline::readback::{Dump, ReadAhead};
 use crate::pipeline::seal::fill;
@@ -41,14 +42,11 @@ enum Target<'a> {
 pub(super) fn run(context: &Context, flags: &cli::Restore) -> Result<Code> {
     let ring = context.existing_keys()?;
     let shelves = context.shelves()?;
-    let mut catalog = context.catalog()?;
-    let backup = select::one(&mut catalog, &context.config.source.name, &flags.id, &flags.filters, now())?;
+    let backup = chosen(context, flags, &shelves, &ring)?;
     if !backup.status.is_usable() {
         let what = format!("`{}` is {}: there is nothing to restore", backup.id, backup.status.as_str());
         return Err(Failure::failed(what).hint("`pgkeep list --status verified`").into());
     }
-    // A session that idles through a long restore is one more thing to break.
-    drop(catalog);
     let target = target(context, flags, &backup)?;
     let (copy, artifact) = open_copy(&backup, &shelves, flags.from.as_deref())?;
     let artifact = ReadAhead::start(artifact, context.interrupt.clone())?;
@@ -72,6 +70,19 @@ pub(super) fn run(context: &Context, flags: &cli::Restore) -> Result<Code> {
         context.out.json(&backup)?;
     }
     Ok(Code::Done)
+}
+
+/// The backup that is meant: by the manifests of the store that is named, or by the catalog, whose session
+/// then ends: one that idles through a long restore is one more thing to break.
+fn chosen(context: &Context, flags: &cli::Restore, shelves: &[Shelf], ring: &KeyRing) -> Result<Backup> {
+    let source = &context.config.source.name;
+    match flags.from.as_deref() {
+        Some(name) => {
+            let shelf = select::shelf(shelves, name)?;
+            select::one_in_store(shelf, ring, source, &flags.id, &flags.filters, now())
+        }
+        None => select::one(&mut context.catalog()?, source, &flags.id, &flags.filters, now()),
+    }
 }
 
 /// Stdout as a pipe that may be full for long: waited for with an eye on the interrupt.

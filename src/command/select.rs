@@ -5,12 +5,14 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::context::Shelf;
+use super::inventory::{self, Stray};
 use crate::backup::{Backup, Status};
 use crate::catalog::Catalog;
 use crate::catalog::query::Filter;
 use crate::cli::Filters;
 use crate::config::value::Span;
 use crate::exit::{Code, Failure};
+use crate::key::KeyRing;
 
 /// How many of those that share a prefix are named in an error.
 const SHOWN: u32 = 5;
@@ -59,22 +61,64 @@ pub(super) fn one(
     flags: &Filters,
     now: Timestamp,
 ) -> Result<Backup> {
-    let hint = "`pgkeep list` shows what there is";
     if id == "latest" {
-        // Another source in the same catalog may have a database of the same name.
-        let source = Some(source_name.to_owned());
-        let usable = flags.status.is_none();
-        let wanted = Filter { source, usable, limit: Some(1), ..filter(flags, now)? };
         let none = || {
-            let of = flags.database.as_ref().map_or_else(String::new, |name| format!(" of `{name}`"));
-            let what = format!("source `{source_name}` has no backup{of} that fits `latest`");
             let hint =
                 "`pgkeep list` shows what there is, of other sources too; any of them can be named by its id";
-            Failure::new(Code::NoSuchBackup, what).hint(hint)
+            no_latest(source_name, flags).hint(hint)
         };
+        let wanted = of_latest(source_name, flags, now)?;
         return Ok(catalog.list(&wanted)?.into_iter().next().ok_or_else(none)?);
     }
-    let mut found = catalog.find(id, SHOWN)?;
+    let found = if id.is_empty() { Vec::new() } else { catalog.find(id, SHOWN)? };
+    named(found, id, "`pgkeep list` shows what there is")
+}
+
+/// The one backup that is meant, among those whose manifests a store holds; its only copy is the one there.
+///
+/// # Errors
+/// As [`one`], and when the store can't be read.
+pub(super) fn one_in_store(
+    shelf: &Shelf,
+    ring: &KeyRing,
+    source_name: &str,
+    id: &str,
+    flags: &Filters,
+    now: Timestamp,
+) -> Result<Backup> {
+    let hint = format!("`pgkeep list --from {}` shows what there is", shelf.name);
+    let (filter, prefix) = match id {
+        "latest" => (of_latest(source_name, flags, now)?, None),
+        _ => (Filter { limit: Some(SHOWN), ..Filter::default() }, Some(id)),
+    };
+    let inventory = inventory::read(shelf, Some(ring), &filter, prefix)?;
+    let about = |stray: &&Stray| prefix.is_none_or(|prefix| stray.path.contains(prefix));
+    inventory.strays.iter().filter(about).for_each(Stray::warn);
+    match prefix {
+        None => {
+            let none = || no_latest(source_name, flags).hint(hint);
+            Ok(inventory.backups.into_iter().next().ok_or_else(none)?)
+        }
+        Some(id) if id.is_empty() => named(Vec::new(), id, &hint),
+        Some(id) => named(inventory.backups, id, &hint),
+    }
+}
+
+/// What `latest` is chosen from: another source in the same place may have a database of the same name.
+fn of_latest(source_name: &str, flags: &Filters, now: Timestamp) -> Result<Filter> {
+    let source = Some(source_name.to_owned());
+    let usable = flags.status.is_none();
+    Ok(Filter { source, usable, limit: Some(1), ..filter(flags, now)? })
+}
+
+fn no_latest(source_name: &str, flags: &Filters) -> Failure {
+    let of = flags.database.as_ref().map_or_else(String::new, |name| format!(" of `{name}`"));
+    let what = format!("source `{source_name}` has no backup{of} that fits `latest`");
+    Failure::new(Code::NoSuchBackup, what)
+}
+
+/// The one of those found that has this id, or whose id alone starts with it.
+fn named(mut found: Vec<Backup>, id: &str, hint: &str) -> Result<Backup> {
     if let Some(exact) = found.iter().position(|backup| backup.id.as_str() == id) {
         return Ok(found.swap_remove(exact));
     }
@@ -84,7 +128,7 @@ pub(super) fn one(
         return Err(Failure::usage(what).hint("give more of the id").into());
     }
     let none = || Failure::new(Code::NoSuchBackup, format!("there is no backup `{id}`")).hint(hint);
-    Ok(found.pop().filter(|_| !id.is_empty()).ok_or_else(none)?)
+    Ok(found.pop().ok_or_else(none)?)
 }
 
 /// The store of that name.

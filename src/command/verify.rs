@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::context::{Context, Shelf, now};
 use super::examine::Verdict;
-use super::select;
+use super::{select, standing};
 use crate::backup::{Backup, Level, Status};
 use crate::catalog::Catalog;
 use crate::cli;
@@ -113,8 +113,8 @@ impl Session<'_> {
             // What could not be looked at for want of time is no finding.
             return Ok(Checked { backup, findings, code: Code::Failed });
         }
-        check::settle(&mut backup);
-        if let Some(error) = check::unproven(&backup).filter(|_| code == Code::Done) {
+        standing::settle(&mut backup);
+        if let Some(error) = standing::unproven(&backup).filter(|_| code == Code::Done) {
             log::error!("`{}`: a deeper check found, and none as deep has passed since: {error}", backup.id);
             code = code.worse(Code::Degraded);
         }

@@ -96,7 +96,7 @@ fn bury(catalog: &mut Catalog, source: &str, database: &str) -> Result<Vec<Unmad
 
 /// Whether the run of an unfinished backup still shows signs of life: a fresh heartbeat, and a process
 /// where we can look.
-fn is_alive(backup: &Backup) -> bool {
+pub(in crate::command) fn is_alive(backup: &Backup) -> bool {
     let is_fresh = backup.heartbeat_at.is_some_and(|beat| now().duration_since(beat) < FRESH);
     let here = backup.metadata_str("host") == Some(environment::host_name().as_str());
     let pid = backup.metadata_u64("pid").and_then(|pid| i32::try_from(pid).ok());

@@ -7,14 +7,12 @@ use super::super::context::{Shelf, now};
 use super::super::copies::{mark_checked, side_by_side};
 use super::super::examine::{Fault, Look, Opening, Verdict};
 use super::super::proof::{self, Outcome};
+use super::super::standing;
 use super::{Session, mend};
-use crate::backup::{Backup, Copy, CopyState, Level, Status};
+use crate::backup::{Backup, Copy, CopyState, Level};
 use crate::exit::{Code, one_line};
 use crate::source::clients::Client;
 use crate::store::{Kind, Store};
-
-/// Under which name the record keeps what only a deeper check sees.
-const UNPROVEN: &str = "unproven";
 
 /// What looking at a copy came to; `None` where it was not looked at.
 pub(super) type Found = Option<Result<(), Fault>>;
@@ -126,25 +124,13 @@ pub(super) fn run(
 
 /// Keeps in mind that a deeper check found what a shallower one can't see, until one as deep passes.
 fn remember(backup: &mut Backup, findings: &[Finding], passed: Level) {
-    let fault = |level: Level, verdict: Verdict| {
-        let finding = findings.iter().find(|finding| finding.verdict == Some(verdict))?;
-        Some(json!({ "level": level.as_str(), "error": finding.message, "at": now() }))
-    };
-    let unproven =
-        fault(Level::Restore, Verdict::Restore).or_else(|| fault(Level::Content, Verdict::Content));
-    if let Some(unproven) = unproven {
-        backup.metadata.insert(UNPROVEN.to_owned(), unproven);
-    } else if findings.iter().any(|finding| finding.verdict == Some(Verdict::Ok)) {
-        let level = backup.metadata.get(UNPROVEN).and_then(|found| Level::parse(found["level"].as_str()?));
-        if level.is_some_and(|level| passed >= level) {
-            backup.metadata.remove(UNPROVEN);
-        }
+    let found = |verdict: Verdict| findings.iter().find(|finding| finding.verdict == Some(verdict));
+    let deep = [(Level::Restore, Verdict::Restore), (Level::Content, Verdict::Content)];
+    if let Some((level, finding)) = deep.into_iter().find_map(|(level, of)| Some((level, found(of)?))) {
+        standing::remember_fault(backup, level, &finding.message, now());
+    } else if found(Verdict::Ok).is_some() {
+        standing::forget_fault(backup, passed);
     }
-}
-
-/// What a deeper check than the last one found wrong with the backup, if there is such.
-pub(super) fn unproven(backup: &Backup) -> Option<&str> {
-    backup.metadata.get(UNPROVEN)?.get("error")?.as_str()
 }
 
 pub(super) fn look<'a>(
@@ -230,24 +216,4 @@ fn record(copy: &mut Copy, looked: Option<&Result<(), Fault>>, reached: Level, i
 /// The finding of a copy that was damaged, and that is whole again.
 pub(super) fn mended(message: String) -> Finding {
     Finding { message, repaired: true, ..Finding::ok() }
-}
-
-/// Says how the backup stands by what is on record of its copies.
-pub(super) fn settle(backup: &mut Backup) {
-    let kept = || backup.copies.iter().filter(|copy| copy.state != CopyState::Expired);
-    let is_sound = |copy: &Copy| copy.state.is_published() && copy.error.is_none();
-    backup.status = if kept().count() == 0 || !kept().all(is_sound) || unproven(backup).is_some() {
-        Status::Degraded
-    } else if kept().all(|copy| copy.state == CopyState::Verified) {
-        Status::Verified
-    } else {
-        Status::Completed
-    };
-    let of_copy = |copy: &Copy| Some(format!("store `{}`: {}", copy.store, copy.error.as_deref()?));
-    let mut faults: Vec<String> = backup.copies.iter().filter_map(of_copy).collect();
-    if let Some(error) = unproven(backup).filter(|_| faults.is_empty()) {
-        faults.push(error.to_owned());
-    }
-    backup.error = (!faults.is_empty()).then(|| faults.join("; "));
-    backup.summarize_copies();
 }

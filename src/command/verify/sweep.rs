@@ -75,7 +75,7 @@ pub(super) fn run(session: &Session<'_>, catalog: &mut Catalog, flags: &cli::Ver
     let left = ids.len().saturating_sub(documents.len());
     let strays = if context.interrupt.is_raised() { Vec::new() } else { strays::find(session, catalog)? };
     for stray in &strays {
-        log::warn!("store `{}`: `{}`: {}", stray.store, stray.path.escape_debug(), stray.what);
+        stray.warn();
         code = code.worse(Code::Degraded);
     }
     let looked_at = documents.len();

@@ -1,0 +1,237 @@
+//! What a store itself knows of the backups in it: artifacts and the manifests beside them. No catalog is
+//! asked. All that a store says is hostile until a key proves it.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::context::Shelf;
+use super::copies::{expiry, path_in, side_by_side};
+use crate::backup::{Backup, Copy, CopyState};
+use crate::catalog::query::Filter;
+use crate::exit::{Code, Failure, one_line};
+use crate::key::KeyRing;
+use crate::manifest::{LIMIT_BYTES, Manifest};
+use crate::name::{self, BackupId};
+use crate::store::{Listed, Store};
+
+/// Manifests that are read at once.
+const READERS: usize = 16;
+/// What an artifact's name ends with.
+const ARTIFACT_SUFFIX: &str = ".pgk";
+
+/// Something in a store that is no whole copy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Stray {
+    pub(super) store: String,
+    pub(super) path: String,
+    pub(super) what: String,
+}
+
+impl Stray {
+    pub(super) fn warn(&self) {
+        log::warn!("store `{}`: `{}`: {}", self.store, self.path.escape_debug(), self.what);
+    }
+}
+
+/// An artifact with a manifest beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pair {
+    pub(super) id: BackupId,
+    pub(super) artifact: Listed,
+}
+
+/// What a list of a store's objects comes to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Paired {
+    /// The newest first.
+    pub(super) pairs: Vec<Pair>,
+    pub(super) strays: Vec<Stray>,
+}
+
+/// Puts artifacts and manifests together. What has neither name is not ours to speak of.
+pub(super) fn pair(store: &str, listed: Vec<Listed>) -> Paired {
+    let mut artifacts: BTreeMap<String, (BackupId, Listed)> = BTreeMap::new();
+    let mut manifests = Vec::new();
+    for object in listed {
+        let (artifact, is_manifest) = match object.path.strip_suffix(name::MANIFEST_SUFFIX) {
+            Some(artifact) => (artifact.to_owned(), true),
+            None => (object.path.clone(), false),
+        };
+        let Some(id) = id_of(&artifact) else { continue };
+        if is_manifest {
+            manifests.push((artifact, object.path));
+        } else {
+            artifacts.insert(artifact, (id, object));
+        }
+    }
+    let stray = |path: String, what: &str| Stray { store: store.to_owned(), path, what: what.to_owned() };
+    let mut paired = Paired::default();
+    for (artifact, path) in manifests {
+        match artifacts.remove(&artifact) {
+            Some((id, artifact)) => paired.pairs.push(Pair { id, artifact }),
+            None => paired.strays.push(stray(path, "a manifest without an artifact")),
+        }
+    }
+    let bare = artifacts.into_keys().map(|path| stray(path, "an artifact without a manifest"));
+    paired.strays.extend(bare);
+    paired.pairs.sort_by(|one, other| other.id.begun_at().cmp(&one.id.begun_at()));
+    paired
+}
+
+/// The backup whose artifact has that path: `<id>.dump[.gz|.zst].pgk`.
+pub(super) fn id_of(path: &str) -> Option<BackupId> {
+    let file = path.rsplit('/').next()?.strip_suffix(ARTIFACT_SUFFIX)?;
+    let (id, _) = file.rsplit_once(".dump")?;
+    BackupId::parse(id)
+}
+
+/// The backups that a store's manifests tell of.
+pub(super) struct Inventory {
+    /// The newest first, each with its copy in this store alone.
+    pub(super) backups: Vec<Backup>,
+    /// What is no backup, and why.
+    pub(super) strays: Vec<Stray>,
+}
+
+/// Reads the manifests of the backups that pass the filter, the newest first, as many as it asks for. Without
+/// a key they are read, not proven.
+///
+/// # Errors
+/// When the store can't be listed, or read.
+pub(super) fn read(
+    shelf: &Shelf,
+    ring: Option<&KeyRing>,
+    filter: &Filter,
+    prefix: Option<&str>,
+) -> Result<Inventory> {
+    let store = usable(shelf)?;
+    let paired = pair(&shelf.name, store.list(&store.path_of(""))?);
+    let mut strays = paired.strays;
+    let is_wanted = |pair: &Pair| {
+        prefix.is_none_or(|prefix| pair.id.as_str().starts_with(prefix))
+            && filter.since.is_none_or(|since| pair.id.begun_at().is_some_and(|begun| begun >= floor(since)))
+            && filter.backup_type.as_ref().is_none_or(|wanted| pair.id.backup_type() == wanted)
+    };
+    let wanted: Vec<Pair> = paired.pairs.into_iter().filter(is_wanted).collect();
+    let limit = filter.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let mut backups = Vec::new();
+    for some in wanted.chunks(READERS) {
+        for (pair, read) in
+            side_by_side(some.to_vec(), |pair| (pair.clone(), open(shelf, store, ring, &pair)))?
+        {
+            match read? {
+                Ok(backup) if passes(&backup, filter) => backups.push(backup),
+                Ok(_) => {}
+                Err(what) => {
+                    strays.push(Stray { store: shelf.name.clone(), path: pair.artifact.path, what });
+                }
+            }
+        }
+        if backups.len() >= limit {
+            break;
+        }
+    }
+    backups.truncate(limit);
+    Ok(Inventory { backups, strays })
+}
+
+/// The stamp in a name has no fractions of a second.
+fn floor(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
+fn passes(backup: &Backup, filter: &Filter) -> bool {
+    filter.source.as_ref().is_none_or(|source| backup.source == *source)
+        && filter.database.as_ref().is_none_or(|database| backup.database == *database)
+        && filter.status.is_none_or(|status| backup.status == status)
+        && filter.since.is_none_or(|since| backup.created_at >= since)
+}
+
+pub(super) fn usable(shelf: &Shelf) -> Result<&dyn Store> {
+    shelf.store.as_deref().map_err(|error| {
+        Failure::new(Code::Failed, format!("store `{}` can't be used: {error}", shelf.name)).into()
+    })
+}
+
+/// Reads and proves one manifest; the inner error says why it tells of no backup.
+fn open(
+    shelf: &Shelf,
+    store: &dyn Store,
+    ring: Option<&KeyRing>,
+    pair: &Pair,
+) -> Result<Result<Backup, String>> {
+    let path = &pair.artifact.path;
+    let Some(bytes) = store.get_small(&name::manifest_path(path), LIMIT_BYTES)? else {
+        return Ok(Err("its manifest is gone since it was listed".to_owned()));
+    };
+    let opened = match ring {
+        Some(ring) => Manifest::open(&bytes, ring),
+        None => Manifest::read(&bytes),
+    };
+    let manifest = match opened {
+        Ok(manifest) => manifest,
+        Err(error) => return Ok(Err(format!("its manifest: {}", one_line(&error)))),
+    };
+    let mut backup = manifest.record();
+    if manifest.id != pair.id || path_in(&backup, store) != *path {
+        return Ok(Err(format!("its manifest is that of `{}`", manifest.id)));
+    }
+    if manifest.size_bytes != pair.artifact.size_bytes {
+        let (found, size) = (pair.artifact.size_bytes, manifest.size_bytes);
+        return Ok(Err(format!("it has {found} bytes, its manifest says {size}")));
+    }
+    let stored_at = pair.artifact.modified_at.unwrap_or(manifest.finished_at);
+    backup.copies = vec![Copy {
+        store: shelf.name.clone(),
+        path: path.clone(),
+        state: CopyState::Stored,
+        size_bytes: Some(manifest.size_bytes),
+        etag: manifest.etag,
+        stored_at: Some(stored_at),
+        verified_at: None,
+        verified_level: None,
+        expires_at: expiry(stored_at, shelf),
+        error: None,
+    }];
+    backup.summarize_copies();
+    Ok(Ok(backup))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn listed(path: &str) -> Listed {
+        Listed { path: path.to_owned(), size_bytes: 1, modified_at: None }
+    }
+
+    #[test]
+    fn pairs_are_put_together_and_strays_are_named() {
+        let at = |time: &str| format!("pg/db1/shop/full/2026/11/full-shop-{time}-3f9a.dump.gz.pgk");
+        let (old, new) = (at("20261101T020000Z"), at("20261122T020000Z"));
+        let (bare, lost) = (at("20261123T020000Z"), at("20261124T020000Z"));
+        let listed =
+            [&old, &format!("{old}.json"), &new, &format!("{new}.json"), &bare, &format!("{lost}.json")];
+        let foreign = ["pg/readme.json", "pg/x.pgk", "pg/full-shop-20261101T020000Z-3f9a.pgk", "json", ""];
+        let objects = listed.into_iter().map(String::as_str).chain(foreign).map(super::tests::listed);
+        let paired = pair("r2", objects.collect());
+        let paths: Vec<&str> = paired.pairs.iter().map(|pair| pair.artifact.path.as_str()).collect();
+        assert_eq!(paths, [new.as_str(), &old]);
+        let strays: Vec<&str> = paired.strays.iter().map(|stray| stray.path.as_str()).collect();
+        assert_eq!(strays, [format!("{lost}.json").as_str(), &bare]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_list_is_too_odd(paths in proptest::collection::vec("\\PC{0,60}", 0..20)) {
+            let count = paths.len();
+            let paired = pair("r2", paths.iter().map(|path| listed(path)).collect());
+            prop_assert!(paired.pairs.len() * 2 + paired.strays.len() <= count);
+        }
+    }
+}

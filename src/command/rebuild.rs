@@ -1,0 +1,124 @@
+//! `pgkeep catalog rebuild`: the rows that the manifests in stores tell of, written again. It adds, and sets
+//! right what is on record as lost; it takes nothing away.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+
+use super::context::{Context, Shelf};
+use super::inventory::{self, Stray};
+use super::{backup, select, standing};
+use crate::backup::{Backup, Copy, CopyState, Status};
+use crate::catalog::Catalog;
+use crate::catalog::query::Filter;
+use crate::exit::Code;
+use crate::name::BackupId;
+
+/// What became of a backup that a manifest tells of.
+enum Outcome {
+    New(Backup),
+    Changed(Backup),
+    Known,
+    /// It is left as it is; why.
+    Left(String),
+}
+
+pub(super) fn run(context: &Context, from: &[String]) -> Result<Code> {
+    let ring = context.existing_keys()?;
+    let shelves = context.shelves()?;
+    let named: Vec<&Shelf> = from.iter().map(|name| select::shelf(&shelves, name)).collect::<Result<_>>()?;
+    let mut code = Code::Done;
+    let mut found: BTreeMap<BackupId, Backup> = BTreeMap::new();
+    for shelf in named {
+        let inventory = inventory::read(shelf, Some(&ring), &Filter::default(), None)?;
+        for stray in &inventory.strays {
+            stray.warn();
+            code = code.worse(Code::Degraded);
+        }
+        for backup in inventory.backups {
+            if let Some(stray) = gather(&mut found, backup) {
+                stray.warn();
+                code = code.worse(Code::Degraded);
+            }
+        }
+    }
+    let mut catalog = context.catalog()?;
+    let order = |copy: &Copy| shelves.iter().position(|shelf| shelf.name == copy.store);
+    let (mut new, mut changed, count) = (0usize, 0usize, found.len());
+    let mut written = Vec::new();
+    for (id, told) in found {
+        let mut backup = match merge(&mut catalog, told)? {
+            Outcome::Known => continue,
+            Outcome::Left(why) => {
+                log::warn!("`{id}` is left as it is: {why}");
+                code = code.worse(Code::Degraded);
+                continue;
+            }
+            Outcome::New(backup) => {
+                new += 1;
+                backup
+            }
+            Outcome::Changed(backup) => {
+                changed += 1;
+                backup
+            }
+        };
+        backup.copies.sort_by_key(|copy| order(copy).unwrap_or(usize::MAX));
+        standing::settle(&mut backup);
+        catalog.save(&backup)?;
+        written.push(backup);
+    }
+    let plural = if count == 1 { "" } else { "s" };
+    context.out.line(&format!("{count} backup{plural} found, {new} new on record, {changed} set right"))?;
+    context.out.json(&written)?;
+    Ok(code)
+}
+
+/// Adds a backup to those found, or its copy to what another store told of it.
+fn gather(found: &mut BTreeMap<BackupId, Backup>, backup: Backup) -> Option<Stray> {
+    let Some(known) = found.get_mut(&backup.id) else {
+        found.insert(backup.id.clone(), backup);
+        return None;
+    };
+    if known.checksum == backup.checksum && known.size_bytes == backup.size_bytes {
+        known.copies.extend(backup.copies);
+        return None;
+    }
+    let copy = backup.copies.into_iter().next()?;
+    let what = "its manifest names another checksum than that in another store".to_owned();
+    Some(Stray { store: copy.store, path: copy.path, what })
+}
+
+/// Puts what manifests tell of a backup together with what is on record of it.
+fn merge(catalog: &mut Catalog, told: Backup) -> Result<Outcome> {
+    let found = catalog.find(told.id.as_str(), 1)?.into_iter().find(|backup| backup.id == told.id);
+    let Some(mut known) = found else { return Ok(Outcome::New(told)) };
+    match known.status {
+        Status::InProgress if backup::is_alive(&known) => {
+            return Ok(Outcome::Left("a run is making it".to_owned()));
+        }
+        // A run that died, or gave up, after it had published whole copies.
+        Status::InProgress | Status::Failed => {
+            let mut metadata = known.metadata;
+            metadata.extend(told.metadata);
+            return Ok(Outcome::Changed(Backup { metadata, ..told }));
+        }
+        Status::Expired => {
+            return Ok(Outcome::Left("it is on record as expired, and copies of it are there".to_owned()));
+        }
+        Status::Completed | Status::Verified | Status::Degraded => {}
+    }
+    if known.checksum != told.checksum {
+        return Ok(Outcome::Left("the record has another checksum than the manifest".to_owned()));
+    }
+    let mut is_changed = false;
+    for copy in told.copies {
+        match known.copies.iter_mut().find(|known| known.store == copy.store) {
+            None => known.copies.push(copy),
+            Some(known) if matches!(known.state, CopyState::Missing | CopyState::Failed) => *known = copy,
+            Some(_) => continue,
+        }
+        is_changed = true;
+    }
+    Ok(if is_changed { Outcome::Changed(known) } else { Outcome::Known })
+}

@@ -1,0 +1,48 @@
+//! How a backup stands, by what is on record of its copies.
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::backup::{Backup, Copy, CopyState, Level, Status};
+
+/// Under which name the record keeps what only a deeper check sees.
+const UNPROVEN: &str = "unproven";
+
+/// Says how the backup stands.
+pub(super) fn settle(backup: &mut Backup) {
+    let kept = || backup.copies.iter().filter(|copy| copy.state != CopyState::Expired);
+    let is_sound = |copy: &Copy| copy.state.is_published() && copy.error.is_none();
+    backup.status = if kept().count() == 0 || !kept().all(is_sound) || unproven(backup).is_some() {
+        Status::Degraded
+    } else if kept().all(|copy| copy.state == CopyState::Verified) {
+        Status::Verified
+    } else {
+        Status::Completed
+    };
+    let of_copy = |copy: &Copy| Some(format!("store `{}`: {}", copy.store, copy.error.as_deref()?));
+    let mut faults: Vec<String> = backup.copies.iter().filter_map(of_copy).collect();
+    if let Some(error) = unproven(backup).filter(|_| faults.is_empty()) {
+        faults.push(error.to_owned());
+    }
+    backup.error = (!faults.is_empty()).then(|| faults.join("; "));
+    backup.summarize_copies();
+}
+
+/// What a deeper check than the last one found wrong with the backup, if there is such.
+pub(super) fn unproven(backup: &Backup) -> Option<&str> {
+    backup.metadata.get(UNPROVEN)?.get("error")?.as_str()
+}
+
+/// Keeps in mind what a check of that level found, which a shallower one can't see.
+pub(super) fn remember_fault(backup: &mut Backup, level: Level, error: &str, at: Timestamp) {
+    let fault = json!({ "level": level.as_str(), "error": error, "at": at });
+    backup.metadata.insert(UNPROVEN.to_owned(), fault);
+}
+
+/// Forgets it, now that a check of that level has passed, if that is as deep.
+pub(super) fn forget_fault(backup: &mut Backup, passed: Level) {
+    let found = backup.metadata.get(UNPROVEN).and_then(|fault| fault.get("level")?.as_str());
+    if found.and_then(Level::parse).is_some_and(|level| passed >= level) {
+        backup.metadata.remove(UNPROVEN);
+    }
+}
