@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::context::Shelf;
 use super::copies::{expiry, path_in, side_by_side};
+use super::standing;
 use crate::backup::{Backup, Copy, CopyState};
 use crate::catalog::query::Filter;
 use crate::exit::{Code, Failure, one_line};
@@ -92,7 +93,7 @@ pub(super) fn id_of(path: &str) -> Option<BackupId> {
 pub(super) struct Inventory {
     /// The newest first, each with its copy in this store alone.
     pub(super) backups: Vec<Backup>,
-    /// What is no backup, and why.
+    /// What is no backup, or no whole copy, and why.
     pub(super) strays: Vec<Stray>,
 }
 
@@ -122,13 +123,20 @@ pub(super) fn read(
         for (pair, read) in
             side_by_side(some.to_vec(), |pair| (pair.clone(), open(shelf, store, ring, &pair)))?
         {
-            match read? {
-                Ok(backup) if passes(&backup, filter) => backups.push(backup),
-                Ok(_) => {}
-                Err(what) => {
-                    strays.push(Stray { store: shelf.name.clone(), path: pair.artifact.path, what });
+            let what = match read? {
+                Ok(backup) if passes(&backup, filter) => {
+                    let damage = backup.copies.iter().find_map(|copy| copy.error.clone());
+                    backups.push(backup);
+                    damage
                 }
-            }
+                Ok(_) => None,
+                Err(what) => Some(what),
+            };
+            strays.extend(what.map(|what| Stray {
+                store: shelf.name.clone(),
+                path: pair.artifact.path,
+                what,
+            }));
         }
         if backups.len() >= limit {
             break;
@@ -179,24 +187,22 @@ fn open(
     if manifest.id != pair.id || path_in(&backup, store) != *path {
         return Ok(Err(format!("its manifest is that of `{}`", manifest.id)));
     }
-    if manifest.size_bytes != pair.artifact.size_bytes {
-        let (found, size) = (pair.artifact.size_bytes, manifest.size_bytes);
-        return Ok(Err(format!("it has {found} bytes, its manifest says {size}")));
-    }
+    let (found, size) = (pair.artifact.size_bytes, manifest.size_bytes);
+    let error = (found != size).then(|| format!("it has {found} bytes, its manifest says {size}"));
     let stored_at = pair.artifact.modified_at.unwrap_or(manifest.finished_at);
     backup.copies = vec![Copy {
         store: shelf.name.clone(),
         path: path.clone(),
-        state: CopyState::Stored,
+        state: if error.is_none() { CopyState::Stored } else { CopyState::Corrupt },
         size_bytes: Some(manifest.size_bytes),
         etag: manifest.etag,
         stored_at: Some(stored_at),
         verified_at: None,
         verified_level: None,
         expires_at: expiry(stored_at, shelf),
-        error: None,
+        error,
     }];
-    backup.summarize_copies();
+    standing::settle(&mut backup);
     Ok(Ok(backup))
 }
 

@@ -106,8 +106,8 @@ fn what_the_catalog_does_not_know_is_found() {
     };
     assert!(what("local", &lost_path).contains("no row"));
     assert!(what("r2", &r2).contains("without a manifest"));
-    assert!(what("b2", &b2).contains("without an artifact"));
-    assert!(what("local", &alone_path).contains("without an artifact"));
+    assert!(what("b2", &format!("{b2}.json")).contains("without an artifact"));
+    assert!(what("local", &format!("{alone_path}.json")).contains("without an artifact"));
     assert!(!strays.iter().any(|stray| stray["path"].as_str().unwrap().contains(kept.as_str())));
     assert_eq!(strays.len(), 9, "{strays:#?}");
     assert_eq!((files_under(&site.local()), site.r2.keys(), site.b2.keys()), before);
