@@ -24,6 +24,7 @@ mod list;
 mod locks;
 mod output;
 mod progress;
+mod proof;
 mod restore;
 mod select;
 mod signals;

@@ -112,6 +112,8 @@ pub enum AfterBackup {
     Checksum,
     /// Every copy is read back and opened to the end of the dump inside.
     Content,
+    /// Every copy is read back, and one is restored into a scratch database and compared with the source.
+    Restore,
 }
 
 /// When a backup that failed for a passing reason is tried again.
@@ -189,6 +191,8 @@ pub struct Config {
     pub encryption: Encryption,
     /// How a backup is checked right after it was made.
     pub after_backup: AfterBackup,
+    /// The folder that scratch servers, for test restores, are made in.
+    pub scratch_dir: PathBuf,
     /// When a backup is tried again.
     pub retry: Retry,
     /// How long things may take.

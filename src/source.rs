@@ -4,4 +4,5 @@
 pub mod clients;
 pub mod dump;
 pub mod restore;
+pub mod scratch;
 pub mod server;

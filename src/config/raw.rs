@@ -73,6 +73,7 @@ pub(super) struct Encryption {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Verify {
     pub(super) after_backup: Option<AfterBackup>,
+    pub(super) scratch_dir: Option<Spanned<PathBuf>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -51,13 +51,11 @@ impl Tie {
 /// kernel to end it when its parent ends, then becomes the program. Comes back only when that failed.
 #[must_use]
 pub fn run_guarded(tie: &str, path: &Path, arguments: &[OsString]) -> anyhow::Error {
-    match bind(tie) {
-        Err(error) => error,
-        Ok(()) => {
-            let error = Command::new(path).args(arguments).exec();
-            anyhow!(error).context(format!("cannot run `{}`", path.display()))
-        }
+    if let Err(error) = bind(tie) {
+        return error;
     }
+    let error = Command::new(path).args(arguments).exec();
+    anyhow!(error).context(format!("cannot run `{}`", path.display()))
 }
 
 fn bind(tie: &str) -> Result<()> {

@@ -29,6 +29,7 @@ mod keys;
 mod list;
 mod memory;
 mod progress;
+mod proof;
 mod regression;
 mod restore;
 mod roundtrip;

@@ -11,15 +11,16 @@ use super::stream::{self, Streamed};
 use crate::backup::{Backup, Copy, CopyState, Status};
 use crate::catalog::query::Unmade;
 use crate::command::context::{Context, Shelf, now};
-use crate::command::copies::{Making, side_by_side};
+use crate::command::copies::{Making, mark_verified, side_by_side};
 use crate::command::locks;
 use crate::command::progress::Phase;
+use crate::command::proof::{self, Outcome};
 use crate::config::{AfterBackup, Method, environment};
 use crate::exit::{Code, Failure, one_line, wrap};
 use crate::key::KeyRing;
 use crate::name::{self, BackupId};
 use crate::pipeline::header::Packing;
-use crate::store::Store;
+use crate::store::{Kind, Store};
 
 const TYPE: &str = "full";
 
@@ -160,11 +161,42 @@ fn make(
         .iter()
         .filter(|copy| copy.error.is_some())
         .map(|copy| format!("store `{}`: {}", copy.store, copy.error.as_deref().unwrap_or_default()));
-    let faults: Vec<String> = faults.collect();
+    let mut faults: Vec<String> = faults.collect();
+    if check == AfterBackup::Restore
+        && let Err(fault) = prove(context, backup, ring, shelves)
+    {
+        log::warn!("{fault}");
+        backup.status = Status::Degraded;
+        faults.push(fault);
+    }
     if !faults.is_empty() {
         backup.error = Some(faults.join("; "));
     }
     Ok(())
+}
+
+/// Restores one whole copy into a scratch database, the local one where there is one. The bytes of all are
+/// the same: what is proven of it is proven of them.
+fn prove(context: &Context, backup: &mut Backup, ring: &KeyRing, shelves: &[Shelf]) -> Result<(), String> {
+    let whole = backup.copies.iter().zip(shelves).filter(|(copy, _)| is_whole(copy));
+    let usable = whole.filter_map(|(copy, shelf)| Some((copy, shelf.store.as_deref().ok()?)));
+    let Some((copy, store)) = usable.min_by_key(|(_, store)| store.kind() != Kind::Local) else {
+        return Err("there is no whole copy for a test restore".to_owned());
+    };
+    let phase = Phase::start(&context.out.bars, "restoring it into a scratch database");
+    let tried = proof::test_restore(context, backup, store, &copy.path, ring, None);
+    drop(phase);
+    match tried {
+        Ok(Outcome::Equal(proof)) => {
+            log::info!("test restore: {proof}");
+            for copy in backup.copies.iter_mut().filter(|copy| is_whole(copy)) {
+                mark_verified(copy, "restore");
+            }
+            Ok(())
+        }
+        Ok(Outcome::Differs(differences)) => Err(format!("test restore: {}", differences.join("; "))),
+        Err(error) => Err(format!("the test restore could not be made: {}", one_line(&error))),
+    }
 }
 
 /// Whether a copy can be restored from and fulfils what was asked.
@@ -220,7 +252,7 @@ fn status_of(copies: &[Copy], check: AfterBackup) -> Option<Status> {
     if !copies.iter().any(|copy| matches!(copy.state, CopyState::Stored | CopyState::Verified)) {
         return None;
     }
-    let proven = matches!(check, AfterBackup::Checksum | AfterBackup::Content);
+    let proven = matches!(check, AfterBackup::Checksum | AfterBackup::Content | AfterBackup::Restore);
     Some(if !copies.iter().all(is_whole) {
         Status::Degraded
     } else if proven && copies.iter().all(|copy| copy.state == CopyState::Verified) {
