@@ -206,7 +206,7 @@ fn restore(
             }
         }
         Err(error) => {
-            database.server().ensure_running()?;
+            database.server().ensure_answers()?;
             let said = cut(&one_line(&error));
             return match lack(&said) {
                 Some(hint) => Err(Failure::failed(said).hint(hint).into()),
@@ -245,6 +245,7 @@ fn lack(said: &str) -> Option<&'static str> {
         ("could not create locale", LOCALE),
         ("out of memory", "run it where more memory is free"),
         ("server closed the connection unexpectedly", "try again; the scratch server's log may say more"),
+        ("terminating connection", "try again; the scratch server's log may say more"),
         ("Connection refused", "try again when the server answers"),
         ("could not connect", "try again when the server answers"),
         ("permission denied to", RIGHTS),

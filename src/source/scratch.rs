@@ -133,11 +133,16 @@ impl ScratchServer {
         self.cluster.is_some()
     }
 
-    /// Makes sure that the throwaway cluster still runs.
+    /// Makes sure that it still answers.
     ///
     /// # Errors
-    /// When it has ended; what it said is in the error.
-    pub fn ensure_running(&mut self) -> Result<()> {
+    /// When it does not; what a throwaway cluster said when it ended is in the error.
+    pub fn ensure_answers(&mut self) -> Result<()> {
+        self.ensure_running()?;
+        self.connect(&self.info).map(drop).context("the scratch server does not answer any more")
+    }
+
+    fn ensure_running(&mut self) -> Result<()> {
         match &mut self.cluster {
             Some(cluster) => {
                 cluster.ensure_running().map_err(|error| wrap(error, "the scratch server ended by itself"))

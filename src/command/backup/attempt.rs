@@ -165,7 +165,6 @@ fn make(
     if check == AfterBackup::Restore
         && let Err(fault) = prove(context, backup, ring, shelves)
     {
-        log::warn!("{fault}");
         backup.status = Status::Degraded;
         faults.push(fault);
     }
@@ -180,8 +179,13 @@ fn make(
 fn prove(context: &Context, backup: &mut Backup, ring: &KeyRing, shelves: &[Shelf]) -> Result<(), String> {
     let whole = backup.copies.iter().zip(shelves).filter(|(copy, _)| is_whole(copy));
     let usable = whole.filter_map(|(copy, shelf)| Some((copy, shelf.store.as_deref().ok()?)));
+    let told = |what: String, hint: Option<&str>| {
+        let hint = hint.map_or_else(String::new, |hint| format!("\n  hint: {hint}"));
+        log::warn!("{what}{hint}");
+        Err(what)
+    };
     let Some((copy, store)) = usable.min_by_key(|(_, store)| store.kind() != Kind::Local) else {
-        return Err("there is no whole copy for a test restore".to_owned());
+        return told("there is no whole copy for a test restore".to_owned(), None);
     };
     let phase = Phase::start(&context.out.bars, "restoring it into a scratch database");
     let tried = proof::test_restore(context, backup, store, &copy.path, ring, None);
@@ -194,8 +198,11 @@ fn prove(context: &Context, backup: &mut Backup, ring: &KeyRing, shelves: &[Shel
             }
             Ok(())
         }
-        Ok(Outcome::Differs(differences)) => Err(format!("test restore: {}", differences.join("; "))),
-        Err(error) => Err(format!("the test restore could not be made: {}", one_line(&error))),
+        Ok(Outcome::Differs(differences)) => told(format!("test restore: {}", differences.join("; ")), None),
+        Err(error) => {
+            let hint = error.downcast_ref::<Failure>().and_then(|failure| failure.hint.as_deref());
+            told(format!("the test restore could not be made: {}", one_line(&error)), hint)
+        }
     }
 }
 
