@@ -1,6 +1,7 @@
 //! The test restore: one copy of a backup, streamed into a scratch database that is made for it and dropped
 //! after it, and compared with the source as it was.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::Write;
 
@@ -9,8 +10,10 @@ use anyhow::{Result, anyhow};
 use super::context::Context;
 use crate::backup::Backup;
 use crate::exit::{Failure, one_line, wrap};
+use crate::fingerprint::{Fingerprint, Level};
 use crate::key::KeyRing;
-use crate::pipeline::digest::Hashed;
+use crate::manifest::fingerprint_of;
+use crate::pipeline::digest::{Hashed, Sum};
 use crate::pipeline::readback::{Dump, ReadAhead};
 use crate::pipeline::seal::fill;
 use crate::source::clients::Client;
@@ -25,6 +28,13 @@ const MIB: u64 = 1024 * 1024;
 const CLUSTER_BYTES: u64 = 256 * MIB;
 /// The longest that is kept of what `pg_restore` said.
 const SAID_CHARS: usize = 1000;
+
+const ROOM: &str = "make room, or name a folder of another file system in `[verify] scratch_dir`";
+const EXTENSION: &str = "install its package for the scratch server (Debian: `postgresql-contrib`, or \
+                         `postgresql-<version>-<extension>`), or name a server that has it with --scratch";
+const LOCALE: &str = "make the source's locale on this host, or name a server that has it with --scratch";
+const RIGHTS: &str = "name a role that is a superuser in --scratch";
+const AGAIN: &str = "try again; the scratch server's log may say more";
 
 /// What a test restore came to.
 #[derive(Debug)]
@@ -89,17 +99,66 @@ fn tried(
     ring: &KeyRing,
     scratch: Option<&str>,
 ) -> Result<Outcome> {
-    let (client, mut server) = server(context, backup, scratch)?;
-    let roles = Vec::new();
-    let mut database = server.database(&Recipe { like: None, roles: &roles })?;
+    let recorded = fingerprint_of(backup)?;
+    // What does not open needs no server.
     let source = match open(context, backup, store, path, ring)? {
         Ok(source) => source,
         Err(why) => return Ok(Outcome::Differs(vec![why])),
     };
-    if let Err(why) = restore(context, &client, &mut database, backup, source)? {
+    let (client, mut server) = server(context, backup, scratch)?;
+    let recipe = recorded.as_ref().map_or_else(Recipe::default, |recorded| Recipe {
+        like: Some(&recorded.database),
+        roles: &recorded.roles,
+    });
+    let mut database = server.database(&recipe)?;
+    if let Some(recorded) = &recorded {
+        ensure_extensions(&database, recorded)?;
+    }
+    // Without a record of the roles only what belongs to nobody can come back.
+    let ownership = recorded.as_ref().map_or(Ownership::Connected, |_| Ownership::Original);
+    let mut child = Restore::into_scratch(&client, &database, ownership, context.interrupt.clone())?;
+    let poured = pour(source, &mut child)?;
+    if let Err(why) = settle(poured, child, &mut database, backup)? {
         return Ok(Outcome::Differs(vec![why]));
     }
-    Ok(Outcome::Equal(Proof { tables: None, skipped: 0 }))
+    match recorded {
+        Some(recorded) if recorded.level != Level::Off => compare(context, &database, &recorded),
+        _ => Ok(Outcome::Equal(Proof { tables: None, skipped: 0 })),
+    }
+}
+
+/// What the restored database has beside what is on record of the source.
+fn compare(context: &Context, database: &ScratchDatabase<'_>, recorded: &Fingerprint) -> Result<Outcome> {
+    let restored = figures(context, database, recorded.level)?;
+    let mut differences = recorded.differences(&restored);
+    if differences.is_empty() {
+        let is_compared = |name: &&String| restored.tables.contains_key(*name);
+        let skipped: BTreeSet<&String> = recorded.skipped.keys().chain(restored.skipped.keys()).collect();
+        let tables = Some(recorded.tables.keys().filter(is_compared).count());
+        return Ok(Outcome::Equal(Proof { tables, skipped: skipped.len() }));
+    }
+    if let Some(locale) = database.missing_locale() {
+        differences.push(format!("the scratch server has no locale `{locale}`: C was in its place"));
+    }
+    Ok(Outcome::Differs(differences))
+}
+
+fn figures(context: &Context, database: &ScratchDatabase<'_>, level: Level) -> Result<Fingerprint> {
+    anyhow::bail!(
+        "{level:?} {} {}",
+        database.connection(),
+        context.config.after_backup == crate::config::AfterBackup::None
+    )
+}
+
+fn ensure_extensions(database: &ScratchDatabase<'_>, recorded: &Fingerprint) -> Result<()> {
+    let missing = database.missing_extensions(recorded.extensions.keys())?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = missing.iter().map(|name| format!("`{name}`")).collect();
+    let what = format!("the scratch server does not have the extension {}", names.join(", "));
+    Err(Failure::failed(what).hint(EXTENSION).into())
 }
 
 /// The programs for a dump, and a server that is to take it.
@@ -176,16 +235,8 @@ fn is_damage(error: &std::io::Error) -> bool {
     matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
 }
 
-/// Streams the dump into `pg_restore`; the inner error is a fault of the backup.
-fn restore(
-    context: &Context,
-    client: &Client,
-    database: &mut ScratchDatabase<'_>,
-    backup: &Backup,
-    mut source: Source,
-) -> Result<Result<(), String>> {
-    let ownership = Ownership::Original;
-    let mut child = Restore::into_scratch(client, database, ownership, context.interrupt.clone())?;
+/// Streams the dump into `pg_restore` as far as that takes it; its sum, or what is wrong with the copy.
+fn pour(mut source: Source, child: &mut Restore) -> Result<Result<Sum, String>> {
     let mut block = vec![0u8; BLOCK_LEN];
     loop {
         let got = match fill(&mut source, &mut block) {
@@ -195,20 +246,31 @@ fn restore(
         };
         // A child that has had enough says why when it is waited for.
         if child.write_all(block.get(..got).unwrap_or_default()).is_err() || got < BLOCK_LEN {
-            break;
+            return Ok(Ok(source.sum()));
         }
     }
-    let sum = source.sum();
+}
+
+/// Waits for `pg_restore`; the inner error is a fault of the backup.
+fn settle(
+    poured: Result<Sum, String>,
+    child: Restore,
+    database: &mut ScratchDatabase<'_>,
+    backup: &Backup,
+) -> Result<Result<(), String>> {
+    let sum = match poured {
+        Ok(sum) => sum,
+        // The child is ended, not told that the dump is complete.
+        Err(why) => return Ok(Err(why)),
+    };
     match child.finish() {
-        Ok(said) => {
-            if !said.is_empty() {
-                log::info!("{said}");
-            }
-        }
+        Ok(said) if said.is_empty() => {}
+        Ok(said) => log::info!("{said}"),
         Err(error) => {
             database.server().ensure_answers()?;
             let said = cut(&one_line(&error));
-            return match lack(&said) {
+            let locale = database.missing_locale().map(|_| LOCALE);
+            return match lack(&said).or(locale) {
                 Some(hint) => Err(Failure::failed(said).hint(hint).into()),
                 None => Ok(Err(format!("it does not restore: {said}"))),
             };
@@ -229,23 +291,22 @@ fn cut(text: &str) -> String {
 
 /// What `pg_restore` says where the scratch server lacks something, which is no fault of the backup.
 fn lack(said: &str) -> Option<&'static str> {
-    const ROOM: &str = "make room, or name a folder of another file system in `[verify] scratch_dir`";
-    const EXTENSION: &str = "install the extension's package for the scratch server, or name a server that \
-                             has it with --scratch";
-    const LOCALE: &str = "make that locale on this host, or name a server that has it with --scratch";
-    const RIGHTS: &str = "name a role that is a superuser in --scratch";
     let known = [
         ("No space left on device", ROOM),
         ("could not extend file", ROOM),
         ("could not open extension control file", EXTENSION),
         ("is not available", EXTENSION),
-        ("could not access file \"$libdir", EXTENSION),
+        ("could not access file", EXTENSION),
+        ("could not find function", EXTENSION),
+        ("could not open dictionary file", EXTENSION),
+        ("security label provider", EXTENSION),
         ("shared_preload_libraries", EXTENSION),
         ("collation \"pg_catalog.", LOCALE),
         ("could not create locale", LOCALE),
+        ("ICU is not supported", LOCALE),
         ("out of memory", "run it where more memory is free"),
-        ("server closed the connection unexpectedly", "try again; the scratch server's log may say more"),
-        ("terminating connection", "try again; the scratch server's log may say more"),
+        ("server closed the connection unexpectedly", AGAIN),
+        ("terminating connection", AGAIN),
         ("Connection refused", "try again when the server answers"),
         ("could not connect", "try again when the server answers"),
         ("permission denied to", RIGHTS),

@@ -37,8 +37,8 @@ const START_TIME: Duration = Duration::from_secs(60);
 /// How long an immediate shutdown may take; after 5 s the server kills what is left of its own.
 const STOP_TIME: Duration = Duration::from_millis(6500);
 
-/// Nothing here has to survive a crash, and nobody else connects. One transaction may restore a million
-/// large objects, each with a lock. What lies in shared memory by name would outlive a kill.
+/// Nothing here has to survive a crash, and nobody else connects. One transaction of a restore may lock very
+/// many objects. Shared memory that has a name of its own would outlive a kill.
 const SETTINGS: [&str; 22] = [
     "listen_addresses=",
     "unix_socket_permissions=0700",

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::support::tools::files_under;
 use crate::support::{FakeBin, Site};
 
+mod database;
 mod lifetime;
 mod surroundings;
 

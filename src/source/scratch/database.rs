@@ -7,29 +7,15 @@ use postgres::Client;
 use super::ScratchServer;
 use crate::conninfo::ConnInfo;
 use crate::exit::one_line;
+use crate::fingerprint::DatabaseFigures;
 use crate::process::Manner;
 
 const PREFIX: &str = "pgkeep_scratch_";
 
-/// PLACEHOLDER
-#[derive(Clone, Debug)]
-pub struct DatabaseFigures {
-    /// e
-    pub encoding: String,
-    /// c
-    pub collate: String,
-    /// c
-    pub ctype: String,
-    /// p
-    pub provider: String,
-    /// l
-    pub locale: Option<String>,
-}
-
 /// What a database is to be like.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Recipe<'a> {
-    /// Its encoding and locale; those of a plain server where that is not known.
+    /// The database whose encoding and locale it is to have; those of a plain server where that is not known.
     pub like: Option<&'a DatabaseFigures>,
     /// Roles that must be there.
     pub roles: &'a [String],
@@ -120,7 +106,7 @@ impl ScratchDatabase<'_> {
 
     fn make(&mut self, client: &mut Client, like: Option<&DatabaseFigures>) -> Result<()> {
         let refused = "the scratch server makes no database";
-        let Some(like) = like else {
+        let Some(like) = like.filter(|like| !like.encoding.is_empty()) else {
             let create = format!("CREATE DATABASE {} TEMPLATE template0", quote(&self.name));
             return client.batch_execute(&create).context(refused);
         };
@@ -200,7 +186,10 @@ fn server_major(client: &mut Client) -> Result<i32> {
 fn provider(like: &DatabaseFigures) -> String {
     let locale = literal(like.locale.as_deref().unwrap_or_default());
     match like.provider.as_str() {
-        "icu" => format!(" LOCALE_PROVIDER icu ICU_LOCALE {locale}"),
+        "icu" => {
+            let rules = like.icu_rules.as_deref().map(|rules| format!(" ICU_RULES {}", literal(rules)));
+            format!(" LOCALE_PROVIDER icu ICU_LOCALE {locale}{}", rules.unwrap_or_default())
+        }
         "builtin" => format!(" LOCALE_PROVIDER builtin BUILTIN_LOCALE {locale}"),
         _ => String::new(),
     }

@@ -62,6 +62,30 @@ fn a_kill_ends_the_server_and_the_next_run_sweeps() {
     assert_nothing_left(&site);
 }
 
+/// It is ended while its files are being made, too.
+#[test]
+fn a_termination_during_initdb_leaves_nothing() {
+    let mut site = local_site();
+    let bin = FakeBin::of("initdb", &site.path(""), "sleep 600");
+    site.config.set("source.pg_bin", bin.folder.to_str().unwrap());
+    let running = site.pgkeep(["backup", "full"]).any_stdout().any_stderr().code(143).start();
+    wait_until("initdb runs", || !servers_in(&scratch(&site)).is_empty());
+    running.signal(Signal::TERM);
+    running.finish();
+    assert_nothing_left(&site);
+}
+
+#[test]
+fn a_server_that_does_not_start_says_why() {
+    let mut site = local_site();
+    let bin = FakeBin::of("postgres", &site.path(""), "echo 'FATAL:  no legs today' >&2; exit 1");
+    // initdb asks the `postgres` beside it, which is the true one.
+    site.config.set("source.pg_bin", bin.folder.to_str().unwrap());
+    let error = assert_not_proven(&site, "no legs today");
+    assert!(error.contains("could not be made"), "{error}");
+    assert_nothing_left(&site);
+}
+
 /// What is being restored belongs to a living run, however many others sweep.
 #[test]
 fn a_living_run_is_not_swept() {
