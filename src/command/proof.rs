@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io::Write;
+use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 
 use super::context::Context;
 use crate::backup::Backup;
@@ -17,6 +18,7 @@ use crate::pipeline::digest::{Hashed, Sum};
 use crate::pipeline::readback::{Dump, ReadAhead};
 use crate::pipeline::seal::fill;
 use crate::source::clients::Client;
+use crate::source::fingerprint::{Wanted, figures_of};
 use crate::source::restore::{Ownership, Restore};
 use crate::source::scratch::{Recipe, ScratchDatabase, ScratchPlan, ScratchServer};
 use crate::source::server::Server;
@@ -26,6 +28,8 @@ const BLOCK_LEN: usize = 256 * 1024;
 const MIB: u64 = 1024 * 1024;
 /// What a cluster takes besides the data: its own catalogs, and the log of what was written last.
 const CLUSTER_BYTES: u64 = 256 * MIB;
+/// There is no hurry: nobody else waits for a scratch database.
+const COUNT_TIME: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The longest that is kept of what `pg_restore` said.
 const SAID_CHARS: usize = 1000;
 
@@ -144,11 +148,10 @@ fn compare(context: &Context, database: &ScratchDatabase<'_>, recorded: &Fingerp
 }
 
 fn figures(context: &Context, database: &ScratchDatabase<'_>, level: Level) -> Result<Fingerprint> {
-    anyhow::bail!(
-        "{level:?} {} {}",
-        database.connection(),
-        context.config.after_backup == crate::config::AfterBackup::None
-    )
+    let wanted = Wanted { level, table_time: COUNT_TIME, without_schema: None };
+    let options = database.connect_options();
+    let taken = figures_of(&database.connection(), &options, wanted, COUNT_TIME, &context.interrupt);
+    taken.context("the restored database can't be looked at")
 }
 
 fn ensure_extensions(database: &ScratchDatabase<'_>, recorded: &Fingerprint) -> Result<()> {

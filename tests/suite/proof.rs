@@ -7,6 +7,7 @@ use crate::support::{FakeBin, Site};
 
 mod database;
 mod lifetime;
+mod objects;
 mod surroundings;
 
 /// A `pg_restore` that says that it runs, and waits for the end of the world.

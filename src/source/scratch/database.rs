@@ -5,6 +5,7 @@ use anyhow::{Context, Result, anyhow};
 use postgres::Client;
 
 use super::ScratchServer;
+use crate::connect::ConnectOptions;
 use crate::conninfo::ConnInfo;
 use crate::exit::one_line;
 use crate::fingerprint::DatabaseFigures;
@@ -52,6 +53,12 @@ impl ScratchDatabase<'_> {
     #[must_use]
     pub fn connection(&self) -> ConnInfo {
         self.server.info.with_dbname(&self.name)
+    }
+
+    /// How sessions with it are opened.
+    #[must_use]
+    pub fn connect_options(&self) -> ConnectOptions<'static> {
+        self.server.connect_options()
     }
 
     /// The server it is in.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::{Site, assert_not_proven, assert_nothing_left, local_site, proven, scratch};
+use super::{assert_not_proven, assert_nothing_left, local_site, scratch};
 use crate::support::tools::{binary, give_to_postgres, is_root};
 
 /// A file system on which there is nothing free.
@@ -132,27 +132,4 @@ fn doctor_looks_for_the_servers_programs() {
     site.config.set("verify.after_backup", "checksum");
     let ran = site.pgkeep(["doctor"]).any_stdout().run();
     assert!(!ran.stdout.contains("test restore"), "{ran:?}");
-}
-
-/// Encodings that nothing else on the host has.
-#[test]
-fn odd_encodings_restore() {
-    for (encoding, bytes) in [("LATIN1", "\\xe4"), ("SQL_ASCII", "\\xfffe"), ("EUC_JP", "\\xa4a2")] {
-        let site = Site::new().local_only().with_own_catalog();
-        let name = &site.database;
-        site.cluster.execute("postgres", &format!("DROP DATABASE {name}"));
-        let create = format!(
-            "CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'"
-        );
-        site.cluster.execute("postgres", &create);
-        let fill = format!(
-            "CREATE TABLE word (letters text); INSERT INTO word \
-             SELECT convert_from('{bytes}'::bytea, '{encoding}') FROM generate_series(1, 7)"
-        );
-        site.cluster.execute(name, &fill);
-        let site = proven(site);
-        let id = site.backup();
-        assert_eq!(site.row(&id)["status"], "verified", "{encoding}");
-        assert_nothing_left(&site);
-    }
 }
