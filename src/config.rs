@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::conninfo::{ConnInfo, Environment};
 use crate::exit::{Code, Failure};
+use crate::fingerprint::Level;
 
 pub mod environment;
 mod raw;
@@ -114,6 +115,15 @@ pub enum AfterBackup {
     Content,
 }
 
+/// What is taken of a database while it is dumped, to compare a restore with.
+#[derive(Debug)]
+pub struct Fingerprint {
+    /// How much.
+    pub level: Level,
+    /// The time that a table may take, and all that is left once the dump has ended.
+    pub time: Duration,
+}
+
 /// When a backup that failed for a passing reason is tried again.
 #[derive(Debug)]
 pub struct Retry {
@@ -189,6 +199,8 @@ pub struct Config {
     pub encryption: Encryption,
     /// How a backup is checked right after it was made.
     pub after_backup: AfterBackup,
+    /// What is taken to compare a restore with.
+    pub fingerprint: Fingerprint,
     /// When a backup is tried again.
     pub retry: Retry,
     /// How long things may take.

@@ -3,5 +3,6 @@
 
 pub mod clients;
 pub mod dump;
+pub mod fingerprint;
 pub mod restore;
 pub mod server;
