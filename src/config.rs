@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::conninfo::{ConnInfo, Environment};
 use crate::exit::{Code, Failure};
+use crate::fingerprint::Level;
 
 pub mod environment;
 mod raw;
@@ -116,6 +117,15 @@ pub enum AfterBackup {
     Restore,
 }
 
+/// What is taken of a database while it is dumped, to compare a restore with.
+#[derive(Debug)]
+pub struct Fingerprint {
+    /// How much.
+    pub level: Level,
+    /// The time that a table may take, and all that is left once the dump has ended.
+    pub time: Duration,
+}
+
 /// When a backup that failed for a passing reason is tried again.
 #[derive(Debug)]
 pub struct Retry {
@@ -193,6 +203,8 @@ pub struct Config {
     pub after_backup: AfterBackup,
     /// The folder that scratch servers, for test restores, are made in.
     pub scratch_dir: PathBuf,
+    /// What is taken to compare a restore with.
+    pub fingerprint: Fingerprint,
     /// When a backup is tried again.
     pub retry: Retry,
     /// How long things may take.

@@ -11,11 +11,12 @@ use toml::Spanned;
 
 use super::value::Secret;
 use super::{
-    AfterBackup, Catalog, Compression, Config, Databases, Encryption, Method, Place, Retry, Source, Store,
-    Timeouts, environment, raw,
+    AfterBackup, Catalog, Compression, Config, Databases, Encryption, Fingerprint, Method, Place, Retry,
+    Source, Store, Timeouts, environment, raw,
 };
 use crate::conninfo::{ConnInfo, Environment};
 use crate::exit::Failure;
+use crate::fingerprint::Level;
 
 /// More cores than this gain nothing: no server dumps faster than they compress.
 const THREADS_LIMIT: usize = 16;
@@ -86,6 +87,10 @@ pub(super) fn resolve(text: &str, file: Option<PathBuf>, environment: &Environme
         encryption,
         after_backup: raw.verify.after_backup.unwrap_or(AfterBackup::Checksum),
         scratch_dir,
+        fingerprint: Fingerprint {
+            level: raw.verify.fingerprint.unwrap_or(Level::Counts),
+            time: raw.verify.fingerprint_time.map_or(Duration::from_secs(600), |limit| limit.0),
+        },
         retry: Retry {
             // Without a file somebody tries it by hand, and waits for the answer.
             attempts: raw.retry.attempts.unwrap_or(if file.is_some() { 3 } else { 0 }),

@@ -16,7 +16,8 @@ fn zoo() -> Site {
     let roles = format!("CREATE ROLE \"{owner}\" NOLOGIN; CREATE ROLE \"{guest}\" LOGIN");
     site.cluster.execute("postgres", &roles);
     let text = include_str!("../../sql/zoo.sql");
-    let text = text.replace("\"OWNER\"", &format!("\"{owner}\"")).replace("\"GUEST\"", &format!("\"{guest}\""));
+    let text =
+        text.replace("\"OWNER\"", &format!("\"{owner}\"")).replace("\"GUEST\"", &format!("\"{guest}\""));
     site.cluster.execute(&site.database, &text.replace("_of_UNIQUE", &unique("_")));
     proven(site)
 }
@@ -32,7 +33,8 @@ fn one_of_almost_everything_is_found_equal() {
     for level in ["counts", "content"] {
         let mut site = zoo();
         site.config.set("verify.fingerprint", level);
-        let ran = site.pgkeep(["-v", "backup", "full"]).any_stdout().stderr_has("it restores, equal in").run();
+        let ran =
+            site.pgkeep(["-v", "backup", "full"]).any_stdout().stderr_has("it restores, equal in").run();
         assert_eq!(site.row(&ran.id())["status"], "verified", "{ran:?}");
         assert!(!ran.stderr.contains("left out"), "{ran:?}");
         assert_nothing_left(&site);
@@ -85,7 +87,8 @@ fn without_figures_it_is_said_that_nothing_was_compared() {
     let mut site = zoo();
     site.config.set("verify.fingerprint", "off");
     meddle(&mut site, "DELETE FROM invoice WHERE id = 7");
-    let ran = site.pgkeep(["-v", "backup", "full"]).any_stdout().stderr_has("nothing could be compared").run();
+    let ran =
+        site.pgkeep(["-v", "backup", "full"]).any_stdout().stderr_has("nothing could be compared").run();
     assert_eq!(site.row(&ran.id())["status"], "verified");
     assert_nothing_left(&site);
 }
