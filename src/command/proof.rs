@@ -30,6 +30,8 @@ const MIB: u64 = 1024 * 1024;
 const CLUSTER_BYTES: u64 = 256 * MIB;
 /// There is no hurry: nobody else waits for a scratch database.
 const COUNT_TIME: Duration = Duration::from_secs(7 * 24 * 3600);
+/// So many differences say that it is another database.
+const MOST_DIFFERENCES: usize = 50;
 /// The longest that is kept of what `pg_restore` said.
 const SAID_CHARS: usize = 1000;
 
@@ -37,6 +39,8 @@ const ROOM: &str = "make room, or name a folder of another file system in `[veri
 const EXTENSION: &str = "install its package for the scratch server (Debian: `postgresql-contrib`, or \
                          `postgresql-<version>-<extension>`), or name a server that has it with --scratch";
 const LOCALE: &str = "make the source's locale on this host, or name a server that has it with --scratch";
+const ROLES: &str = "this backup has no record of the roles that its dump names: make them on a server, and \
+                     name that one with --scratch";
 const RIGHTS: &str = "name a role that is a superuser in --scratch";
 const AGAIN: &str = "try again; the scratch server's log may say more";
 
@@ -123,6 +127,9 @@ fn tried(
     let mut child = Restore::into_scratch(&client, &database, ownership, context.interrupt.clone())?;
     let poured = pour(source, &mut child)?;
     if let Err(why) = settle(poured, child, &mut database, backup)? {
+        if recorded.is_none() && why.contains("role \"") && why.contains("does not exist") {
+            return Err(Failure::failed(why).hint(ROLES).into());
+        }
         return Ok(Outcome::Differs(vec![why]));
     }
     match recorded {
@@ -135,6 +142,11 @@ fn tried(
 fn compare(context: &Context, database: &ScratchDatabase<'_>, recorded: &Fingerprint) -> Result<Outcome> {
     let restored = figures(context, database, recorded.level)?;
     let mut differences = recorded.differences(&restored);
+    let more = differences.len().saturating_sub(MOST_DIFFERENCES);
+    if more > 0 {
+        differences.truncate(MOST_DIFFERENCES);
+        differences.push(format!("and {more} more"));
+    }
     if differences.is_empty() {
         let is_compared = |name: &&String| restored.tables.contains_key(*name);
         let skipped: BTreeSet<&String> = recorded.skipped.keys().chain(restored.skipped.keys()).collect();

@@ -155,6 +155,18 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_is_not_here_is_named_with_its_package() {
+        let error = find_server(9999, Some(Path::new("/nonexistent")), None, &Interrupt::new()).err();
+        let text = error.as_ref().map(ToString::to_string).unwrap_or_default();
+        assert!(
+            text.contains("initdb") && text.contains("9999") && text.contains("`/nonexistent`"),
+            "{text}"
+        );
+        let hint = error.as_ref().and_then(|error| error.downcast_ref::<Failure>()?.hint.as_deref());
+        assert!(hint.is_some_and(|hint| hint.contains("postgresql-9999")), "{hint:?}");
+    }
+
+    #[test]
     fn none_that_fits_says_where_it_looked() {
         let error = find("pg_dump", 15, Some(Path::new("/nonexistent")), None, &Interrupt::new()).err();
         let text = error.map(|error| error.to_string()).unwrap_or_default();

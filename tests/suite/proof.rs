@@ -109,6 +109,19 @@ fn a_very_long_story_is_cut() {
     assert!(error.len() < 1500, "{} bytes: {error}", error.len());
 }
 
+/// What is proven of the one whole copy is proven of those that are equal to it.
+#[test]
+fn without_a_local_copy_another_is_restored() {
+    let site = proven(Site::new());
+    std::fs::write(site.local(), "a file in the folder's place").unwrap();
+    let id = site.pgkeep(["backup", "full"]).code(3).any_stdout().stderr_has("local").run().id();
+    let copies = site.copies(&id);
+    assert_eq!(copies["r2"]["verified_level"], "restore");
+    assert_eq!(copies["b2"]["verified_level"], "restore");
+    assert_eq!(copies["local"]["state"], "failed");
+    assert_nothing_left(&site);
+}
+
 /// The local copy is whole; what is missing elsewhere is as bad as without a test restore.
 #[test]
 fn a_store_that_is_away_is_told_beside_a_good_restore() {

@@ -12,6 +12,9 @@ use crate::fingerprint::DatabaseFigures;
 use crate::process::Manner;
 
 const PREFIX: &str = "pgkeep_scratch_";
+/// A database has this comment once a session of its maker stays in it: one with it and without a session
+/// was left by a run that was killed.
+const MARK: &str = "made by pgkeep for a test restore; dropped after it";
 
 /// What a database is to be like.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,6 +31,8 @@ pub struct ScratchDatabase<'a> {
     name: String,
     roles_made: Vec<String>,
     plain_locale: Option<String>,
+    /// Tells others that the maker lives; a throwaway cluster has no others.
+    keeper: Option<Client>,
 }
 
 impl ScratchServer {
@@ -41,9 +46,23 @@ impl ScratchServer {
         orion::util::secure_rand_bytes(&mut bytes)
             .map_err(|_| anyhow!("the operating system gave no random bytes"))?;
         let name = format!("{PREFIX}{:016x}", u64::from_le_bytes(bytes));
-        let mut made = ScratchDatabase { server: self, name, roles_made: Vec::new(), plain_locale: None };
+        let mut made =
+            ScratchDatabase { server: self, name, roles_made: Vec::new(), plain_locale: None, keeper: None };
+        if !made.server.is_throwaway() {
+            sweep(&mut client);
+        }
         made.make_roles(&mut client, recipe.roles)?;
         made.make(&mut client, recipe.like)?;
+        if !made.server.is_throwaway() {
+            let mut keeper = made.server.connect(&made.connection())?;
+            keeper.batch_execute(&format!(
+                "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings \
+                 WHERE name = 'idle_session_timeout'; COMMENT ON DATABASE {} IS {}",
+                quote(&made.name),
+                literal(MARK)
+            ))?;
+            made.keeper = Some(keeper);
+        }
         Ok(made)
     }
 }
@@ -173,12 +192,32 @@ impl Drop for ScratchDatabase<'_> {
         if self.server.is_throwaway() {
             return;
         }
+        self.keeper = None;
         if let Err(error) = self.drop_all() {
             log::warn!(
                 "the database `{}` stays on the scratch server: {}; drop it by hand",
                 self.name,
                 one_line(&error)
             );
+        }
+    }
+}
+
+/// Drops the databases that killed runs left. Nobody else's has both the name and the comment, and one in
+/// which there is a session is never dropped.
+fn sweep(client: &mut Client) {
+    let left = "SELECT d.datname::text FROM pg_database d WHERE d.datname LIKE $1 \
+         AND shobj_description(d.oid, 'pg_database') = $2 \
+         AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)";
+    let pattern = format!("{}%", PREFIX.replace('_', "\\_"));
+    let found = match client.query(left, &[&pattern, &MARK]) {
+        Ok(found) => found,
+        Err(error) => return log::info!("the scratch server is not swept: {}", one_line(&error.into())),
+    };
+    for name in found.iter().filter_map(|row| row.try_get::<_, String>(0).ok()) {
+        match client.batch_execute(&format!("DROP DATABASE IF EXISTS {}", quote(&name))) {
+            Ok(()) => log::info!("dropped the database `{name}`, which a killed run left"),
+            Err(error) => log::info!("`{name}` stays on the scratch server: {}", one_line(&error.into())),
         }
     }
 }

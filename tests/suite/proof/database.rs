@@ -12,8 +12,13 @@ use crate::support::cluster::unique;
 /// A cluster of the test's own: what stands on it is looked at as a whole.
 fn named_server() -> (Cluster, ScratchServer) {
     let cluster = Cluster::start();
+    let server = named_server_of(&cluster);
+    (cluster, server)
+}
+
+fn named_server_of(cluster: &Cluster) -> ScratchServer {
     let info = ConnInfo::parse(&cluster.url("postgres")).unwrap().resolve(&Environment::default()).unwrap();
-    (cluster, ScratchServer::at(info, Duration::from_secs(5)))
+    ScratchServer::at(info, Duration::from_secs(5))
 }
 
 /// Every database and every role of a cluster.
@@ -61,6 +66,33 @@ fn what_was_made_is_dropped_and_nothing_else() {
     session.batch_execute(owned).unwrap();
     drop(database);
     assert_eq!(all_of(&cluster), before);
+}
+
+/// What a killed run left is known by its name, its comment, and that nobody is in it.
+#[test]
+fn what_a_killed_run_left_is_swept() {
+    let (cluster, mut server) = named_server();
+    let mut other = named_server_of(&cluster);
+    let living = other.database(&Recipe::default()).unwrap();
+    let living_name = living.connection().dbname().to_owned();
+    let before = all_of(&cluster);
+    cluster.create_database("pgkeep_scratch_0123456789abcdef", "template0");
+    cluster.create_database("pgkeep_scratch_mine", "template0");
+    cluster.create_database("pgkeepXscratchX1", "template0");
+    let comment =
+        "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()";
+    let comment = ask(&cluster, &living, comment);
+    for name in ["pgkeep_scratch_0123456789abcdef", "pgkeepXscratchX1"] {
+        cluster.execute("postgres", &format!("COMMENT ON DATABASE \"{name}\" IS '{comment}'"));
+    }
+    drop(server.database(&Recipe::default()).unwrap());
+    let mut wanted = before;
+    wanted.extend(["database pgkeep_scratch_mine", "database pgkeepXscratchX1"].map(str::to_owned));
+    wanted.sort();
+    let mut there = all_of(&cluster);
+    there.sort();
+    assert_eq!(there, wanted);
+    assert!(there.contains(&format!("database {living_name}")));
 }
 
 #[test]
