@@ -168,9 +168,7 @@ fn make(
         backup.status = Status::Degraded;
         faults.push(fault);
     }
-    if !faults.is_empty() {
-        backup.error = Some(faults.join("; "));
-    }
+    backup.error = (!faults.is_empty()).then(|| faults.join("; "));
     Ok(())
 }
 
