@@ -58,7 +58,7 @@ impl Status {
 /// How deep a check of a copy goes, from what costs nothing to what proves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Level {
+pub enum CheckLevel {
     /// Artifact and manifest are there, with the size and the tag on record.
     Stat,
     /// Every byte was read, and the SHA-256 is the one on record.
@@ -69,7 +69,7 @@ pub enum Level {
     Restore,
 }
 
-impl Level {
+impl CheckLevel {
     /// Every level, the shallowest first.
     pub const ALL: [Self; 4] = [Self::Stat, Self::Checksum, Self::Content, Self::Restore];
 

@@ -9,9 +9,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use crate::backup::Level;
+use crate::backup::CheckLevel;
 use crate::conninfo::{ConnInfo, Environment};
 use crate::exit::{Code, Failure};
+use crate::fingerprint::Level;
 
 pub mod environment;
 mod raw;
@@ -113,17 +114,29 @@ pub enum AfterBackup {
     Checksum,
     /// Every copy is read back and opened to the end of the dump inside.
     Content,
+    /// Every copy is read back, and one is restored into a scratch database and compared with the source.
+    Restore,
+}
+
+/// What is taken of a database while it is dumped, to compare a restore with.
+#[derive(Debug)]
+pub struct Fingerprint {
+    /// How much.
+    pub level: Level,
+    /// The time that a table may take, and all that is left once the dump has ended.
+    pub time: Duration,
 }
 
 impl AfterBackup {
     /// How deep that looks, where it looks at all.
     #[must_use]
-    pub fn level(self) -> Option<Level> {
+    pub fn level(self) -> Option<CheckLevel> {
         match self {
             Self::None => None,
-            Self::Stat => Some(Level::Stat),
-            Self::Checksum => Some(Level::Checksum),
-            Self::Content => Some(Level::Content),
+            Self::Stat => Some(CheckLevel::Stat),
+            Self::Checksum => Some(CheckLevel::Checksum),
+            Self::Content => Some(CheckLevel::Content),
+            Self::Restore => Some(CheckLevel::Restore),
         }
     }
 }
@@ -203,6 +216,10 @@ pub struct Config {
     pub encryption: Encryption,
     /// How a backup is checked right after it was made.
     pub after_backup: AfterBackup,
+    /// The folder that scratch servers, for test restores, are made in.
+    pub scratch_dir: PathBuf,
+    /// What is taken to compare a restore with.
+    pub fingerprint: Fingerprint,
     /// When a backup is tried again.
     pub retry: Retry,
     /// How long things may take.

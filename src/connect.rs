@@ -2,6 +2,7 @@
 //! bounded time. It knows connection parameters and nothing of what the session is for.
 
 mod attempt;
+mod cancel;
 mod error;
 mod order;
 mod settings;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use postgres::Client;
 
+pub use cancel::Canceller;
 pub use error::{ConnectError, ConnectErrorKind, is_transient};
 
 use crate::conninfo::{ConnInfo, Target};
@@ -49,11 +51,22 @@ pub struct ConnectOptions<'a> {
 /// [`ConnectError`], which says whether another try may help. Parameters that cannot be honoured
 /// (`gssencmode=require`, `sslcrl`, `require_auth`, ...) are refused rather than passed over.
 pub fn connect(info: &ConnInfo, options: &ConnectOptions<'_>) -> Result<Client, ConnectError> {
+    Ok(connect_cancellable(info, options)?.0)
+}
+
+/// The same, with what ends the session's queries from another thread.
+///
+/// # Errors
+/// As [`connect`].
+pub fn connect_cancellable(
+    info: &ConnInfo,
+    options: &ConnectOptions<'_>,
+) -> Result<(Client, Canceller), ConnectError> {
     let place = info.describe();
     connect_anywhere(info, options).map_err(|failure| ConnectError::new(&place, failure))
 }
 
-fn connect_anywhere(info: &ConnInfo, options: &ConnectOptions<'_>) -> Result<Client, Failure> {
+fn connect_anywhere(info: &ConnInfo, options: &ConnectOptions<'_>) -> Result<(Client, Canceller), Failure> {
     let settings = Settings::new(info, options)?;
     let mut targets = info.targets().map_err(|error| Failure::configuration(error.to_string()))?;
     if settings.is_shuffled {
@@ -70,7 +83,7 @@ fn connect_anywhere(info: &ConnInfo, options: &ConnectOptions<'_>) -> Result<Cli
     for session in settings.session.passes() {
         for target in &targets {
             match connect_to(info, &settings, tls.as_ref(), target, *session) {
-                Ok(client) => return Ok(client),
+                Ok(opened) => return Ok(opened),
                 Err(failure) => {
                     let is_final = !failure.kind.is_transient();
                     failures.push((target.to_string(), failure));
@@ -91,7 +104,7 @@ fn connect_to(
     tls: Option<&Tls>,
     target: &Target,
     session: Session,
-) -> Result<Client, Failure> {
+) -> Result<(Client, Canceller), Failure> {
     if target.is_socket() {
         let config = settings.socket_config(info, target)?;
         return attempt::connect(config, tls, Encryption::Off, session, settings.time_limit);
@@ -117,7 +130,7 @@ fn connect_by_modes(
     tls: Option<&Tls>,
     session: Session,
     time_limit: Duration,
-) -> Result<Client, Failure> {
+) -> Result<(Client, Canceller), Failure> {
     let mode = tls.map_or(SslMode::Disable, |tls| tls.mode);
     let try_with = |encryption| attempt::connect(config.clone(), tls, encryption, session, time_limit);
     let (first, second) = match mode {

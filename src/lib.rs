@@ -24,8 +24,8 @@
 //! - [`pipeline`]: compress, seal, hash, cut, fan out, and the way back.
 //! - [`store`]: where bytes go: a directory, an S3 bucket.
 //! - [`catalog`]: the tables, their migrations, the run's lock, records that wait.
-//! - [`config`], [`conninfo`], [`connect`], [`key`], [`manifest`], [`backup`], [`name`], [`part`],
-//!   [`files`], [`process`], [`interrupt`], [`exit`]: what the floors above share.
+//! - [`config`], [`conninfo`], [`connect`], [`key`], [`manifest`], [`fingerprint`], [`backup`], [`name`],
+//!   [`part`], [`files`], [`process`], [`interrupt`], [`exit`]: what the floors above share.
 //!
 //! What never happens, and is tested from outside:
 //!
@@ -43,6 +43,7 @@ pub mod connect;
 pub mod conninfo;
 pub mod exit;
 pub mod files;
+pub mod fingerprint;
 pub mod interrupt;
 pub mod key;
 pub mod manifest;

@@ -8,13 +8,18 @@ use serde_json::json;
 
 use crate::backup::{Backup, Status};
 use crate::exit::Failure;
+use crate::fingerprint::Fingerprint;
 use crate::key::{Key, KeyRing};
 use crate::name::BackupId;
 
 /// The format of artifacts and manifests that this version writes and reads.
 const FORMAT: u32 = 1;
 /// No manifest is larger; what is, is something else.
-pub const LIMIT_BYTES: u64 = 1024 * 1024;
+pub const LIMIT_BYTES: u64 = 16 * 1024 * 1024;
+/// A fingerprint that takes more loses its tables.
+pub const FINGERPRINT_LIMIT_BYTES: usize = 12 * 1024 * 1024;
+/// The name of the fingerprint in the metadata of a backup.
+pub const FINGERPRINT: &str = "fingerprint";
 
 /// What stands beside a copy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,6 +67,9 @@ pub struct Manifest {
     pub etag: Option<String>,
     /// Size of the parts it was uploaded in, in an S3 store.
     pub part_size_bytes: Option<u64>,
+    /// What the database held when it was dumped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
     /// A keyed hash of all the rest in canonical form, base64.
     pub mac: String,
 }
@@ -97,6 +105,7 @@ impl Manifest {
             pgkeep_version: env!("CARGO_PKG_VERSION").to_owned(),
             etag: None,
             part_size_bytes: None,
+            fingerprint: fingerprint_of(backup)?,
             mac: String::new(),
         })
     }
@@ -179,6 +188,15 @@ impl Manifest {
     fn canonical(&self) -> Result<Vec<u8>> {
         canonical_of(&serde_json::to_vec(self)?)
     }
+}
+
+/// The fingerprint on record of a backup, where one was taken.
+///
+/// # Errors
+/// When the record holds something else in its place.
+pub fn fingerprint_of(backup: &Backup) -> Result<Option<Fingerprint>> {
+    let known = backup.metadata.get(FINGERPRINT).map(Fingerprint::deserialize);
+    known.transpose().with_context(|| format!("the record of `{}` has a damaged fingerprint", backup.id))
 }
 
 /// The canonical form: the object without `mac`, keys in byte order, no white space. Works on the file

@@ -3,5 +3,7 @@
 
 pub mod clients;
 pub mod dump;
+pub mod fingerprint;
 pub mod restore;
+pub mod scratch;
 pub mod server;

@@ -12,6 +12,7 @@ use crate::exit::{self, Code, Failure, code_of};
 use crate::source::server::Server;
 
 mod attempt;
+mod figures;
 mod ledger;
 mod stream;
 

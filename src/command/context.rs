@@ -175,6 +175,12 @@ impl Context {
             &self.interrupt,
         )
     }
+
+    /// The programs of a server of that major version, for a scratch server.
+    pub(super) fn server_programs(&self, major: u32) -> Result<Client> {
+        let search_path = self.environment.variables.get("PATH").map(String::as_str);
+        clients::find_server(major, self.config.source.pg_bin.as_deref(), search_path, &self.interrupt)
+    }
 }
 
 /// The time now: the one place the commands take it from.

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::context::{Shelf, now};
 use super::examine::{Look, Opening};
-use crate::backup::{Backup, Copy, CopyState, Level};
+use crate::backup::{Backup, CheckLevel, Copy, CopyState};
 use crate::exit::one_line;
 use crate::interrupt::Interrupt;
 use crate::manifest::Manifest;
@@ -31,7 +31,7 @@ pub(super) struct Making<'a> {
     pub(super) opening: Opening<'a>,
     pub(super) part_size_bytes: u64,
     /// How deep each copy is looked at once it is made.
-    pub(super) check: Option<Level>,
+    pub(super) check: Option<CheckLevel>,
     pub(super) interrupt: &'a Interrupt,
 }
 
@@ -114,13 +114,13 @@ impl Making<'_> {
         let Some(level) = self.check else { return copy };
         let look = self.look(level);
         let result = match level {
-            Level::Stat => look.stat(store, &copy),
-            Level::Checksum | Level::Restore => look.read_back(store, &copy.path),
-            Level::Content => look.open(store, &copy.path),
+            CheckLevel::Stat => look.stat(store, &copy),
+            CheckLevel::Checksum | CheckLevel::Restore => look.read_back(store, &copy.path),
+            CheckLevel::Content => look.open(store, &copy.path),
         };
         match result {
             // The restore itself is tried once for all copies, not here.
-            Ok(()) if level == Level::Restore => mark_checked(&mut copy, Level::Checksum),
+            Ok(()) if level == CheckLevel::Restore => mark_checked(&mut copy, CheckLevel::Checksum),
             Ok(()) => mark_checked(&mut copy, level),
             Err(fault) => {
                 fault.mark(&mut copy);
@@ -132,7 +132,7 @@ impl Making<'_> {
         copy
     }
 
-    fn look(&self, level: Level) -> Look<'_> {
+    fn look(&self, level: CheckLevel) -> Look<'_> {
         Look { backup: self.backup, level, opening: Some(self.opening), interrupt: self.interrupt }
     }
 
@@ -222,9 +222,9 @@ pub(super) fn path_in(backup: &Backup, store: &dyn Store) -> String {
 
 /// Writes a check that was passed into the copy's record. A look from outside says nothing against what was
 /// found when the copy was last read, so it takes no deeper check's place.
-pub(super) fn mark_checked(copy: &mut Copy, level: Level) {
-    let was_read = copy.verified_level.as_deref().is_some_and(|was| was != Level::Stat.as_str());
-    if level > Level::Stat {
+pub(super) fn mark_checked(copy: &mut Copy, level: CheckLevel) {
+    let was_read = copy.verified_level.as_deref().is_some_and(|was| was != CheckLevel::Stat.as_str());
+    if level > CheckLevel::Stat {
         copy.state = CopyState::Verified;
     } else if was_read {
         return;

@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::json;
 
 use super::context::{Context, Shelf, now};
+use crate::config::AfterBackup;
 use crate::exit::{Code, Failure, one_line};
 use crate::files;
 use crate::source::server::Server;
@@ -22,6 +23,9 @@ pub(super) fn run(context: &Context) -> Result<Code> {
         finding("source", source(context)),
         finding("catalog", catalog(context)),
     ];
+    if context.config.after_backup == AfterBackup::Restore {
+        findings.push(finding("test restore", test_restore(context)));
+    }
     for shelf in context.shelves()? {
         let what = format!("store {}", shelf.name);
         findings.push(finding(&what, probe(&shelf)));
@@ -91,6 +95,19 @@ fn source(context: &Context) -> Result<String> {
         dump.version,
         restore.version
     ))
+}
+
+/// Whether the programs of a server are here that a test restore after each backup starts.
+fn test_restore(context: &Context) -> Result<String> {
+    let info = &context.config.source.connection;
+    let facts = Server::connect(info, &context.connect_options())?.facts()?;
+    let server = context.server_programs(facts.major)?;
+    let folder = &context.config.scratch_dir;
+    let about = folder.metadata().with_context(|| format!("cannot use `{}`", folder.display()))?;
+    if !about.is_dir() {
+        bail!("`{}` is no folder", folder.display());
+    }
+    Ok(format!("{}, version {}, in {}", server.path.display(), server.version, folder.display()))
 }
 
 fn catalog(context: &Context) -> Result<String> {

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 
 use serde::Serialize;
 
-use crate::backup::{Backup, Copy, CopyState, Level};
+use crate::backup::{Backup, CheckLevel, Copy, CopyState};
 use crate::exit::{Failure, one_line};
 use crate::interrupt::Interrupt;
 use crate::key::KeyRing;
@@ -111,7 +111,7 @@ pub(super) struct Opening<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Look<'a> {
     pub(super) backup: &'a Backup,
-    pub(super) level: Level,
+    pub(super) level: CheckLevel,
     /// The keys, where there are any at hand: without them nothing is opened, and manifests are compared
     /// without being proven.
     pub(super) opening: Option<Opening<'a>>,
@@ -122,9 +122,9 @@ impl Look<'_> {
     /// Looks at a copy and its manifest.
     pub(super) fn at(&self, store: &dyn Store, copy: &Copy) -> Result<(), Fault> {
         match self.level {
-            Level::Stat => return self.stat(store, copy),
-            Level::Checksum | Level::Restore => self.read_back(store, &copy.path)?,
-            Level::Content => self.open(store, &copy.path)?,
+            CheckLevel::Stat => return self.stat(store, copy),
+            CheckLevel::Checksum | CheckLevel::Restore => self.read_back(store, &copy.path)?,
+            CheckLevel::Content => self.open(store, &copy.path)?,
         }
         self.manifest(store, &copy.path).map_err(Fault::of_manifest)
     }
@@ -239,7 +239,7 @@ impl Look<'_> {
         let manifest = match opened {
             Ok(manifest) => manifest,
             // A key that is not at hand is no fault of the copy.
-            Err(error) if error.downcast_ref::<Failure>().is_some() && self.level <= Level::Checksum => {
+            Err(error) if error.downcast_ref::<Failure>().is_some() && self.level <= CheckLevel::Checksum => {
                 log::info!("store `{}`: {}; compared all the same", store.name(), one_line(&error));
                 Manifest::read(&bytes).map_err(|error| unsound(&error))?
             }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::context::{Context, now};
 use super::inventory::{self, Stray};
 use super::select;
-use crate::backup::{Backup, CopyState, Level};
+use crate::backup::{Backup, CheckLevel, CopyState};
 use crate::catalog::query::Filter;
 use crate::cli;
 use crate::exit::Code;
@@ -93,8 +93,9 @@ fn took(seconds: f64) -> String {
 /// When the copy whose check is the oldest was checked, and the shallowest level among them.
 fn checked(backup: &Backup) -> String {
     let kept = backup.copies.iter().filter(|copy| copy.state.is_published());
-    let checks: Option<Vec<(Timestamp, Level)>> =
-        kept.map(|copy| Some((copy.verified_at?, Level::parse(copy.verified_level.as_deref()?)?))).collect();
+    let checks: Option<Vec<(Timestamp, CheckLevel)>> = kept
+        .map(|copy| Some((copy.verified_at?, CheckLevel::parse(copy.verified_level.as_deref()?)?)))
+        .collect();
     let checks = checks.unwrap_or_default();
     let oldest = checks.iter().map(|(at, _)| at).min();
     let shallowest = checks.iter().map(|(_, level)| level).min();

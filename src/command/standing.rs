@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::backup::{Backup, Copy, CopyState, Level, Status};
+use crate::backup::{Backup, CheckLevel, Copy, CopyState, Status};
 
 /// Under which name the record keeps what only a deeper check sees.
 const UNPROVEN: &str = "unproven";
@@ -34,15 +34,15 @@ pub(super) fn unproven(backup: &Backup) -> Option<&str> {
 }
 
 /// Keeps in mind what a check of that level found, which a shallower one can't see.
-pub(super) fn remember_fault(backup: &mut Backup, level: Level, error: &str, at: Timestamp) {
+pub(super) fn remember_fault(backup: &mut Backup, level: CheckLevel, error: &str, at: Timestamp) {
     let fault = json!({ "level": level.as_str(), "error": error, "at": at });
     backup.metadata.insert(UNPROVEN.to_owned(), fault);
 }
 
 /// Forgets it, now that a check of that level has passed, if that is as deep.
-pub(super) fn forget_fault(backup: &mut Backup, passed: Level) {
+pub(super) fn forget_fault(backup: &mut Backup, passed: CheckLevel) {
     let found = backup.metadata.get(UNPROVEN).and_then(|fault| fault.get("level")?.as_str());
-    if found.and_then(Level::parse).is_some_and(|level| passed >= level) {
+    if found.and_then(CheckLevel::parse).is_some_and(|level| passed >= level) {
         backup.metadata.remove(UNPROVEN);
     }
 }

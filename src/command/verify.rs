@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::context::{Context, Shelf, now};
 use super::examine::Verdict;
 use super::{select, standing};
-use crate::backup::{Backup, Level, Status};
+use crate::backup::{Backup, CheckLevel, Status};
 use crate::catalog::Catalog;
 use crate::cli;
 use crate::exit::{Code, Failure};
@@ -27,7 +27,7 @@ struct Session<'a> {
     shelves: &'a [Shelf],
     /// Not there where none is needed and none is at hand.
     ring: Option<&'a KeyRing>,
-    level: Level,
+    level: CheckLevel,
     /// Only the copies in these stores; empty means all.
     stores: &'a [String],
     repair: bool,
@@ -46,7 +46,7 @@ struct Checked {
 }
 
 pub(super) fn run(context: &Context, flags: &cli::Verify) -> Result<Code> {
-    let level = flags.level.as_deref().and_then(Level::parse).unwrap_or(Level::Checksum);
+    let level = flags.level.as_deref().and_then(CheckLevel::parse).unwrap_or(CheckLevel::Checksum);
     let ring = keys(context, level, flags.repair)?;
     let shelves = context.shelves()?;
     for name in &flags.stores {
@@ -79,9 +79,9 @@ pub(super) fn run(context: &Context, flags: &cli::Verify) -> Result<Code> {
 }
 
 /// The keys. What reads no further than the checksum does without, unless it is to write manifests.
-fn keys(context: &Context, level: Level, repair: bool) -> Result<Option<KeyRing>> {
+fn keys(context: &Context, level: CheckLevel, repair: bool) -> Result<Option<KeyRing>> {
     let is_there = context.config.encryption.key_file.try_exists().unwrap_or(true);
-    if !is_there && level <= Level::Checksum && !repair {
+    if !is_there && level <= CheckLevel::Checksum && !repair {
         log::info!("there is no key at hand: manifests are compared, not proven");
         return Ok(None);
     }
@@ -127,7 +127,7 @@ impl Session<'_> {
     }
 
     fn reader(&self, backup: &Backup) -> Result<Client, String> {
-        if self.level == Level::Content {
+        if self.level == CheckLevel::Content {
             return self.context.dump_reader(backup);
         }
         Err("no copy is opened at this level".to_owned())

@@ -7,6 +7,7 @@ use toml::Spanned;
 
 use super::value::{Limit, Secret, Span};
 use super::{AfterBackup, Method};
+use crate::fingerprint::Level;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -73,6 +74,9 @@ pub(super) struct Encryption {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Verify {
     pub(super) after_backup: Option<AfterBackup>,
+    pub(super) scratch_dir: Option<Spanned<PathBuf>>,
+    pub(super) fingerprint: Option<Level>,
+    pub(super) fingerprint_time: Option<Limit>,
 }
 
 #[derive(Debug, Default, Deserialize)]

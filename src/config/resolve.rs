@@ -11,14 +11,16 @@ use toml::Spanned;
 
 use super::value::Secret;
 use super::{
-    AfterBackup, Catalog, Compression, Config, Databases, Encryption, Method, Place, Retry, Source, Store,
-    Timeouts, environment, raw,
+    AfterBackup, Catalog, Compression, Config, Databases, Encryption, Fingerprint, Method, Place, Retry,
+    Source, Store, Timeouts, environment, raw,
 };
 use crate::conninfo::{ConnInfo, Environment};
 use crate::exit::Failure;
+use crate::fingerprint::Level;
 
 /// More cores than this gain nothing: no server dumps faster than they compress.
 const THREADS_LIMIT: usize = 16;
+const USUAL_SCRATCH_DIR: &str = "/var/tmp";
 const SYSTEM_STATE_DIR: &str = "/var/lib/pgkeep";
 
 /// The text of a configuration and its name, to say where something stands.
@@ -77,12 +79,18 @@ pub(super) fn resolve(text: &str, file: Option<PathBuf>, environment: &Environme
         open_with: raw.encryption.open_with,
     };
     let stores = stores(&page, raw.store, &state_dir)?;
+    let scratch_dir = scratch_dir(&page, raw.verify.scratch_dir, environment)?;
     Ok(Config {
         source: source(&page, raw.source, environment)?,
         catalog: catalog(&page, raw.catalog, environment)?,
         compression: compression(&page, &raw.compression)?,
         encryption,
         after_backup: raw.verify.after_backup.unwrap_or(AfterBackup::Checksum),
+        scratch_dir,
+        fingerprint: Fingerprint {
+            level: raw.verify.fingerprint.unwrap_or(Level::Counts),
+            time: raw.verify.fingerprint_time.map_or(Duration::from_secs(600), |limit| limit.0),
+        },
         retry: Retry {
             // Without a file somebody tries it by hand, and waits for the answer.
             attempts: raw.retry.attempts.unwrap_or(if file.is_some() { 3 } else { 0 }),
@@ -131,6 +139,22 @@ fn default_state_dir(environment: &Environment) -> Result<PathBuf> {
         }
     };
     absolute(&folder.join("pgkeep"))
+}
+
+/// A scratch server holds a whole database: `/tmp` is often in memory, `/var/tmp` is on a disk.
+fn scratch_dir(
+    page: &Page<'_>,
+    named: Option<Spanned<PathBuf>>,
+    environment: &Environment,
+) -> Result<PathBuf> {
+    match named {
+        Some(folder) if folder.get_ref().is_absolute() => Ok(folder.into_inner()),
+        Some(folder) => Err(page.refuse(folder.span(), "`scratch_dir` must start with `/`")),
+        None => {
+            let usual = environment.variables.get("TMPDIR").filter(|folder| folder.starts_with('/'));
+            Ok(PathBuf::from(usual.map_or(USUAL_SCRATCH_DIR, String::as_str)))
+        }
+    }
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
+use super::cancel::Canceller;
 use super::error::{ConnectErrorKind, Failure};
 use super::settings::Session;
 use super::tls::Tls;
@@ -30,7 +31,7 @@ pub(super) fn connect(
     encryption: Encryption,
     session: Session,
     time_limit: Duration,
-) -> Result<Client, Failure> {
+) -> Result<(Client, Canceller), Failure> {
     let connector = match (encryption, tls) {
         (Encryption::Off, _) | (_, None) => None,
         (_, Some(tls)) => Some(tls.connector()),
@@ -44,13 +45,14 @@ pub(super) fn connect(
         config.ssl_negotiation(postgres::config::SslNegotiation::Postgres);
     }
     within(time_limit, move || {
-        let connected = match connector {
-            Some(connector) => config.connect(connector),
+        let connected = match &connector {
+            Some(connector) => config.connect(connector.clone()),
             None => config.connect(NoTls),
         };
         let mut client = connected.map_err(|error| Failure::of(&error))?;
         ensure_session(&mut client, session)?;
-        Ok(client)
+        let canceller = Canceller::of(&client, connector);
+        Ok((client, canceller))
     })
 }
 

@@ -11,6 +11,9 @@ use crate::process;
 /// Where Debian and its like install the programs of each major version.
 const VERSIONED_DIRS: &str = "/usr/lib/postgresql";
 
+/// What makes the files of a new server.
+pub(super) const INITDB: &str = "initdb";
+
 /// A client program of a known version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
@@ -38,9 +41,56 @@ pub fn find(
         Some(folder) => vec![folder.to_path_buf()],
         None => usual_folders(search_path),
     };
+    look(&folders, program, least_major, interrupt).map_err(|known| {
+        let place = pg_bin.map_or_else(usual_places, |folder| format!("`{}`", folder.display()));
+        Failure::failed(format!("no {program} of version {least_major} or newer in {place}: {known}"))
+            .hint(format!(
+                "install the client programs of PostgreSQL {least_major} (Debian: `apt install \
+                 postgresql-client-{least_major}`), or name their folder in `[source] pg_bin`"
+            ))
+            .into()
+    })
+}
+
+/// Finds the programs of a server, `postgres` and `initdb` beside it: those of `major`, else the oldest that
+/// are newer. `pg_bin` is looked into first; it may hold client programs alone.
+///
+/// # Errors
+/// When there are none, or none is new enough; says which there are, and what to install.
+pub fn find_server(
+    major: u32,
+    pg_bin: Option<&Path>,
+    search_path: Option<&str>,
+    interrupt: &Interrupt,
+) -> Result<Client> {
+    let mut folders: Vec<PathBuf> = pg_bin.map(Path::to_path_buf).into_iter().collect();
+    folders.extend(usual_folders(search_path));
+    folders.retain(|folder| folder.join(INITDB).is_file());
+    look(&folders, "postgres", major, interrupt).map_err(|known| {
+        let mut place = pg_bin.map_or_else(String::new, |folder| format!("`{}`, ", folder.display()));
+        place.push_str(&usual_places());
+        let what = format!(
+            "no server programs (initdb, postgres) of PostgreSQL {major} or newer in {place}: {known}"
+        );
+        Failure::failed(what)
+            .hint(format!(
+                "install them (Debian: `apt install postgresql-{major}`); a test restore starts a throwaway \
+                 server of its own"
+            ))
+            .into()
+    })
+}
+
+/// The best of `program` in the folders, or which ones there are.
+fn look(
+    folders: &[PathBuf],
+    program: &str,
+    least_major: u32,
+    interrupt: &Interrupt,
+) -> Result<Client, String> {
     let mut found: Vec<Client> = Vec::new();
     let mut broken = Vec::new();
-    for folder in &folders {
+    for folder in folders {
         let path = folder.join(program);
         if !path.is_file() {
             continue;
@@ -54,31 +104,16 @@ pub fn find(
         }
     }
     found.sort_by_key(|client| client.major);
-    let fitting = found.iter().find(|client| client.major >= least_major).cloned();
-    fitting.ok_or_else(|| missing(program, least_major, pg_bin, &found, &broken).into())
+    if let Some(fitting) = found.iter().find(|client| client.major >= least_major) {
+        return Ok(fitting.clone());
+    }
+    let known = found.iter().map(|client| format!("{} is {}", client.path.display(), client.version));
+    let known: Vec<String> = known.chain(broken).collect();
+    Err(if known.is_empty() { "there is none".to_owned() } else { known.join(", ") })
 }
 
-fn missing(
-    program: &str,
-    least_major: u32,
-    pg_bin: Option<&Path>,
-    found: &[Client],
-    broken: &[String],
-) -> Failure {
-    let place = pg_bin.map_or_else(
-        || format!("{VERSIONED_DIRS}/*/bin or PATH"),
-        |folder| format!("`{}`", folder.display()),
-    );
-    let mut known: Vec<String> =
-        found.iter().map(|client| format!("{} is {}", client.path.display(), client.version)).collect();
-    known.extend_from_slice(broken);
-    let known = if known.is_empty() { "there is none".to_owned() } else { known.join(", ") };
-    Failure::failed(format!("no {program} of version {least_major} or newer in {place}: {known}")).hint(
-        format!(
-            "install the client programs of PostgreSQL {least_major} (Debian: `apt install \
-         postgresql-client-{least_major}`), or name their folder in `[source] pg_bin`"
-        ),
-    )
+fn usual_places() -> String {
+    format!("{VERSIONED_DIRS}/*/bin or PATH")
 }
 
 fn usual_folders(search_path: Option<&str>) -> Vec<PathBuf> {
@@ -117,6 +152,18 @@ mod tests {
         assert_eq!(parse_version(told), Some(("15.18".to_owned(), 15)));
         assert_eq!(parse_version("pg_restore (PostgreSQL) 19beta1"), Some(("19beta1".to_owned(), 19)));
         assert_eq!(parse_version("pg_dump 12"), None);
+    }
+
+    #[test]
+    fn a_server_that_is_not_here_is_named_with_its_package() {
+        let error = find_server(9999, Some(Path::new("/nonexistent")), None, &Interrupt::new()).err();
+        let text = error.as_ref().map(ToString::to_string).unwrap_or_default();
+        assert!(
+            text.contains("initdb") && text.contains("9999") && text.contains("`/nonexistent`"),
+            "{text}"
+        );
+        let hint = error.as_ref().and_then(|error| error.downcast_ref::<Failure>()?.hint.as_deref());
+        assert!(hint.is_some_and(|hint| hint.contains("postgresql-9999")), "{hint:?}");
     }
 
     #[test]

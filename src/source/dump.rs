@@ -29,6 +29,8 @@ pub struct DumpPlan<'a> {
     pub connect_timeout: Duration,
     /// A schema to leave out: the catalog's, where it stands in this database.
     pub without_schema: Option<&'a str>,
+    /// The snapshot that it is taken on, where another session shares its own.
+    pub snapshot: Option<&'a str>,
 }
 
 /// A running `pg_dump`.
@@ -50,6 +52,9 @@ impl Dump {
             // A pattern: quoted, so that no letter of the name means anything else.
             let quoted = schema.replace('"', "\"\"");
             arguments.push(format!("--exclude-schema=\"{quoted}\"").into());
+        }
+        if let Some(snapshot) = plan.snapshot {
+            arguments.push(format!("--snapshot={snapshot}").into());
         }
         arguments.push(format!("--dbname={}", child_connection(plan)?.to_keyword_string()).into());
         let mut environment = plan.connection.child_environment();

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use anyhow::Result;
 
 use super::clients::Client;
+use super::scratch::ScratchDatabase;
 use crate::conninfo::ConnInfo;
 use crate::interrupt::Interrupt;
 use crate::process::{ChildWriter, Program};
@@ -74,6 +75,29 @@ impl Restore {
         let environment = vec![("LC_ALL".to_owned(), "C".to_owned())];
         let program = Program { path: client.path.clone(), arguments, environment };
         Ok(Self { child: ChildWriter::start(&program, interrupt)? })
+    }
+
+    /// Starts `pg_restore` into a scratch database. It stops at the first error: the restore is a proof.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub fn into_scratch(
+        client: &Client,
+        database: &ScratchDatabase<'_>,
+        ownership: Ownership,
+        interrupt: Interrupt,
+    ) -> Result<Self> {
+        let mut arguments =
+            ["--exit-on-error", "--no-tablespaces", "--no-password"].map(OsString::from).to_vec();
+        if ownership == Ownership::Connected {
+            arguments.extend(["--no-owner", "--no-privileges"].map(OsString::from));
+        }
+        let target = database.connection().with("application_name", "pgkeep")?;
+        arguments.push(format!("--dbname={}", target.to_keyword_string()).into());
+        let mut environment = target.child_environment();
+        environment.push(("LC_ALL".to_owned(), "C".to_owned()));
+        let program = Program { path: client.path.clone(), arguments, environment };
+        Ok(Self { child: ChildWriter::start_in(&program, &database.manner(), interrupt)? })
     }
 
     /// Ends the input and waits for `pg_restore`; gives back what it said.

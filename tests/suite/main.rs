@@ -30,6 +30,7 @@ mod levels;
 mod list;
 mod memory;
 mod progress;
+mod proof;
 mod regression;
 mod repair;
 mod restore;

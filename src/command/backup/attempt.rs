@@ -8,13 +8,14 @@ use serde_json::json;
 
 use super::ledger::Ledger;
 use super::stream::{self, Streamed};
-use crate::backup::{Backup, Copy, CopyState, Level, Status};
+use crate::backup::{Backup, CheckLevel, Copy, CopyState, Status};
 use crate::catalog::query::Unmade;
 use crate::command::context::{Context, Shelf, now};
-use crate::command::copies::{Making, side_by_side};
-use crate::command::examine::Opening;
+use crate::command::copies::{Making, mark_checked, side_by_side};
+use crate::command::examine::{Opening, Verdict};
 use crate::command::locks;
 use crate::command::progress::Phase;
+use crate::command::{proof, standing};
 use crate::config::{Method, environment};
 use crate::exit::{Code, Failure, one_line, wrap};
 use crate::key::KeyRing;
@@ -128,7 +129,7 @@ fn make(
         backup.checksum.as_deref().unwrap_or_default()
     );
     let check = context.config.after_backup.level();
-    let reader = if check == Some(Level::Content) { context.dump_reader(backup) } else { unused() };
+    let reader = if check == Some(CheckLevel::Content) { context.dump_reader(backup) } else { unused() };
     let opening = Opening { ring, threads: context.config.compression.threads, reader: &reader };
     let phase = Phase::start(&context.out.bars, "publishing, and reading every copy back");
     let interrupt = &context.interrupt;
@@ -158,20 +159,48 @@ fn make(
         return Err(Failure::failed(reasons.collect::<Vec<_>>().join("; ")).into());
     };
     backup.status = status;
-    let faults = backup
-        .copies
-        .iter()
-        .filter(|copy| copy.error.is_some())
-        .map(|copy| format!("store `{}`: {}", copy.store, copy.error.as_deref().unwrap_or_default()));
-    let faults: Vec<String> = faults.collect();
-    if !faults.is_empty() {
-        backup.error = Some(faults.join("; "));
+    let unproven =
+        if check == Some(CheckLevel::Restore) { prove(context, backup, ring, shelves).err() } else { None };
+    if unproven.is_some() {
+        backup.status = Status::Degraded;
     }
+    let of_copy = |copy: &Copy| Some(format!("store `{}`: {}", copy.store, copy.error.as_deref()?));
+    let faults: Vec<String> = backup.copies.iter().filter_map(of_copy).chain(unproven).collect();
+    backup.error = (!faults.is_empty()).then(|| faults.join("; "));
     Ok(())
 }
 
 fn unused() -> Result<Client, String> {
     Err("no copy is opened at this level".to_owned())
+}
+
+/// Restores one whole copy into a scratch database. The bytes of all are the same: what is proven of it is
+/// proven of them.
+fn prove(context: &Context, backup: &mut Backup, ring: &KeyRing, shelves: &[Shelf]) -> Result<(), String> {
+    let whole = backup.copies.iter().zip(shelves).filter(|(copy, _)| is_whole(copy));
+    let usable = whole.filter_map(|(copy, shelf)| Some((copy, shelf.store.as_deref().ok()?)));
+    let usable = usable.collect();
+    let phase = Phase::start(&context.out.bars, "restoring it into a scratch database");
+    let tried = proof::of_one(context, backup, usable, ring, None);
+    drop(phase);
+    match tried {
+        Some(Ok(proof)) => {
+            log::info!("test restore: {proof}");
+            backup.metadata.insert("restored_at".to_owned(), json!(now()));
+            for copy in backup.copies.iter_mut().filter(|copy| is_whole(copy)) {
+                mark_checked(copy, CheckLevel::Restore);
+            }
+            Ok(())
+        }
+        Some(Err(fault)) => {
+            log::warn!("{}", fault.message);
+            if fault.verdict == Verdict::Restore {
+                standing::remember_fault(backup, CheckLevel::Restore, &fault.message, now());
+            }
+            Err(fault.message)
+        }
+        None => Err("there is no whole copy for a test restore".to_owned()),
+    }
 }
 
 /// Whether a copy can be restored from and fulfils what was asked.
@@ -223,11 +252,11 @@ fn told_too(first: &str, second: &str) -> String {
 }
 
 /// `None` when no copy can be restored from.
-fn status_of(copies: &[Copy], check: Option<Level>) -> Option<Status> {
+fn status_of(copies: &[Copy], check: Option<CheckLevel>) -> Option<Status> {
     if !copies.iter().any(|copy| matches!(copy.state, CopyState::Stored | CopyState::Verified)) {
         return None;
     }
-    let proven = check > Some(Level::Stat);
+    let proven = check > Some(CheckLevel::Stat);
     Some(if !copies.iter().all(is_whole) {
         Status::Degraded
     } else if proven && copies.iter().all(|copy| copy.state == CopyState::Verified) {

@@ -7,6 +7,7 @@ use indicatif::HumanBytes;
 use serde_json::json;
 
 use super::attempt::packing;
+use super::figures::{Counted, Figures};
 use super::ledger::Ledger;
 use crate::backup::Backup;
 use crate::catalog::query::Unmade;
@@ -74,11 +75,19 @@ pub(super) fn run(
     let meter = Arc::new(Meter::default());
     let lanes = lanes(backup, shelves, part_size_bytes, &Arc::new(unmade));
     let watched = lanes.iter().map(|lane| (lane.name.clone(), Arc::clone(&lane.moved))).collect();
-    let mut dump = start_dump(context, &ready)?;
+    let figures = Figures::open(context, &ready.connection, ready.without_schema.as_deref());
+    let start = |snapshot: Option<&str>| start_dump(context, &ready, snapshot);
+    let mut source = Counted::start(figures, &start)?;
     let bars = &context.out.bars;
     let progress = Progress::start(bars, &backup.database, ready.facts.size_bytes, &meter, watched)?;
-    let (made, ends) = flow::run(&plan(context, part_size_bytes), &mut dump, secrets, lanes, &meter);
+    let (made, ends) = flow::run(&plan(context, part_size_bytes), &mut source, secrets, lanes, &meter);
     drop(progress);
+    let (dump, mut figures) = source.into_parts();
+    if made.is_ok() && !context.interrupt.is_raised() {
+        figures.record(context, backup);
+    } else {
+        figures.cancel();
+    }
     if !dump.warnings().is_empty() {
         log::info!("pg_dump: {}", dump.warnings());
         backup.metadata.insert("pg_dump_warnings".to_owned(), json!(dump.warnings()));
@@ -104,13 +113,14 @@ fn plan(context: &Context, part_size_bytes: u64) -> Plan {
     }
 }
 
-fn start_dump(context: &Context, ready: &Ready) -> Result<Dump> {
+fn start_dump(context: &Context, ready: &Ready, snapshot: Option<&str>) -> Result<Dump> {
     let plan = DumpPlan {
         client: &ready.client,
         connection: &ready.connection,
         lock_wait_timeout: context.config.source.lock_wait_timeout,
         connect_timeout: context.config.timeouts.connect,
         without_schema: ready.without_schema.as_deref(),
+        snapshot,
     };
     Dump::start(&plan, context.interrupt.clone())
 }

@@ -6,13 +6,13 @@ use serde_json::json;
 use super::super::context::{Shelf, now};
 use super::super::copies::{mark_checked, side_by_side};
 use super::super::examine::{Fault, Look, Opening, Verdict};
-use super::super::proof::{self, Outcome};
+use super::super::proof;
 use super::super::standing;
 use super::{Session, mend};
-use crate::backup::{Backup, Copy, CopyState, Level};
-use crate::exit::{Code, one_line};
+use crate::backup::{Backup, CheckLevel, Copy, CopyState};
+use crate::exit::Code;
 use crate::source::clients::Client;
-use crate::store::{Kind, Store};
+use crate::store::Store;
 
 /// What looking at a copy came to; `None` where it was not looked at.
 pub(super) type Found = Option<Result<(), Fault>>;
@@ -95,12 +95,14 @@ pub(super) fn run(
             *place = Some(result);
         }
     }
-    let restored = if session.level == Level::Restore { prove(session, backup, &found) } else { None };
+    let restored = if session.level == CheckLevel::Restore { prove(session, backup, &found) } else { None };
     let level = match (&restored, session.level) {
-        (Some(Ok(())), _) => Level::Restore,
-        (_, level) => {
-            level.min(Level::Checksum).max(if level == Level::Content { level } else { Level::Stat })
-        }
+        (Some(Ok(())), _) => CheckLevel::Restore,
+        (_, level) => level.min(CheckLevel::Checksum).max(if level == CheckLevel::Content {
+            level
+        } else {
+            CheckLevel::Stat
+        }),
     };
     let mut findings = Vec::new();
     for (copy, looked) in backup.copies.iter_mut().zip(&found) {
@@ -123,9 +125,9 @@ pub(super) fn run(
 }
 
 /// Keeps in mind that a deeper check found what a shallower one can't see, until one as deep passes.
-fn remember(backup: &mut Backup, findings: &[Finding], passed: Level) {
+fn remember(backup: &mut Backup, findings: &[Finding], passed: CheckLevel) {
     let found = |verdict: Verdict| findings.iter().find(|finding| finding.verdict == Some(verdict));
-    let deep = [(Level::Restore, Verdict::Restore), (Level::Content, Verdict::Content)];
+    let deep = [(CheckLevel::Restore, Verdict::Restore), (CheckLevel::Content, Verdict::Content)];
     if let Some((level, finding)) = deep.into_iter().find_map(|(level, of)| Some((level, found(of)?))) {
         standing::remember_fault(backup, level, &finding.message, now());
     } else if found(Verdict::Ok).is_some() {
@@ -149,7 +151,7 @@ fn look_at(look: &Look<'_>, position: usize, store: Result<&dyn Store, String>) 
     look.at(store, copy)?;
     // That an object is there again, with its size, says nothing of what was found inside it.
     match (look.level, copy.state, copy.error.as_deref()) {
-        (Level::Stat, CopyState::Corrupt, error) => {
+        (CheckLevel::Stat, CopyState::Corrupt, error) => {
             let found = error.unwrap_or("it was found damaged");
             let message = format!("{found} (when it was last read; a deeper level reads it again)");
             Err(Fault::new(Verdict::Checksum, message))
@@ -167,31 +169,25 @@ pub(super) fn store_of<'a>(copy: &Copy, shelves: &'a [Shelf]) -> Result<&'a dyn 
     shelf.store.as_deref().map_err(Clone::clone)
 }
 
-/// Restores one of the copies that were found whole, a near one first. `None` where there is none.
+/// Restores one of the copies that were found whole. `None` where there is none.
 fn prove(session: &Session<'_>, backup: &mut Backup, found: &[Found]) -> Option<Result<(), Fault>> {
-    let mut candidates: Vec<(&Copy, &dyn Store)> = backup
-        .copies
-        .iter()
-        .zip(found)
-        .filter(|(_, found)| matches!(found, Some(Ok(()))))
-        .filter_map(|(copy, _)| Some((copy, store_of(copy, session.shelves).ok()?)))
-        .collect();
-    candidates.sort_by_key(|(_, store)| store.kind() != Kind::Local);
-    let ((copy, store), ring) = (candidates.first()?, session.ring?);
-    let outcome = proof::test_restore(session.context, backup, *store, &copy.path, ring, session.scratch);
-    Some(match outcome {
-        Ok(Outcome::Equal(figures)) => {
-            log::info!("`{}`: {figures}", backup.id);
-            backup.metadata.insert("restored_at".to_owned(), json!(now()));
-            Ok(())
-        }
-        Ok(Outcome::Differs(differences)) => Err(Fault::new(Verdict::Restore, differences.join("; "))),
-        Err(error) => Err(Fault::unknown(format!("no test restore: {}", one_line(&error)))),
-    })
+    let whole = backup.copies.iter().zip(found).filter(|(_, found)| matches!(found, Some(Ok(()))));
+    let whole = whole.filter_map(|(copy, _)| Some((copy, store_of(copy, session.shelves).ok()?)));
+    let whole = whole.collect();
+    let proof = proof::of_one(session.context, backup, whole, session.ring?, session.scratch)?;
+    Some(proof.map(|proof| {
+        log::info!("`{}`: {proof}", backup.id);
+        backup.metadata.insert("restored_at".to_owned(), json!(now()));
+    }))
 }
 
 /// Writes what was found into the copy, and gives it in words.
-fn record(copy: &mut Copy, looked: Option<&Result<(), Fault>>, reached: Level, is_selected: bool) -> Finding {
+fn record(
+    copy: &mut Copy,
+    looked: Option<&Result<(), Fault>>,
+    reached: CheckLevel,
+    is_selected: bool,
+) -> Finding {
     match looked {
         None if !is_selected || copy.state == CopyState::Expired => Finding::none(),
         None => {

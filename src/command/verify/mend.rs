@@ -8,7 +8,7 @@ use super::super::copies::{expiry, mark_checked, path_in, pour};
 use super::super::examine::{Fault, Look, Part};
 use super::Session;
 use super::check::{self, Finding, Found};
-use crate::backup::{Backup, Copy, CopyState, Level};
+use crate::backup::{Backup, CheckLevel, Copy, CopyState};
 use crate::exit::one_line;
 use crate::key::KeyRing;
 use crate::manifest::Manifest;
@@ -92,7 +92,7 @@ fn good_copy<'a>(session: &'a Session<'_>, look: &'a Look<'_>, found: &[Found]) 
         passed.filter_map(|(copy, _)| Some((copy, check::store_of(copy, session.shelves).ok()?))).collect();
     passed.sort_by_key(|(_, store)| store.kind() != Kind::Local);
     // What is copied on must be proven, whatever the level.
-    let look = Look { level: look.level.max(Level::Content), ..*look };
+    let look = Look { level: look.level.max(CheckLevel::Content), ..*look };
     let proven = passed.into_iter().filter_map(|(copy, store)| {
         let (manifest, manifest_bytes) = look
             .read_manifest(store, &copy.path)
@@ -123,7 +123,7 @@ fn mend(
         copy.path = path_in(look.backup, store);
     }
     // Its own manifest, where that is sound: the artifact is sent in the same parts, and fits it again.
-    let proving = Look { level: Level::Content, ..*look };
+    let proving = Look { level: CheckLevel::Content, ..*look };
     let own = proving.read_manifest(store, &copy.path).ok().map(|(manifest, _)| manifest);
     let mut part_size_bytes = own.as_ref().and_then(|own| own.part_size_bytes);
     if part == Part::Artifact {
@@ -167,8 +167,8 @@ fn seal(manifest: Manifest, ring: &KeyRing) -> Result<Vec<u8>> {
 
 fn read_back(look: &Look<'_>, store: &dyn Store, mut copy: Copy) -> Result<Copy> {
     // Read to its end even where the level asks for less: it is new.
-    let level = look.level.max(Level::Checksum).min(Level::Content);
-    let level = if look.level == Level::Restore { Level::Checksum } else { level };
+    let level = look.level.max(CheckLevel::Checksum).min(CheckLevel::Content);
+    let level = if look.level == CheckLevel::Restore { CheckLevel::Checksum } else { level };
     let look = Look { level, ..*look };
     if let Err(Fault { message, .. }) = look.at(store, &copy) {
         bail!("what was written does not read back: {message}");

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::super::context::now;
 use super::super::select;
 use super::{Session, strays};
-use crate::backup::{Backup, Level};
+use crate::backup::{Backup, CheckLevel};
 use crate::catalog::Catalog;
 use crate::catalog::query::Filter;
 use crate::cli;
@@ -93,10 +93,10 @@ fn bytes_to_read(session: &Session<'_>, backup: &Backup) -> u64 {
     let is_read = |store: &str| session.is_selected(store);
     let copies = backup.copies.iter().filter(|copy| copy.state.is_published() && is_read(&copy.store));
     let times = match session.level {
-        Level::Stat => 0,
-        Level::Checksum | Level::Content => copies.count(),
+        CheckLevel::Stat => 0,
+        CheckLevel::Checksum | CheckLevel::Content => copies.count(),
         // One of them is read a second time.
-        Level::Restore => copies.count().saturating_add(1),
+        CheckLevel::Restore => copies.count().saturating_add(1),
     };
     backup.size_bytes.unwrap_or_default().saturating_mul(u64::try_from(times).unwrap_or(u64::MAX))
 }

@@ -1,0 +1,233 @@
+//! The fingerprint of a database, taken on a snapshot that a dump can share. It knows SQL and sessions; not
+//! when a backup wants its figures, nor what becomes of them.
+//!
+//! What is counted is what `pg_dump` dumps: no system schemas, no temporary tables, nothing that belongs to
+//! an extension, no rows of foreign tables. Materialized views count as views: a restore fills them anew.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::connect::{Canceller, ConnectOptions};
+use crate::conninfo::ConnInfo;
+use crate::fingerprint::{DatabaseFigures, Fingerprint, Level, SequenceFigures, SequenceState, TableFigures};
+
+mod counting;
+mod session;
+mod sql;
+
+pub use counting::{Counting, figures_of};
+
+use session::{Answers, Ask, Session};
+
+/// From this version on the server hashes texts to 64 bits.
+const HASHES_SINCE: u32 = 110_000;
+/// From this version on sequences stand in a catalog of their own.
+const SEQUENCES_SINCE: u32 = 100_000;
+/// A look at a sequence takes no longer.
+const SEQUENCE_TIME: Duration = Duration::from_secs(10);
+
+/// What is to be taken.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// How much.
+    pub level: Level,
+    /// The time that a table may take.
+    pub table_time: Duration,
+    /// A schema to leave out.
+    pub without_schema: Option<String>,
+}
+
+/// What was taken.
+#[derive(Debug)]
+pub struct Taken {
+    /// The figures; what could not be looked at is named among what was skipped.
+    pub figures: Fingerprint,
+    /// What cut the work short, if something did.
+    pub trouble: Option<anyhow::Error>,
+}
+
+/// When the counting must have ended; whoever holds a clone can set it while it runs.
+#[derive(Clone, Debug, Default)]
+pub struct Brake(Arc<Mutex<Option<Instant>>>);
+
+impl Brake {
+    /// Ends it at that time; what is not done by then is skipped.
+    pub fn end_by(&self, time: Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(time);
+    }
+
+    /// What is left of `usual`; nothing where the time is over.
+    fn time_left(&self, usual: Duration) -> Option<Duration> {
+        let end = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = end.map_or(usual, |end| end.saturating_duration_since(Instant::now()));
+        Some(left.min(usual)).filter(|left| !left.is_zero())
+    }
+}
+
+/// A session on a snapshot that a dump can share for as long as this lives.
+pub struct Snapshot {
+    session: Session,
+    wanted: Wanted,
+    version: u32,
+    id: Option<String>,
+    /// What stands already: roles, what an equal database needs, where sequences started.
+    figures: Fingerprint,
+}
+
+impl Snapshot {
+    /// Opens a session, and takes what must be known before the dump begins. Where `wanted.level` is
+    /// [`Level::Off`] there is nothing to share.
+    ///
+    /// # Errors
+    /// When the server can't be reached or asked.
+    pub fn open(info: &ConnInfo, options: &ConnectOptions<'_>, wanted: Wanted) -> Result<Self> {
+        let session = Session::open(info, options)?;
+        let mut snapshot = Self { session, wanted, version: 0, id: None, figures: Fingerprint::default() };
+        snapshot.take_the_frame()?;
+        if snapshot.wanted.level != Level::Off {
+            snapshot.look_at_sequences()?;
+        }
+        Ok(snapshot)
+    }
+
+    /// Lets others share the snapshot, and gives the id that they name it by.
+    ///
+    /// # Errors
+    /// When the server does not let it be shared; this session can be asked nothing more then.
+    pub fn export(&mut self) -> Result<String> {
+        let rows = self.session.rows("SELECT pg_catalog.pg_export_snapshot()");
+        let rows = rows.context("the snapshot can't be shared")?;
+        let id = text(rows.first().context("the snapshot has no id")?, 0)?;
+        self.id = Some(id.clone());
+        Ok(id)
+    }
+
+    /// What is known so far: what makes an equal database.
+    #[must_use]
+    pub fn into_frame(self) -> Fingerprint {
+        let Fingerprint { roles, database, .. } = self.figures;
+        Fingerprint { roles, database, ..Fingerprint::default() }
+    }
+
+    fn canceller(&self) -> Canceller {
+        self.session.canceller.clone()
+    }
+
+    /// Takes all the figures. Where the session ends before its time, those taken so far count.
+    fn figures(mut self, brake: &Brake) -> Taken {
+        if self.wanted.level == Level::Off {
+            return Taken { figures: self.into_frame(), trouble: None };
+        }
+        if let Err(error) = self.take_the_rest() {
+            return Taken { figures: self.into_frame(), trouble: Some(error) };
+        }
+        self.figures.level = self.wanted.level;
+        if self.wanted.level == Level::Content && self.version < HASHES_SINCE {
+            log::info!("this server is older than version 11 and can't hash rows: they are counted");
+            self.figures.level = Level::Counts;
+        }
+        let trouble = self.count_tables(brake).err();
+        Taken { figures: self.figures, trouble }
+    }
+
+    fn take_the_frame(&mut self) -> Result<()> {
+        let rows = self.session.rows(sql::DATABASE)?;
+        let row = rows.first().context("the server does not know this database")?;
+        self.version = text(row, 0)?.parse()?;
+        self.figures.database = DatabaseFigures {
+            encoding: text(row, 1)?,
+            collate: text(row, 2)?,
+            ctype: text(row, 3)?,
+            provider: match row.try_get(4)? {
+                Some("i") => "icu",
+                Some("b") => "builtin",
+                _ => "libc",
+            }
+            .to_owned(),
+            locale: row.try_get(5)?.map(str::to_owned),
+            icu_rules: row.try_get(6)?.map(str::to_owned),
+        };
+        let rows = self.session.rows(&sql::roles(self.version))?;
+        self.figures.roles = rows.iter().map(|row| text(row, 0)).collect::<Result<_>>()?;
+        Ok(())
+    }
+
+    fn take_the_rest(&mut self) -> Result<()> {
+        let without = self.wanted.without_schema.as_deref();
+        let rows = self.session.rows(&sql::objects(self.version, without))?;
+        let row = rows.first().context("the server counts nothing")?;
+        let count = |at: usize| Ok::<u64, anyhow::Error>(text(row, at)?.parse()?);
+        self.figures.indexes = count(0)?;
+        self.figures.constraints = count(1)?;
+        self.figures.views = count(2)?;
+        self.figures.functions = count(3)?;
+        self.figures.large_objects = count(4)?;
+        for row in self.session.rows(sql::EXTENSIONS)? {
+            self.figures.extensions.insert(text(&row, 0)?, text(&row, 1)?);
+        }
+        // `pg_dump` looks at sequences before it writes its first byte: they stand in its table of contents.
+        self.look_at_sequences()
+    }
+
+    /// Where sequences stand now. The first look is their start, the last one their end.
+    fn look_at_sequences(&mut self) -> Result<()> {
+        if self.version < SEQUENCES_SINCE {
+            return Ok(());
+        }
+        let mut shapes = BTreeMap::new();
+        let mut asks = Vec::new();
+        for row in self.session.rows(&sql::sequences(self.wanted.without_schema.as_deref()))? {
+            let (schema, name) = (text(&row, 0)?, text(&row, 1)?);
+            let shown = sql::shown(&schema, &name);
+            shapes.insert(shown.clone(), (text(&row, 2)?.parse::<i64>()?, text(&row, 3)? == "t"));
+            let query = format!("SELECT last_value, is_called FROM {}", sql::quoted(&schema, &name));
+            asks.push(Ask { name: shown, query, pages: 0 });
+        }
+        let Answers { answered, skipped, lost } =
+            self.session.ask_all(&asks, SEQUENCE_TIME, &Brake::default());
+        if let Some(error) = lost {
+            return Err(error);
+        }
+        for (name, why) in skipped {
+            self.figures.sequences.remove(&name);
+            self.figures.skipped.insert(name, why);
+        }
+        for (name, row) in answered {
+            let state = SequenceState { value: text(&row, 0)?.parse()?, is_called: text(&row, 1)? == "t" };
+            let (increment, is_cycle) = shapes.get(&name).copied().unwrap_or((1, false));
+            if self.figures.skips(&name) {
+                continue;
+            }
+            let known = self.figures.sequences.entry(name);
+            let first = SequenceFigures { start: state, end: state, increment, is_cycle };
+            known.and_modify(|known| known.end = state).or_insert(first);
+        }
+        Ok(())
+    }
+
+    fn count_tables(&mut self, brake: &Brake) -> Result<()> {
+        let is_hashed = self.figures.level == Level::Content;
+        let mut asks = Vec::new();
+        for row in self.session.rows(&sql::tables(self.version, self.wanted.without_schema.as_deref()))? {
+            let (schema, name) = (text(&row, 0)?, text(&row, 1)?);
+            let columns = row.try_get(3)?.unwrap_or_default();
+            let query = sql::count(&sql::quoted(&schema, &name), is_hashed.then_some(columns));
+            asks.push(Ask { name: sql::shown(&schema, &name), query, pages: text(&row, 2)?.parse()? });
+        }
+        let Answers { answered, skipped, lost } = self.session.ask_all(&asks, self.wanted.table_time, brake);
+        self.figures.skipped.extend(skipped);
+        for (name, row) in answered {
+            let hash = if is_hashed { Some(text(&row, 1)?) } else { None };
+            self.figures.tables.insert(name, TableFigures { rows: text(&row, 0)?.parse()?, hash });
+        }
+        lost.map_or(Ok(()), Err)
+    }
+}
+
+/// A value that can't be null.
+fn text(row: &postgres::SimpleQueryRow, at: usize) -> Result<String> {
+    Ok(row.try_get(at)?.with_context(|| format!("the server gave no value {at}"))?.to_owned())
+}

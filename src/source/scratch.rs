@@ -1,0 +1,279 @@
+//! The scratch server: a throwaway cluster on a socket of its own, or a server that was named, for databases
+//! that are made to be looked at and dropped again. It knows nothing of backups.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use rustix::process::Signal;
+
+use super::clients::{Client, INITDB};
+use crate::connect::{self, ConnectOptions};
+use crate::conninfo::{ConnInfo, Environment};
+use crate::exit::{Failure, wrap};
+use crate::interrupt::Interrupt;
+use crate::process::{Manner, Program, Service, Surroundings, User, run_to_end};
+
+mod database;
+mod folder;
+
+pub use database::{Recipe, ScratchDatabase};
+
+use folder::Folder;
+
+/// Who the server runs as where pgkeep is root: `initdb` and `postgres` refuse to be that.
+const SERVER_USER: &str = "postgres";
+const SUPERUSER: &str = "postgres";
+/// It is a part of the socket's name; nothing listens on it.
+const PORT: &str = "5432";
+/// The longest path of a socket (unix(7): 108 bytes, the last one NUL).
+const SOCKET_PATH_BYTES: usize = 107;
+/// Where the socket goes when the path of the server's folder is too long for it.
+const SHORT_DIR: &str = "/tmp";
+/// How long a server of no data may take to come up.
+const START_TIME: Duration = Duration::from_secs(60);
+/// How long an immediate shutdown may take; after 5 s the server kills what is left of its own.
+const STOP_TIME: Duration = Duration::from_millis(6500);
+
+/// Nothing here has to survive a crash, and nobody else connects. One transaction of a restore may lock very
+/// many objects. Shared memory that has a name of its own would outlive a kill.
+const SETTINGS: [&str; 22] = [
+    "listen_addresses=",
+    "unix_socket_permissions=0700",
+    "port=5432",
+    "ssl=off",
+    "fsync=off",
+    "full_page_writes=off",
+    "synchronous_commit=off",
+    "wal_level=minimal",
+    "max_wal_senders=0",
+    "max_wal_size=192MB",
+    "checkpoint_timeout=1h",
+    "autovacuum=off",
+    "jit=off",
+    "max_connections=20",
+    "max_locks_per_transaction=4096",
+    "max_logical_replication_workers=0",
+    "shared_buffers=128MB",
+    "maintenance_work_mem=128MB",
+    "dynamic_shared_memory_type=mmap",
+    "logging_collector=off",
+    "log_destination=stderr",
+    "lc_messages=C",
+];
+
+/// What a throwaway cluster is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct ScratchPlan<'a> {
+    /// Its `postgres`; `initdb` stands beside it.
+    pub server: &'a Client,
+    /// The folder that its own folder is made in.
+    pub scratch_dir: &'a Path,
+    /// What it will need there.
+    pub need_bytes: u64,
+    /// What ends it.
+    pub interrupt: &'a Interrupt,
+}
+
+/// A server for scratch databases. Dropping it ends it and removes all that is its own.
+pub struct ScratchServer {
+    info: ConnInfo,
+    connect_timeout: Duration,
+    /// Declared before the folders: it ends before they are removed.
+    cluster: Option<Service>,
+    _folders: Vec<Folder>,
+}
+
+impl ScratchServer {
+    /// Makes a cluster and starts it, after a sweep of what killed runs left. It is ended by the kernel when
+    /// the thread that called this ends.
+    ///
+    /// # Errors
+    /// When there is too little room (nothing was started then), no user for it to run as, or the programs
+    /// fail.
+    pub fn start(plan: &ScratchPlan<'_>) -> Result<Self> {
+        let user = server_user()?;
+        for parent in [plan.scratch_dir, Path::new(SHORT_DIR)] {
+            folder::sweep(parent, user);
+        }
+        folder::ensure_room(plan.scratch_dir, plan.need_bytes)?;
+        let home = Folder::make(plan.scratch_dir, user)?;
+        let beside =
+            if can_hold_socket(home.path()) { None } else { Some(Folder::make(Path::new(SHORT_DIR), user)?) };
+        let socket_dir = beside.as_ref().unwrap_or(&home).path().to_path_buf();
+        let data = home.path().join("data");
+        let manner = manner(home.path(), user);
+        let initdb = initdb(plan.server, &data)?;
+        run_to_end(&initdb, &manner, plan.interrupt).map_err(|error| not_made(error, home.path(), user))?;
+        let cluster = Service::start(&postgres(plan.server, &data, &socket_dir)?, &manner)?;
+        let info = connection(&socket_dir)?;
+        let folders = std::iter::once(home).chain(beside).collect();
+        let connect_timeout = START_TIME;
+        let mut server = Self { info, connect_timeout, cluster: Some(cluster), _folders: folders };
+        server.await_start(plan.interrupt)?;
+        log::info!(
+            "a scratch server of PostgreSQL {} runs in `{}`",
+            plan.server.version,
+            socket_dir.display()
+        );
+        Ok(server)
+    }
+
+    /// A server that is there already: databases are made in it, and nothing else of it is touched.
+    #[must_use]
+    pub fn at(info: ConnInfo, connect_timeout: Duration) -> Self {
+        Self { info, connect_timeout, cluster: None, _folders: Vec::new() }
+    }
+
+    /// Whether it is a throwaway cluster, which is made for one restore and goes with all it has.
+    #[must_use]
+    pub fn is_throwaway(&self) -> bool {
+        self.cluster.is_some()
+    }
+
+    /// Makes sure that it still answers.
+    ///
+    /// # Errors
+    /// When it does not; what a throwaway cluster said when it ended is in the error.
+    pub fn ensure_answers(&mut self) -> Result<()> {
+        self.ensure_running()?;
+        self.connect(&self.info).map(drop).context("the scratch server does not answer any more")
+    }
+
+    fn ensure_running(&mut self) -> Result<()> {
+        match &mut self.cluster {
+            Some(cluster) => {
+                cluster.ensure_running().map_err(|error| wrap(error, "the scratch server ended by itself"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The programs that work on it do so in this manner.
+    fn manner(&self) -> Manner {
+        match self.cluster {
+            // Nothing of the host's settings for libpq is meant for it.
+            Some(_) => Manner { surroundings: Surroundings::Bare, ..Manner::default() },
+            None => Manner::default(),
+        }
+    }
+
+    fn connect(&self, info: &ConnInfo) -> Result<postgres::Client> {
+        Ok(connect::connect(info, &self.connect_options())?)
+    }
+
+    /// How sessions with it are opened.
+    #[must_use]
+    pub fn connect_options(&self) -> ConnectOptions<'static> {
+        ConnectOptions { connect_timeout: self.connect_timeout, application_name: "pgkeep" }
+    }
+
+    fn await_start(&mut self, interrupt: &Interrupt) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            self.ensure_running()?;
+            let Err(error) = connect::connect(&self.info, &self.connect_options()) else {
+                return Ok(());
+            };
+            if interrupt.wait(Duration::from_millis(20)) {
+                return Err(Failure::failed("interrupted").into());
+            }
+            if begun.elapsed() > START_TIME || !error.is_transient() {
+                return Err(error).context("the scratch server does not come up");
+            }
+        }
+    }
+}
+
+impl fmt::Debug for ScratchServer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("ScratchServer").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+/// Who the cluster runs as, where that is not pgkeep's own user.
+fn server_user() -> Result<Option<User>> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(None);
+    }
+    match User::named(SERVER_USER) {
+        Some(user) => Ok(Some(user)),
+        None => Err(Failure::failed(format!(
+            "a scratch server can't run as root, and there is no user `{SERVER_USER}` for it"
+        ))
+        .hint("add that user, or run pgkeep as another one than root, or name a server with --scratch")
+        .into()),
+    }
+}
+
+/// Whether a socket can stand there and be named to libpq, which splits the names of hosts at commas.
+fn can_hold_socket(folder: &Path) -> bool {
+    let is_short = folder.join(format!(".s.PGSQL.{PORT}")).as_os_str().len() <= SOCKET_PATH_BYTES;
+    is_short && folder.to_str().is_some_and(|text| !text.contains(','))
+}
+
+fn manner(folder: &Path, user: Option<User>) -> Manner {
+    Manner {
+        user,
+        folder: Some(folder.to_path_buf()),
+        surroundings: Surroundings::Bare,
+        last_signal: Signal::QUIT,
+        grace: STOP_TIME,
+    }
+}
+
+fn program(path: &Path, arguments: Vec<OsString>) -> Result<Program> {
+    // The user it runs as may not be able to follow a link that we can.
+    let path = path.canonicalize().with_context(|| format!("cannot find `{}`", path.display()))?;
+    Ok(Program { path, arguments, environment: vec![("LC_ALL".to_owned(), "C".to_owned())] })
+}
+
+fn initdb(server: &Client, data: &Path) -> Result<Program> {
+    let mut arguments: Vec<OsString> =
+        ["--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"].map(OsString::from).to_vec();
+    arguments.push(format!("--username={SUPERUSER}").into());
+    if server.major >= 18 {
+        arguments.push("--no-data-checksums".into());
+    }
+    arguments.extend([OsString::from("--pgdata"), data.into()]);
+    // A folder of links may lead to a real one with `initdb` under another name: the one beside counts.
+    program(&server.path.with_file_name(INITDB), arguments)
+}
+
+fn postgres(server: &Client, data: &Path, socket_dir: &Path) -> Result<Program> {
+    let mut arguments = vec![OsString::from("-D"), data.into()];
+    for setting in SETTINGS {
+        arguments.extend(["-c", setting].map(OsString::from));
+    }
+    let sockets =
+        format!("unix_socket_directories=\"{}\"", socket_dir.display().to_string().replace('"', "\"\""));
+    arguments.extend(["-c".into(), sockets.into()]);
+    program(&server.path, arguments)
+}
+
+fn connection(socket_dir: &Path) -> Result<ConnInfo> {
+    let host = socket_dir.to_str().context("the path of the scratch folder is no text")?;
+    let mut info = ConnInfo::default();
+    for (keyword, value) in
+        [("host", host), ("port", PORT), ("user", SUPERUSER), ("dbname", "postgres"), ("sslmode", "disable")]
+    {
+        info = info.with(keyword, value)?;
+    }
+    Ok(info.resolve(&Environment::default())?)
+}
+
+/// Says more of an `initdb` that failed.
+fn not_made(error: anyhow::Error, folder: &Path, user: Option<User>) -> anyhow::Error {
+    let mut failure = Failure::failed("the scratch server can't be made");
+    if user.is_some() && error.to_string().contains("Permission denied") {
+        let parent: PathBuf = folder.parent().map(Path::to_path_buf).unwrap_or_default();
+        failure = failure.hint(format!(
+            "it runs as `{SERVER_USER}`, who must be able to reach `{}`: name another folder in \
+             `[verify] scratch_dir`",
+            parent.display()
+        ));
+    }
+    error.context(failure)
+}
