@@ -34,11 +34,10 @@ use context::Context;
 /// Runs one command line and says what the process is to exit with. All output is done by then.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> Code {
     let arguments: Vec<OsString> = arguments.collect();
-    if let [_, guard, parent, program, rest @ ..] = arguments.as_slice()
+    if let [_, guard, tie, program, rest @ ..] = arguments.as_slice()
         && guard == process::GUARD
     {
-        let parent = parent.to_string_lossy();
-        return report(&process::run_guarded(&parent, Path::new(program), rest));
+        return report(&process::run_guarded(&tie.to_string_lossy(), Path::new(program), rest));
     }
     let cli = match parse(&arguments) {
         Ok(cli) => cli,

@@ -1,0 +1,155 @@
+//! Children that are read from or written to: their end of file means that they exited with 0. They know
+//! nothing of what the bytes are.
+
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::process::{ChildStdin, ChildStdout, Stdio};
+
+use anyhow::Result;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
+
+use super::running::Running;
+use super::{Manner, Program};
+use crate::exit::Failure;
+use crate::interrupt::Interrupt;
+
+/// A child read from: its end of file means that it exited with 0.
+pub struct ChildReader {
+    running: Running,
+    stdout: Option<ChildStdout>,
+    interrupt: Interrupt,
+    warnings: String,
+    is_whole: bool,
+}
+
+impl ChildReader {
+    /// Starts the program. It ends early when the interrupt is raised, and when this is dropped.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub fn start(program: &Program, interrupt: Interrupt) -> Result<Self> {
+        let mut running = Running::start(program, &Manner::default(), Stdio::null(), Stdio::piped())?;
+        let stdout = running.child.stdout.take();
+        Ok(Self { running, stdout, interrupt, warnings: String::new(), is_whole: false })
+    }
+
+    /// What the child said on stderr although it exited with 0.
+    #[must_use]
+    pub fn warnings(&self) -> &str {
+        &self.warnings
+    }
+
+    /// Ends the child before its time.
+    pub fn end(&mut self) {
+        self.stdout = None;
+        self.running.end();
+    }
+}
+
+impl Read for ChildReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(stdout) = self.stdout.as_mut() else {
+            // A pipe whose producer failed is broken, never just closed.
+            return if self.is_whole { Ok(0) } else { Err(io::Error::from(io::ErrorKind::BrokenPipe)) };
+        };
+        if !wait_ready(&*stdout, PollFlags::IN, &self.interrupt)? {
+            self.end();
+            return Err(io::Error::other(Failure::failed("interrupted")));
+        }
+        let count = stdout.read(buffer)?;
+        if count > 0 || buffer.is_empty() {
+            return Ok(count);
+        }
+        self.stdout = None;
+        match self.running.finish(&self.interrupt) {
+            Ok(said) => {
+                self.warnings = said;
+                self.is_whole = true;
+            }
+            Err(error) => {
+                let failure = Failure::failed(format!("{error:#}"));
+                return Err(io::Error::other(failure));
+            }
+        }
+        Ok(0)
+    }
+}
+
+/// Waits until a pipe can be read from or written to; false when the interrupt was raised first.
+/// # Errors
+/// When it can't be waited for.
+pub fn wait_ready(pipe: impl AsFd, wanted: PollFlags, interrupt: &Interrupt) -> io::Result<bool> {
+    let look = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+    loop {
+        if interrupt.is_raised() {
+            return Ok(false);
+        }
+        match poll(&mut [PollFd::new(&pipe, wanted)], Some(&look)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => return Ok(true),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// A child written to; [`ChildWriter::finish`] means that it took everything and exited with 0.
+pub struct ChildWriter {
+    running: Running,
+    stdin: Option<ChildStdin>,
+    interrupt: Interrupt,
+}
+
+impl ChildWriter {
+    /// Starts the program. It is ended when this is dropped unfinished.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub fn start(program: &Program, interrupt: Interrupt) -> Result<Self> {
+        Self::start_in(program, &Manner::default(), interrupt)
+    }
+
+    /// The same in a manner of its own.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub fn start_in(program: &Program, manner: &Manner, interrupt: Interrupt) -> Result<Self> {
+        let mut running = Running::start(program, manner, Stdio::piped(), Stdio::null())?;
+        let stdin = running.child.stdin.take();
+        if let Some(pipe) = stdin.as_ref() {
+            // A child that hangs must not hang us: a full pipe is waited for with an eye on the interrupt.
+            rustix::fs::fcntl_setfl(pipe, OFlags::NONBLOCK)?;
+        }
+        Ok(Self { running, stdin, interrupt })
+    }
+
+    /// Closes the child's stdin and waits for its end.
+    ///
+    /// # Errors
+    /// When it exits with anything but 0; what it said is in the error.
+    pub fn finish(mut self) -> Result<String> {
+        self.stdin = None;
+        self.running.finish(&self.interrupt)
+    }
+}
+
+impl Write for ChildWriter {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let Some(stdin) = self.stdin.as_mut() else {
+            return Err(io::Error::from(io::ErrorKind::BrokenPipe));
+        };
+        loop {
+            match stdin.write(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                other => return other,
+            }
+            if !wait_ready(&*stdin, PollFlags::OUT, &self.interrupt)? {
+                return Err(io::Error::other(Failure::failed("interrupted")));
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stdin.as_mut().map_or(Ok(()), Write::flush)
+    }
+}
