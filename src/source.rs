@@ -5,3 +5,4 @@ pub mod clients;
 pub mod dump;
 pub mod restore;
 pub mod server;
+pub mod target;

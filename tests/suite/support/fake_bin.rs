@@ -1,4 +1,4 @@
-//! A folder of client programs in which `pg_dump` is a script of the test's.
+//! A folder of client programs in which one, most often `pg_dump`, is a script of the test's.
 
 use std::fs;
 use std::io::Write as _;
@@ -14,26 +14,31 @@ pub(crate) struct FakeBin {
 }
 
 impl FakeBin {
-    /// Makes the folder under `parent`. In `script` the variable `$REAL` is the true `pg_dump` and `$HERE` the
-    /// folder; questions for the version go to the true one.
+    /// A folder in which `pg_dump` is a script.
     pub(crate) fn new(parent: &Path, script: &str) -> Self {
+        Self::of("pg_dump", parent, script)
+    }
+
+    /// Makes the folder under `parent`. In `script` the variable `$REAL` is the true `program` and `$HERE` the
+    /// folder; questions for the version go to the true one.
+    pub(crate) fn of(program: &str, parent: &Path, script: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("bin").tempdir_in(parent).unwrap().keep();
         for entry in fs::read_dir(pg_bin()).unwrap().flatten() {
-            if entry.file_name() != "pg_dump" {
+            if entry.file_name() != program {
                 symlink(entry.path(), folder.join(entry.file_name())).unwrap();
             }
         }
         let text = format!(
             "#!/bin/bash\nREAL='{}'\nHERE='{}'\n\
              case \" $* \" in *' --version '* | *' -V '*) exec \"$REAL\" \"$@\" ;; esac\n{script}\n",
-            pg_bin().join("pg_dump").display(),
+            pg_bin().join(program).display(),
             folder.display()
         );
         // Written elsewhere and renamed: a program that is still open for writing can't be started.
         let draft = folder.join("draft");
         fs::write(&draft, text).unwrap();
         fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).unwrap();
-        fs::rename(draft, folder.join("pg_dump")).unwrap();
+        fs::rename(draft, folder.join(program)).unwrap();
         Self { folder }
     }
 
@@ -52,7 +57,7 @@ impl FakeBin {
     /// Waits until the held `pg_dump` runs; gives its process id.
     pub(crate) fn wait_for_start(&self) -> String {
         let file = self.folder.join("pid");
-        wait_until("pg_dump is started", || file.exists());
+        wait_until("the program is started", || file.exists());
         fs::read_to_string(file).unwrap().trim().to_owned()
     }
 
