@@ -185,9 +185,12 @@ pub struct Verify {
 #[command(after_help = "\
 Examples:
   createdb shop_again && pgkeep restore latest --database shop --into postgresql:///shop_again
+  pgkeep restore latest --into postgresql://db2/postgres --create --jobs 4
+  pgkeep restore latest --into postgresql:///shop --clean --schema sales --table orders
   pgkeep restore full-shop-2026 --output shop.dump && pg_restore --list shop.dump
   pgkeep restore latest --from b2 --into 'host=db2 dbname=shop' --clean")]
 #[command(group = clap::ArgGroup::new("target").required(true).args(["into", "output"]))]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Restore {
     /// The id of a backup, any unique prefix of it, or `latest`
     #[arg(value_name = "ID|latest")]
@@ -198,14 +201,42 @@ pub struct Restore {
     /// Write the plain pg_dump archive into this new file (`-` for stdout)
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Drop what the dump has before it is made anew, all in one transaction
+    /// Make the database of the dump's own name, by way of the one that --into names; with --clean one of that
+    /// name is dropped first
+    #[arg(long, requires = "into", conflicts_with = "output")]
+    pub create: bool,
+    /// Drop what the dump has before it is made anew, all in one transaction (with --jobs: up to the first
+    /// error)
     #[arg(long, requires = "into", conflicts_with = "output")]
     pub clean: bool,
+    /// Restore on so many sessions at once; the dump is put into a temporary file first ($TMPDIR, or /var/tmp)
+    #[arg(long, value_name = "N", requires = "into", conflicts_with = "output")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub jobs: Option<u16>,
+    /// Only this table, view or sequence, named as it is, without quotes and schema; like pg_restore, without
+    /// its indexes and constraints; may be given several times
+    #[arg(long = "table", value_name = "NAME", requires = "into", conflicts_with = "output")]
+    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub tables: Vec<String>,
+    /// Only what is in this schema, which must exist; may be given several times
+    #[arg(long = "schema", value_name = "NAME", requires = "into", conflicts_with = "output")]
+    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub schemas: Vec<String>,
+    /// Only definitions, no rows
+    #[arg(long, requires = "into", conflicts_with = "output")]
+    pub schema_only: bool,
+    /// Only rows, into tables that are there, in one transaction (unless with --jobs)
+    #[arg(long, requires = "into", conflicts_with_all = ["output", "schema_only", "clean", "create"])]
+    pub data_only: bool,
     /// Leave ownership and grants out: all belongs to the role that connects
     #[arg(long, requires = "into", conflicts_with = "output")]
     pub no_owner: bool,
-    /// Read the copy in this store, which is found by the manifests there; no catalog is asked [default: the
-    /// first whole copy on record]
+    /// Do it as this role, which the one that connects must be a member of
+    #[arg(long, value_name = "NAME", requires = "into", conflicts_with = "output")]
+    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub role: Option<String>,
+    /// Read the copy in this store alone, which is found by the manifests there; no catalog is asked
+    /// [default: the first whole copy on record, and the next where that breaks]
     #[arg(long, value_name = "STORE")]
     pub from: Option<String>,
     /// What `latest` is chosen from.

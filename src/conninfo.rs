@@ -207,9 +207,15 @@ impl ConnInfo {
     /// The connection in words, without secrets: `shop on db.internal:5432 as backup`.
     #[must_use]
     pub fn describe(&self) -> String {
+        format!("{} on {} as {}", self.dbname(), self.describe_place(), self.user())
+    }
+
+    /// The server in words: `db.internal:5432`.
+    #[must_use]
+    pub fn describe_place(&self) -> String {
         let places: Vec<String> =
             self.targets().unwrap_or_default().iter().map(ToString::to_string).collect();
-        format!("{} on {} as {}", self.dbname(), places.join(", "), self.user())
+        places.join(", ")
     }
 
     fn set(&mut self, keyword: &'static str, value: String) {

@@ -111,3 +111,13 @@ pub fn sync_parent(path: &Path) -> Result<()> {
         .and_then(|folder| folder.sync_all())
         .with_context(|| format!("cannot make the folder `{}` durable", parent.display()))
 }
+
+/// How many bytes a user without special rights can still write in a folder's file system.
+///
+/// # Errors
+/// When the folder can't be asked.
+pub fn free_bytes(folder: &Path) -> Result<u64> {
+    let about = rustix::fs::statvfs(folder)
+        .with_context(|| format!("cannot ask how much is free in `{}`", folder.display()))?;
+    Ok(about.f_bavail.saturating_mul(about.f_frsize))
+}

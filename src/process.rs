@@ -16,6 +16,7 @@ use rustix::process::{Pid, Signal};
 
 use crate::interrupt::Interrupt;
 
+pub mod feed;
 mod guard;
 mod pipes;
 mod running;

@@ -7,3 +7,4 @@ pub mod fingerprint;
 pub mod restore;
 pub mod scratch;
 pub mod server;
+pub mod target;

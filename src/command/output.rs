@@ -22,6 +22,7 @@ pub(super) enum Form {
 pub(super) struct Output {
     pub(super) form: Form,
     pub(super) bars: MultiProgress,
+    quiet: bool,
 }
 
 impl Output {
@@ -41,7 +42,7 @@ impl Output {
             _ => LevelFilter::Debug,
         };
         start_log(level, bars.clone());
-        Self { form, bars }
+        Self { form, bars, quiet: global.quiet }
     }
 
     /// Prints a line of a result, unless it is to be JSON or nothing.
@@ -57,6 +58,15 @@ impl Output {
         match self.form {
             Form::Json => self.write(&serde_json::to_string_pretty(value)?),
             Form::Text | Form::Quiet => Ok(()),
+        }
+    }
+
+    /// Says on stderr what is about to be done, unless nobody wants to know.
+    pub(super) fn say(&self, text: &str) {
+        if !self.quiet {
+            let said = self.bars.suspend(|| writeln!(std::io::stderr(), "pgkeep: {text}"));
+            // A closed stderr leaves nobody to tell.
+            drop(said);
         }
     }
 

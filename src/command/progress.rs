@@ -68,6 +68,28 @@ impl Drop for Progress {
     }
 }
 
+/// A bar of how much of a dump was read, until it is dropped.
+pub(super) struct ReadBar(ProgressBar);
+
+impl ReadBar {
+    pub(super) fn start(bars: &MultiProgress, what: &str, size_bytes: u64) -> Result<Self> {
+        let style = "{prefix:>16} {wide_bar} {bytes:>11} of {total_bytes} {binary_bytes_per_sec:>12}";
+        let bar = bars.add(ProgressBar::new(size_bytes).with_prefix(what.to_owned()));
+        bar.set_style(ProgressStyle::with_template(style)?);
+        Ok(Self(bar))
+    }
+
+    pub(super) fn add(&self, bytes: usize) {
+        self.0.inc(bytes as u64);
+    }
+}
+
+impl Drop for ReadBar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
 /// A line that says what goes on, until it is dropped.
 pub(super) struct Phase(ProgressBar);
 

@@ -114,13 +114,32 @@ impl ChildWriter {
     /// # Errors
     /// When it can't be started.
     pub fn start_in(program: &Program, manner: &Manner, interrupt: Interrupt) -> Result<Self> {
-        let mut running = Running::start(program, manner, Stdio::piped(), Stdio::null())?;
-        let stdin = running.child.stdin.take();
+        Ok(Self::start_with(program, manner, Stdio::null(), interrupt)?.0)
+    }
+
+    /// The same with a stdout, which is given back where it is a pipe.
+    pub(super) fn start_with(
+        program: &Program,
+        manner: &Manner,
+        stdout: Stdio,
+        interrupt: Interrupt,
+    ) -> Result<(Self, Option<ChildStdout>)> {
+        let mut running = Running::start(program, manner, Stdio::piped(), stdout)?;
+        let (stdin, stdout) = (running.child.stdin.take(), running.child.stdout.take());
         if let Some(pipe) = stdin.as_ref() {
             // A child that hangs must not hang us: a full pipe is waited for with an eye on the interrupt.
             rustix::fs::fcntl_setfl(pipe, OFlags::NONBLOCK)?;
         }
-        Ok(Self { running, stdin, interrupt })
+        Ok((Self { running, stdin, interrupt }, stdout))
+    }
+
+    /// Ends the child before its time, with its input still open; true when it had come to its own end
+    /// with exit code 0 by then.
+    #[must_use]
+    pub fn stop(mut self) -> bool {
+        let own_end = self.running.poll();
+        self.running.end();
+        matches!(own_end, Ok(Some(status)) if status.success())
     }
 
     /// Closes the child's stdin and waits for its end.

@@ -19,7 +19,7 @@ pub struct Facts {
 
 /// A connection to one database of the source.
 pub struct Server {
-    client: Client,
+    pub(super) client: Client,
 }
 
 impl Server {
@@ -76,21 +76,6 @@ impl Server {
         }
         let row = self.client.query_opt(&format!("SELECT id::text FROM {quoted}"), &[])?;
         row.map(|row| Ok(row.try_get(0)?)).transpose()
-    }
-
-    /// How many tables, views and sequences users have made, outside `schema`.
-    ///
-    /// # Errors
-    /// When it can't be asked.
-    pub fn relations_outside(&mut self, schema: &str) -> Result<i64> {
-        let row = self.client.query_one(
-            "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-             WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND n.nspname NOT LIKE 'pg\\_%' \
-             AND n.nspname NOT IN ('information_schema', $1) AND NOT EXISTS (SELECT FROM pg_depend d \
-             WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')",
-            &[&schema],
-        )?;
-        Ok(row.try_get(0)?)
     }
 }
 

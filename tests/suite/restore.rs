@@ -1,15 +1,31 @@
 //! `pgkeep restore`: into a database or into a file, and never a wrong one.
 
+mod checks;
+mod failover;
+mod interrupted;
+mod jobs;
+mod options;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use crate::support::compare::{assert_same, contents};
-use crate::support::{Manners, Rule, Site, key};
+use crate::support::{FakeBin, Manners, Rule, Site, key};
 
 fn site_with_backup() -> (Site, String) {
     let site = Site::new();
     let id = site.backup();
     (site, id)
+}
+
+/// A site with 4000 rows more that do not compress: so much that `pg_restore` has begun, and has not read all,
+/// when a fault in the middle is met.
+fn site_of_rows() -> Site {
+    let site = Site::new();
+    let fill =
+        "CREATE TABLE blob AS SELECT n, gen_random_bytes(1024) AS bytes FROM generate_series(1, 4000) n";
+    site.cluster.execute(&site.database, fill);
+    site
 }
 
 #[test]
@@ -94,6 +110,20 @@ fn a_damaged_copy_is_never_restored() {
     }
 }
 
+/// A folder of client programs whose `pg_restore` notes how it is called, then does as the script says.
+fn noting_bin(site: &mut Site, script: &str) -> FakeBin {
+    let script = format!("echo \"$*\" >>\"$HERE/calls\"\n{script}");
+    let bin = FakeBin::of("pg_restore", &site.path(""), &script);
+    site.config.set("source.pg_bin", bin.folder.to_str().unwrap());
+    bin
+}
+
+/// How `pg_restore` was called, each time.
+fn calls(bin: &FakeBin) -> Vec<String> {
+    let text = fs::read_to_string(bin.folder.join("calls")).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
 fn flip(bytes: &[u8], at: usize) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     bytes[at] ^= 4;
@@ -144,11 +174,12 @@ fn a_missing_key_is_named() {
 fn what_pg_restore_says_is_told() {
     let (site, id) = site_with_backup();
     let (name, url) = site.target();
-    // The extension's functions are in the way, though no table is.
-    site.cluster.execute(&name, "CREATE TYPE public.customer AS (x int)");
-    let ran = site.pgkeep(["restore", &id, "--into", &url]).any_code().any_stdout().any_stderr().run();
-    assert_eq!(ran.code, 1, "{ran:?}");
+    site.pgkeep(["restore", &id, "--into", &url]).any_stdout().any_stderr().run();
+    let before = contents(site.cluster, &name);
+    let ran = site.pgkeep(["restore", &id, "--into", &url, "--data-only"]).code(1).any_stderr().run();
     assert!(ran.stderr.contains("already exists"), "the first error is the one that counts: {ran:?}");
+    assert!(ran.stderr.contains("as it was"), "{ran:?}");
+    assert_eq!(contents(site.cluster, &name), before);
 }
 
 #[test]

@@ -1,0 +1,91 @@
+//! Where a restore goes: stdout, a file, a database. It knows what is to be looked at before, and hands the
+//! dump on.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::database::Database;
+use super::file;
+use super::reading::{Attempt, Reading};
+use super::with_state;
+use crate::backup::Backup;
+use crate::cli;
+use crate::command::context::Context;
+
+pub(super) struct Target<'a> {
+    context: &'a Context,
+    place: Place<'a>,
+    is_announced: bool,
+}
+
+enum Place<'a> {
+    Stdout,
+    File(&'a Path),
+    Database(Box<Database<'a>>),
+}
+
+impl<'a> Target<'a> {
+    /// The target of the flags, checked as far as that can be done before the dump is read.
+    pub(super) fn prepare(context: &'a Context, flags: &'a cli::Restore, backup: &'a Backup) -> Result<Self> {
+        let size_bytes = backup.metadata_u64("dump_bytes").unwrap_or_default();
+        let place = match (flags.into.as_deref(), flags.output.as_deref()) {
+            (Some(url), _) => Place::Database(Box::new(Database::prepare(context, flags, url, backup)?)),
+            (None, Some(path)) if path != Path::new("-") => {
+                file::ensure_new(path, size_bytes)?;
+                Place::File(path)
+            }
+            (None, _) => {
+                file::ensure_no_terminal()?;
+                Place::Stdout
+            }
+        };
+        Ok(Self { context, place, is_announced: false })
+    }
+
+    pub(super) fn is_stdout(&self) -> bool {
+        matches!(self.place, Place::Stdout)
+    }
+
+    /// Checks what only the dump's table of contents can tell.
+    pub(super) fn check(&mut self, dump: &mut Reading<'_>) -> Attempt<()> {
+        match &mut self.place {
+            Place::Database(database) => database.check(dump),
+            Place::Stdout | Place::File(_) => Ok(()),
+        }
+    }
+
+    /// What is about to be done, the first time it is asked for.
+    pub(super) fn announce(&mut self) -> Option<String> {
+        if std::mem::replace(&mut self.is_announced, true) {
+            return None;
+        }
+        Some(match &self.place {
+            Place::Stdout => "to stdout, as a pg_dump archive".to_owned(),
+            Place::File(path) => format!("into the new file `{}`, as a pg_dump archive", path.display()),
+            Place::Database(database) => database.describe(),
+        })
+    }
+
+    /// Takes a dump from its first block to its last.
+    pub(super) fn take(&mut self, dump: &mut Reading<'_>) -> Attempt<()> {
+        match &mut self.place {
+            Place::Stdout => file::into_stdout(&self.context.interrupt, dump),
+            Place::File(path) => file::into_file(self.context, path, dump),
+            Place::Database(database) => database.take(dump),
+        }
+    }
+
+    /// What a restore that came to no end left in it.
+    pub(super) fn state(&self) -> Option<String> {
+        match &self.place {
+            Place::Database(database) => database.state(),
+            Place::Stdout | Place::File(_) => None,
+        }
+    }
+
+    /// An error with a word on what the target holds now.
+    pub(super) fn wrap(&self, error: anyhow::Error) -> anyhow::Error {
+        with_state(error, self.state())
+    }
+}
