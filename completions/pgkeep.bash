@@ -19,6 +19,9 @@ _pgkeep() {
             pgkeep,backup)
                 cmd="pgkeep__subcmd__backup"
                 ;;
+            pgkeep,catalog)
+                cmd="pgkeep__subcmd__catalog"
+                ;;
             pgkeep,doctor)
                 cmd="pgkeep__subcmd__doctor"
                 ;;
@@ -40,6 +43,9 @@ _pgkeep() {
             pgkeep__subcmd__backup,full)
                 cmd="pgkeep__subcmd__backup__subcmd__full"
                 ;;
+            pgkeep__subcmd__catalog,rebuild)
+                cmd="pgkeep__subcmd__catalog__subcmd__rebuild"
+                ;;
             pgkeep__subcmd__key,new)
                 cmd="pgkeep__subcmd__key__subcmd__new"
                 ;;
@@ -53,7 +59,7 @@ _pgkeep() {
 
     case "${cmd}" in
         pgkeep)
-            opts="-q -v -h -V --config --json --quiet --verbose --help --version backup list verify restore key doctor generate"
+            opts="-q -v -h -V --config --json --quiet --verbose --help --version backup list verify restore catalog key doctor generate"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -96,6 +102,46 @@ _pgkeep() {
             fi
             case "${prev}" in
                 --database)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pgkeep__subcmd__catalog)
+            opts="-q -v -h --config --json --quiet --verbose --help rebuild"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pgkeep__subcmd__catalog__subcmd__rebuild)
+            opts="-q -v -h --from --config --json --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --from)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -205,7 +251,7 @@ _pgkeep() {
             return 0
             ;;
         pgkeep__subcmd__list)
-            opts="-q -v -h --type --database --status --since --limit --config --json --quiet --verbose --help"
+            opts="-q -v -h --type --database --status --since --from --limit --config --json --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -227,6 +273,10 @@ _pgkeep() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --limit)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -243,7 +293,7 @@ _pgkeep() {
             return 0
             ;;
         pgkeep__subcmd__restore)
-            opts="-q -v -h --into --output --clean --no-owner --from --type --database --status --since --config --json --quiet --verbose --help"
+            opts="-q -v -h --into --output --create --clean --jobs --table --schema --schema-only --data-only --no-owner --role --from --type --database --status --since --config --json --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -254,6 +304,22 @@ _pgkeep() {
                     return 0
                     ;;
                 --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --jobs)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --table)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --schema)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --role)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -289,12 +355,32 @@ _pgkeep() {
             return 0
             ;;
         pgkeep__subcmd__verify)
-            opts="-q -v -h --type --database --status --since --config --json --quiet --verbose --help"
+            opts="-q -v -h --all --level --store --repair --scratch --max-bytes --max-time --type --database --status --since --config --json --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --level)
+                    COMPREPLY=($(compgen -W "stat checksum content restore" -- "${cur}"))
+                    return 0
+                    ;;
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --scratch)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-bytes)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-time)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --type)
                     COMPREPLY=($(compgen -W "full" -- "${cur}"))
                     return 0

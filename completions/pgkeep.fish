@@ -32,8 +32,9 @@ complete -c pgkeep -n "__fish_pgkeep_needs_command" -s h -l help -d 'Print help'
 complete -c pgkeep -n "__fish_pgkeep_needs_command" -s V -l version -d 'Print version'
 complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "backup" -d 'Make a backup, send it to every store, and read every copy back'
 complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "list" -d 'Show the backups on record, the newest first'
-complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "verify" -d 'Read every copy of a backup back, compare its SHA-256, and open one to the end'
+complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "verify" -d 'Prove the copies of a backup, as deep as asked, and repair them from one another'
 complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "restore" -d 'Bring a backup back, into a database or as a plain pg_dump archive'
+complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "catalog" -d 'Keep the catalog'
 complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "key" -d 'Make and show keys'
 complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "doctor" -d 'Check tools, keys, permissions, the catalog, and write, read and delete a probe in each store'
 complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "generate" -d 'Write the man pages and shell completions under a folder'
@@ -58,12 +59,21 @@ degraded\t''
 failed\t''
 expired\t''"
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand list" -l since -d 'Only backups begun since then: an age (`7d`), a date (`2026-11-01`) or a time (RFC 3339)' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand list" -l from -d 'List by the manifests in this store; no catalog is asked' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand list" -l limit -d 'Show at most so many' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand list" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand list" -l json -d 'Print one JSON document instead of text'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand list" -s q -l quiet -d 'Print nothing on success'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand list" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand list" -s h -l help -d 'Print help'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l level -d 'How deep to look [default: checksum]' -r -f -a "stat\t''
+checksum\t''
+content\t''
+restore\t''"
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l store -d 'Look at the copy in this store only; may be given several times' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l scratch -d 'Restore into a scratch database on this server [default: a server of its own, started for it]' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l max-bytes -d 'With --all: begin no backup that would read more than so many bytes (`500M`, `2T`) in all' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l max-time -d 'With --all: begin no backup after so long (`90m`, `3h`)' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l type -d 'Only backups of this type' -r -f -a "full\t''"
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l database -d 'Only backups of this database' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l status -d 'Only backups of this status' -r -f -a "in_progress\t''
@@ -74,13 +84,19 @@ failed\t''
 expired\t''"
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l since -d 'Only backups begun since then: an age (`7d`), a date (`2026-11-01`) or a time (RFC 3339)' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l all -d 'Verify every backup of the source, the one first whose check is the oldest, and look for what the catalog does not know'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l repair -d 'Make each copy that is damaged or missing again from one that passes'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l json -d 'Print one JSON document instead of text'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -s q -l quiet -d 'Print nothing on success'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -s h -l help -d 'Print help'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l into -d 'Restore into this database through pg_restore; it must exist, and be empty unless --clean is given' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l output -d 'Write the plain pg_dump archive into this new file (`-` for stdout)' -r -F
-complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l from -d 'Read the copy in this store [default: the first whole one]' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l jobs -d 'Restore on so many sessions at once; the dump is put into a temporary file first ($TMPDIR, or /var/tmp)' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l table -d 'Only this table, view or sequence, named as it is, without quotes and schema; like pg_restore, without its indexes and constraints; may be given several times' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l schema -d 'Only what is in this schema, which must exist; may be given several times' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l role -d 'Do it as this role, which the one that connects must be a member of' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l from -d 'Read the copy in this store alone, which is found by the manifests there; no catalog is asked [default: the first whole copy on record, and the next where that breaks]' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l type -d 'Only backups of this type' -r -f -a "full\t''"
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l database -d 'Only backups of this database' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l status -d 'Only backups of this status' -r -f -a "in_progress\t''
@@ -91,12 +107,27 @@ failed\t''
 expired\t''"
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l since -d 'Only backups begun since then: an age (`7d`), a date (`2026-11-01`) or a time (RFC 3339)' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
-complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l clean -d 'Drop what the dump has before it is made anew, all in one transaction'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l create -d 'Make the database of the dump\'s own name, by way of the one that --into names; with --clean one of that name is dropped first'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l clean -d 'Drop what the dump has before it is made anew, all in one transaction (with --jobs: up to the first error)'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l schema-only -d 'Only definitions, no rows'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l data-only -d 'Only rows, into tables that are there, in one transaction (unless with --jobs)'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l no-owner -d 'Leave ownership and grants out: all belongs to the role that connects'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l json -d 'Print one JSON document instead of text'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -s q -l quiet -d 'Print nothing on success'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -s h -l help -d 'Print help'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand catalog; and not __fish_seen_subcommand_from rebuild" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand catalog; and not __fish_seen_subcommand_from rebuild" -l json -d 'Print one JSON document instead of text'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand catalog; and not __fish_seen_subcommand_from rebuild" -s q -l quiet -d 'Print nothing on success'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand catalog; and not __fish_seen_subcommand_from rebuild" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand catalog; and not __fish_seen_subcommand_from rebuild" -s h -l help -d 'Print help'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand catalog; and not __fish_seen_subcommand_from rebuild" -f -a "rebuild" -d 'Write the rows again that the manifests in stores tell of; takes nothing away'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand catalog; and __fish_seen_subcommand_from rebuild" -l from -d 'Read the manifests in this store; may be given several times' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand catalog; and __fish_seen_subcommand_from rebuild" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand catalog; and __fish_seen_subcommand_from rebuild" -l json -d 'Print one JSON document instead of text'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand catalog; and __fish_seen_subcommand_from rebuild" -s q -l quiet -d 'Print nothing on success'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand catalog; and __fish_seen_subcommand_from rebuild" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand catalog; and __fish_seen_subcommand_from rebuild" -s h -l help -d 'Print help'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand key; and not __fish_seen_subcommand_from new show" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand key; and not __fish_seen_subcommand_from new show" -l json -d 'Print one JSON document instead of text'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand key; and not __fish_seen_subcommand_from new show" -s q -l quiet -d 'Print nothing on success'

@@ -128,6 +128,7 @@ impl Manifest {
         backup.heartbeat_at = None;
         let texts = [("server_version", &self.server_version), ("pg_dump_version", &self.pg_dump_version)];
         let known = texts.into_iter().filter_map(|(name, text)| Some((name, json!(text.as_ref()?))));
+        let known = known.chain(self.fingerprint.as_ref().map(|figures| (FINGERPRINT, json!(figures))));
         let always = [
             ("dump_bytes", json!(self.dump_bytes)),
             ("dump_checksum", json!(self.dump_checksum)),

@@ -6,12 +6,14 @@ use serde_json::{Value, json};
 
 use super::context::{Context, Shelf, now};
 use super::examine::Verdict;
+use super::proof::Proof;
 use super::{select, standing};
 use crate::backup::{Backup, CheckLevel, Status};
 use crate::catalog::Catalog;
 use crate::cli;
 use crate::exit::{Code, Failure};
 use crate::key::KeyRing;
+use crate::name::BackupId;
 use crate::source::clients::Client;
 
 mod check;
@@ -47,6 +49,9 @@ struct Checked {
 
 pub(super) fn run(context: &Context, flags: &cli::Verify) -> Result<Code> {
     let level = flags.level.as_deref().and_then(CheckLevel::parse).unwrap_or(CheckLevel::Checksum);
+    if flags.scratch.is_some() && level != CheckLevel::Restore {
+        return Err(Failure::usage("`--scratch` is for test restores").hint("add --level restore").into());
+    }
     let ring = keys(context, level, flags.repair)?;
     let shelves = context.shelves()?;
     for name in &flags.stores {
@@ -131,6 +136,16 @@ impl Session<'_> {
             return self.context.dump_reader(backup);
         }
         Err("no copy is opened at this level".to_owned())
+    }
+
+    /// Says what a test restore found equal: in words of its own where it is the one thing that was asked.
+    fn restored(&self, id: &BackupId, proof: &Proof) {
+        log::info!("`{id}`: {proof}");
+        if !self.is_sweep
+            && let Err(error) = self.context.out.line(&proof.to_string())
+        {
+            log::warn!("{error:#}");
+        }
     }
 
     fn is_selected(&self, store: &str) -> bool {

@@ -6,6 +6,7 @@ use crate::support::tools::files_under;
 use crate::support::{FakeBin, Site};
 
 mod database;
+mod level;
 mod lifetime;
 mod objects;
 mod surroundings;

@@ -176,7 +176,7 @@ fn prove(session: &Session<'_>, backup: &mut Backup, found: &[Found]) -> Option<
     let whole = whole.collect();
     let proof = proof::of_one(session.context, backup, whole, session.ring?, session.scratch)?;
     Some(proof.map(|proof| {
-        log::info!("`{}`: {proof}", backup.id);
+        session.restored(&backup.id, &proof);
         backup.metadata.insert("restored_at".to_owned(), json!(now()));
     }))
 }

@@ -23,7 +23,7 @@ fn zoo() -> Site {
 }
 
 /// Lets what was restored be changed before it is looked at.
-fn meddle(site: &mut Site, statements: &str) {
+pub(super) fn meddle(site: &mut Site, statements: &str) {
     let bin = with_pg_restore(site, MEDDLES);
     std::fs::write(bin.folder.join("meddle.sql"), statements).unwrap();
 }
