@@ -119,18 +119,24 @@ pub(super) fn read(
     let wanted: Vec<Pair> = paired.pairs.into_iter().filter(is_wanted).collect();
     let limit = filter.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let mut backups = Vec::new();
+    let mut unreadable = None;
     for some in wanted.chunks(READERS) {
         for (pair, read) in
             side_by_side(some.to_vec(), |pair| (pair.clone(), open(shelf, store, ring, &pair)))?
         {
-            let what = match read? {
-                Ok(backup) if passes(&backup, filter) => {
+            let what = match read {
+                Ok(Ok(backup)) if passes(&backup, filter) => {
                     let damage = backup.copies.iter().find_map(|copy| copy.error.clone());
                     backups.push(backup);
                     damage
                 }
-                Ok(_) => None,
-                Err(what) => Some(what),
+                Ok(Ok(_)) => None,
+                Ok(Err(what)) => Some(what),
+                Err(error) => {
+                    let what = format!("its manifest can't be read: {}", one_line(&error));
+                    unreadable = Some(error);
+                    Some(what)
+                }
             };
             strays.extend(what.map(|what| Stray {
                 store: shelf.name.clone(),
@@ -143,7 +149,11 @@ pub(super) fn read(
         }
     }
     backups.truncate(limit);
-    Ok(Inventory { backups, strays })
+    match unreadable {
+        // Nothing could be read: that is the store's trouble, not a manifest's.
+        Some(error) if backups.is_empty() => Err(error),
+        _ => Ok(Inventory { backups, strays }),
+    }
 }
 
 /// The stamp in a name has no fractions of a second.

@@ -26,6 +26,7 @@ mod fingerprint;
 mod format;
 mod generated;
 mod https;
+mod inventory;
 mod keys;
 mod levels;
 mod list;
