@@ -53,7 +53,7 @@ pub struct Program {
 pub enum Surroundings {
     /// All of it.
     Inherited,
-    /// `PATH` alone.
+    /// Nothing.
     Bare,
 }
 
@@ -97,7 +97,6 @@ impl Program {
         command.arg(GUARD).arg(tie.to_argument()).arg(&self.path).args(&self.arguments);
         if manner.surroundings == Surroundings::Bare {
             command.env_clear();
-            command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(folder) = &manner.folder {

@@ -7,6 +7,7 @@ use super::context::{Context, Shelf, now};
 use crate::config::AfterBackup;
 use crate::exit::{Code, Failure, one_line};
 use crate::files;
+use crate::source::scratch::ScratchServer;
 use crate::source::server::Server;
 use crate::store::Store;
 
@@ -102,6 +103,7 @@ fn test_restore(context: &Context) -> Result<String> {
     let info = &context.config.source.connection;
     let facts = Server::connect(info, &context.connect_options())?.facts()?;
     let server = context.server_programs(facts.major)?;
+    ScratchServer::ensure_user()?;
     let folder = &context.config.scratch_dir;
     let about = folder.metadata().with_context(|| format!("cannot use `{}`", folder.display()))?;
     if !about.is_dir() {

@@ -344,6 +344,11 @@ fn lack(said: &str) -> Option<&'static str> {
         ("collation \"pg_catalog.", LOCALE),
         ("could not create locale", LOCALE),
         ("ICU is not supported", LOCALE),
+        // Amounts of money are written and read by a setting of the server.
+        (
+            "invalid input syntax for type money",
+            "name a server with the source's `lc_monetary` with --scratch",
+        ),
         ("out of memory", "run it where more memory is free"),
         ("server closed the connection unexpectedly", AGAIN),
         ("terminating connection", AGAIN),

@@ -121,6 +121,14 @@ impl ScratchServer {
         Ok(server)
     }
 
+    /// Makes sure that there is a user that a cluster can run as.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn ensure_user() -> Result<()> {
+        server_user().map(drop)
+    }
+
     /// A server that is there already: databases are made in it, and nothing else of it is touched.
     #[must_use]
     pub fn at(info: ConnInfo, connect_timeout: Duration) -> Self {

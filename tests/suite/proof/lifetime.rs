@@ -95,6 +95,8 @@ fn a_living_run_is_not_swept() {
     other.config.set("verify.scratch_dir", scratch(&site).to_str().unwrap());
     let id = other.backup();
     assert_eq!(other.row(&id)["status"], "verified");
+    let left = std::fs::read_dir(scratch(&site)).unwrap().next().unwrap().unwrap().path();
+    assert!(left.join("data/postmaster.pid").exists(), "the folder of a living run was swept");
     assert!(!servers_in(&scratch(&site)).is_empty());
     running.signal(Signal::TERM);
     running.finish();
@@ -113,9 +115,9 @@ fn a_server_that_dies_is_not_a_bad_backup() {
     assert_nothing_left(&site);
 }
 
-/// The kernel ends it as pgkeep's own user, though it runs as another one.
+/// What it could do or read as root, it could do or read for whoever else is that user.
 #[test]
-fn the_server_never_runs_as_root() {
+fn the_server_has_no_rights_of_root_and_none_of_its_secrets() {
     let mut site = local_site();
     let running = under_way(&mut site);
     let file = std::fs::read_dir(scratch(&site)).unwrap().next().unwrap().unwrap().path();
@@ -128,6 +130,9 @@ fn the_server_never_runs_as_root() {
     };
     assert!(ids("Uid:").iter().chain(&ids("Gid:")).all(|id| id != "0"), "{status}");
     assert!(!ids("Groups:").contains(&"0".to_owned()), "{status}");
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+    let environment = String::from_utf8_lossy(&environment);
+    assert!(!environment.contains("R2_SECRET"), "{environment}");
     running.signal(Signal::TERM);
     running.finish();
     let gone = Pid::from_raw(pid).is_none_or(|pid| kill_process(pid, Signal::CONT).is_err());

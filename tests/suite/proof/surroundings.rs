@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::{assert_not_proven, assert_nothing_left, local_site, scratch};
+use crate::support::FakeBin;
 use crate::support::tools::{binary, give_to_postgres, is_root};
 
 /// A file system on which there is nothing free.
@@ -107,17 +108,19 @@ fn a_plain_user_needs_no_other() {
     assert_nothing_left(&site);
 }
 
-/// The binary may lie where nobody but root can read it.
+/// The binary, the links to PostgreSQL's programs and the folder it is called in may lie where nobody but root
+/// can read them.
 #[test]
-fn the_servers_user_need_not_reach_the_binary() {
-    let site = local_site();
+fn the_servers_user_need_not_reach_what_root_can() {
+    let mut site = local_site();
     let folder = site.path("private");
     fs::create_dir(&folder).unwrap();
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
     let program = folder.join("pgkeep");
     fs::hard_link(binary(), &program).or_else(|_| fs::copy(binary(), &program).map(drop)).unwrap();
-    // A run in a folder of root's own, too.
-    let call = site.pgkeep(["backup", "full"]).program(&program).any_stdout();
+    let bin = FakeBin::of("pg_restore", &folder, "exec \"$REAL\" \"$@\"");
+    site.config.set("source.pg_bin", bin.folder.to_str().unwrap());
+    let call = site.pgkeep(["backup", "full"]).program(&program).in_folder(&folder).any_stdout();
     let id = call.run().id();
     assert_eq!(site.row(&id)["status"], "verified");
     assert_nothing_left(&site);

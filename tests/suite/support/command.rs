@@ -125,6 +125,12 @@ impl Pgkeep {
         self
     }
 
+    /// Runs in that folder, instead of its home.
+    pub(crate) fn in_folder(mut self, folder: &Path) -> Self {
+        self.folder = folder.to_owned();
+        self
+    }
+
     /// Runs as `postgres` where the tests run as root.
     pub(crate) fn by_postgres(mut self) -> Self {
         self.is_postgres = true;
