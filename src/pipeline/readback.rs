@@ -2,10 +2,11 @@
 //! knows no store and no catalog.
 
 use std::io::{self, Read, Write};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use super::damage::Damage;
 use super::digest::{Hashed, Hasher, Sum};
@@ -21,21 +22,26 @@ use crate::name::BackupId;
 const BLOCK_LEN: usize = 1024 * 1024;
 /// Blocks that a read-ahead may hold.
 const AHEAD_BLOCKS: usize = 4;
+/// How often whoever waits for a block looks for the interrupt.
+const INTERRUPT_LOOK: Duration = Duration::from_millis(100);
 
 /// Reads a source on a thread of its own, a few blocks ahead of whoever reads from it.
 pub struct ReadAhead {
     blocks: Receiver<io::Result<Bytes>>,
     current: Bytes,
     ended: bool,
+    interrupt: Interrupt,
 }
 
 impl ReadAhead {
-    /// Starts reading; once the interrupt is raised the reader gives an error, not an end of file.
+    /// Starts reading; once the interrupt is raised the reader gives an error, not an end of file, and does
+    /// not wait for a source that hangs.
     ///
     /// # Errors
     /// When the system gives no thread.
     pub fn start(mut source: Box<dyn Read + Send>, interrupt: Interrupt) -> Result<Self> {
         let (queue, blocks) = bounded(AHEAD_BLOCKS);
+        let for_reader = interrupt.clone();
         std::thread::Builder::new().name("read ahead".to_owned()).spawn(move || {
             let pool = Pool::default();
             loop {
@@ -54,15 +60,29 @@ impl ReadAhead {
                 }
             }
         })?;
-        Ok(Self { blocks, current: Bytes::new(), ended: false })
+        Ok(Self { blocks, current: Bytes::new(), ended: false, interrupt: for_reader })
+    }
+
+    fn next_block(&self) -> io::Result<Bytes> {
+        loop {
+            match self.blocks.recv_timeout(INTERRUPT_LOOK) {
+                Ok(block) => return block,
+                Err(RecvTimeoutError::Timeout) if self.interrupt.is_raised() => {
+                    return Err(io::Error::other("interrupted"));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(io::Error::other("the reading thread is gone"));
+                }
+            }
+        }
     }
 }
 
 impl Read for ReadAhead {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.current.is_empty() && !self.ended {
-            self.current =
-                self.blocks.recv().map_err(|_| io::Error::other("the reading thread is gone"))??;
+            self.current = self.next_block()?;
             self.ended = self.current.len() < BLOCK_LEN;
         }
         let count = self.current.len().min(buffer.len());

@@ -18,7 +18,8 @@ WITH made (rank, kind, class, oid, namespace) AS (
 )
 SELECT made.kind, count(*)
 FROM made LEFT JOIN pg_namespace n ON n.oid = made.namespace
-WHERE made.oid::bigint >= $1
+-- A large object's id may be any number, for users may choose it.
+WHERE (made.oid::bigint >= $1 OR made.kind = 'large object')
     AND NOT EXISTS (
         SELECT FROM pg_depend d
         WHERE d.classid = made.class AND d.objid = made.oid AND d.deptype IN ('e', 'i')

@@ -193,7 +193,7 @@ fn site_of_kinds() -> Site {
 /// What `restore` says the dump was.
 fn dump_of(site: &Site, id: &str) -> Vec<u8> {
     let file = site.path(&format!("{id}.dump"));
-    site.pgkeep(["restore", id, "--output", file.to_str().unwrap()]).any_stdout().run();
+    site.pgkeep(["restore", id, "--output", file.to_str().unwrap()]).any_stdout().any_stderr().run();
     fs::read(file).unwrap()
 }
 

@@ -201,7 +201,8 @@ fn the_recovery_pages_script_opens_what_each_method_packed() {
         let words = [&script, &key, Path::new(&artifact), &opened].map(|word| word.to_str().unwrap());
         crate::support::tools::run(crate::support::tools::python(), &words);
         let expected = site.path(&format!("{method}.restored"));
-        site.pgkeep(["restore", &id, "--output", expected.to_str().unwrap()]).any_stdout().run();
+        let call = site.pgkeep(["restore", &id, "--output", expected.to_str().unwrap()]);
+        call.any_stdout().any_stderr().run();
         assert!(fs::read(opened).unwrap() == fs::read(expected).unwrap(), "{method}");
         // Cut, it must not pass for whole.
         let bytes = fs::read(&artifact).unwrap();

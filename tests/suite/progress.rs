@@ -41,3 +41,32 @@ fn a_terminal_sees_how_far_it_is() {
     assert_eq!(on_terminal(&site, &line("--quiet")), "");
     assert_eq!(fs::read_to_string(site.path("out")).unwrap(), "");
 }
+
+/// Each kind of restore: bytes of the dump against those on record.
+#[test]
+fn a_terminal_sees_how_far_a_restore_is() {
+    let site = Site::of_parts();
+    let id = site.backup();
+    let line = |arguments: &str| {
+        let (binary, config) = (binary().display(), site.path("config.toml"));
+        format!("stty cols 150; {binary} --config {} restore {id} {arguments} >/dev/null", config.display())
+    };
+    let (_, stream) = site.target();
+    let (_, jobs) = site.target();
+    let out = site.path("out.dump");
+    for arguments in [
+        format!("--into '{stream}'"),
+        format!("--into '{jobs}' --jobs 2"),
+        format!("--output {}", out.display()),
+        "--output -".to_owned(),
+    ] {
+        let shown = on_terminal(&site, &line(&arguments));
+        for part in ["pgkeep: restoring `", "\r", "MiB of 39", "B/s", "local"] {
+            assert!(shown.contains(part), "{arguments}: no {part:?} in {shown:?}");
+        }
+        for secret in site.secrets().iter().filter(|secret| !arguments.contains(*secret)) {
+            assert!(!shown.contains(secret));
+        }
+    }
+    assert_eq!(on_terminal(&site, &line("--output - --quiet")), "");
+}

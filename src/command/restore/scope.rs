@@ -54,7 +54,8 @@ pub(super) fn in_words(flags: &cli::Restore) -> String {
         add("--role", role);
     }
     words.extend(flags.jobs.map(|jobs| format!("--jobs {jobs}")));
-    words.iter().map(|word| format!(" {word}")).collect()
+    words.insert(0, String::new());
+    words.join(" ")
 }
 
 /// The entries of the dump that the selection means, read from its beginning, which is given back.

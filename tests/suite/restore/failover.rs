@@ -1,6 +1,13 @@
 //! A copy that turns out to be bad half-way: the next one is used from the start, and nothing comes twice.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::time::Duration;
+
+use pgkeep::connect::ConnectOptions;
+use pgkeep::conninfo::{ConnInfo, Environment};
+use pgkeep::interrupt::Interrupt;
+use pgkeep::source::server::Server;
 
 use super::{calls, flip, noting_bin, site_of_rows};
 use crate::support::compare::{assert_same, contents};
@@ -264,4 +271,28 @@ fn damage_behind_what_was_asked_for() {
     assert!(!ran.stderr.contains("is next"), "{ran:?}");
     let rows = contents(site.cluster, &target)["r public.blob"].clone();
     assert!(rows.starts_with("4000 ") || rows.starts_with("0 "), "{rows}");
+}
+
+/// What an attempt before has begun must not go on beside the next: its sessions are waited for, and ended
+/// where they don't notice that their client is gone.
+#[test]
+fn a_session_that_does_not_notice_is_ended() {
+    let cluster = crate::support::cluster();
+    let database = cluster.fresh_database();
+    let named = |name: &str| {
+        let mut client = cluster.connect(&database);
+        client.batch_execute(&format!("SET application_name TO '{name}'")).unwrap();
+        client
+    };
+    let (mut left, mut other) = (named("pgkeep restore 4711-a night shift"), named("pgkeep restore 4711-b"));
+    let options = ConnectOptions { connect_timeout: Duration::from_secs(20), application_name: "suite" };
+    let environment = Environment { variables: BTreeMap::new(), home: None, user: Some("nobody".to_owned()) };
+    let info = ConnInfo::parse(&cluster.url(&database)).unwrap().resolve(&environment).unwrap();
+    let mut server = Server::connect(&info, &options).unwrap();
+    server.await_end_of("pgkeep restore 4711-a", &Interrupt::new()).unwrap();
+    assert!(left.batch_execute("SELECT 1").is_err());
+    other.batch_execute("SELECT 1").unwrap();
+    let interrupt = Interrupt::new();
+    interrupt.raise(15);
+    assert!(server.await_end_of("pgkeep restore 4711-b", &interrupt).is_err());
 }

@@ -10,25 +10,26 @@ use crate::support::rule::Action;
 use crate::support::tools::files_under;
 use crate::support::{FakeBin, FaultServer, Manners, Rule, Site, wait_until};
 
-/// A site with a store that hangs in the middle of the artifact, and no other.
-fn site_that_hangs() -> (Site, String, FaultServer) {
+/// A site with no store but one behind a fault server.
+fn site_behind_faults() -> (Site, String, FaultServer) {
     let mut site = site_of_rows();
     site.config.keep_stores(&["r2"]);
     let id = site.backup();
     let fault = site.fault("r2", Manners::Plain);
-    fault.rule(Rule::on("GET", ".pgk").times(1).does(Action::CutResponse(2_500_000)));
-    fault.rule(Rule::on("GET", ".pgk").does(Action::Hang));
     (site, id, fault)
 }
 
-/// Sends SIGTERM once the store hangs; gives what stood on stderr.
+/// Sends SIGTERM once the store hangs in the middle of the artifact; gives what stood on stderr.
 fn terminate(site: &Site, id: &str, fault: &FaultServer, arguments: &[&str]) -> String {
     let temporary = site.path("temporary");
     std::fs::create_dir_all(&temporary).unwrap();
+    fault.heal();
+    fault.rule(Rule::on("GET", ".pgk").times(1).does(Action::CutResponse(2_500_000)));
+    fault.rule(Rule::on("GET", ".pgk").does(Action::Hang));
     let before = fault.count("GET", ".pgk");
     let call = site.pgkeep(["restore", id]).args(arguments).env("TMPDIR", &temporary);
     let running = call.code(143).any_stdout().stderr_has("interrupted by signal 15").start();
-    wait_until("the store hangs", || fault.count("GET", ".pgk") > before);
+    wait_until("the store hangs", || fault.count("GET", ".pgk") > before + 1);
     running.wait_for_stderr("restoring");
     running.signal(Signal::TERM);
     let ran = running.finish();
@@ -38,7 +39,7 @@ fn terminate(site: &Site, id: &str, fault: &FaultServer, arguments: &[&str]) -> 
 
 #[test]
 fn into_a_database() {
-    let (site, id, fault) = site_that_hangs();
+    let (site, id, fault) = site_behind_faults();
     let (_, url) = site.target();
     let said = terminate(&site, &id, &fault, &["--into", &url]);
     assert!(said.contains("may hold a part of it"), "{said}");
@@ -49,7 +50,7 @@ fn into_a_database() {
 
 #[test]
 fn in_one_transaction() {
-    let (site, id, fault) = site_that_hangs();
+    let (site, id, fault) = site_behind_faults();
     let (name, url) = site.target();
     site.cluster.execute(&name, "CREATE TABLE precious (x int); INSERT INTO precious VALUES (42)");
     let before = contents(site.cluster, &name);
@@ -63,7 +64,7 @@ fn in_one_transaction() {
 
 #[test]
 fn into_a_file_and_stdout() {
-    let (site, id, fault) = site_that_hangs();
+    let (site, id, fault) = site_behind_faults();
     let folder = site.path("out");
     std::fs::create_dir(&folder).unwrap();
     let out = folder.join("out.dump");

@@ -45,7 +45,7 @@ fn the_same_comes_back() {
     assert!(input.contains(folder.to_str().unwrap()) && input.contains("(deleted)"), "{input}");
     assert_eq!(files_under(&folder), Vec::<PathBuf>::new());
     // And over what is there, and as a part.
-    site.cluster.execute(&name, "DELETE FROM part; DROP TABLE invoice");
+    site.cluster.execute(&name, "DELETE FROM part; DROP TABLE invoice CASCADE");
     restore(&site, &id, &url, &["--jobs", "2", "--clean"]).any_stdout().any_stderr().run();
     assert_same(site.cluster, &site.database, &name);
     site.cluster
