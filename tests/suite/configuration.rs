@@ -34,6 +34,8 @@ fn wrong_settings_are_refused_with_their_line() {
         ("[timeouts]\nconnect = \"-1s\"\n", 2, "-1s"),
         ("[verify]\nafter_backup = \"maybe\"\n", 2, "maybe"),
         ("[verify]\nscratch_dir = \"here\"\n", 2, "scratch_dir"),
+        ("[verify]\n\nfingerprint = \"some\"\n", 3, "fingerprint"),
+        ("[verify]\nfingerprint_time = \"0s\"\n", 2, "fingerprint_time"),
         ("[retry]\nattempts = -1\n", 2, "attempts"),
         ("[[store]]\nname = \"a\"\nkind = \"tape\"\n", 3, "tape"),
         (

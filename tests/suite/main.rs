@@ -22,6 +22,7 @@ mod crontab;
 mod docs;
 mod dump_faults;
 mod faults;
+mod fingerprint;
 mod format;
 mod generated;
 mod https;

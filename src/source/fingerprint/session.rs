@@ -49,8 +49,8 @@ impl Session {
     pub(super) fn open(info: &ConnInfo, options: &ConnectOptions<'_>) -> Result<Self> {
         let (client, canceller) = connect::connect_cancellable(info, options)?;
         let mut session = Self { client, canceller };
-        session.client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
-        session.rows(&sql::settings())?;
+        // In one go: what the role or the database has set may end a session between two steps.
+        session.client.batch_execute(&sql::begin())?;
         Ok(session)
     }
 
@@ -90,7 +90,7 @@ impl Session {
     ) -> Result<()> {
         if batch.len() > 1
             && let Some(left) = brake.time_left(usual)
-            && let Ok(rows) = self.ask(batch, left.min(BATCH_TIME))?
+            && let Ok(rows) = self.ask(batch, (left / 4).min(BATCH_TIME))?
         {
             answers.answered.extend(batch.iter().map(|ask| ask.name.clone()).zip(rows));
             return Ok(());

@@ -41,11 +41,12 @@ pub(super) const DATABASE: &str = "SELECT pg_catalog.current_setting('server_ver
 
 pub(super) const EXTENSIONS: &str = "SELECT extname, extversion FROM pg_catalog.pg_extension";
 
-/// Sets, until the transaction ends, what this server knows of the settings.
-pub(super) fn settings() -> String {
+/// Begins a transaction, and sets what this server knows of the settings until it ends.
+pub(super) fn begin() -> String {
     let values: Vec<String> = SETTINGS.iter().map(|(name, value)| format!("('{name}', '{value}')")).collect();
     format!(
-        "SELECT pg_catalog.set_config(s.name, v.value, true) FROM (VALUES {}) v(name, value) \
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '{USUAL_TIME}'; \
+         SELECT pg_catalog.set_config(s.name, v.value, true) FROM (VALUES {}) v(name, value) \
          JOIN pg_catalog.pg_settings s ON pg_catalog.lower(s.name) = v.name \
          WHERE s.name <> 'client_connection_check_interval' OR pg_catalog.version() LIKE '%linux%'",
         values.join(", ")

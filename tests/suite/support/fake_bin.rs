@@ -44,21 +44,35 @@ impl FakeBin {
 
     /// A `pg_dump` that waits for [`FakeBin::release`] before it starts the true one.
     pub(crate) fn held(parent: &Path) -> Self {
-        let bin = Self::new(
-            parent,
-            "echo \"$*\" >\"$HERE/arguments\"\necho $$ >\"$HERE/draft\"\nmv \"$HERE/draft\" \"$HERE/pid\"\n\
-             read -r _ <\"$HERE/gate\"\nexec \"$REAL\" \"$@\"",
+        Self::with_gate(parent, "", "exec \"$REAL\" \"$@\"")
+    }
+
+    /// A `pg_dump` that has read all it needs when it waits for [`FakeBin::release`], and has written nothing.
+    pub(crate) fn held_before_its_first_byte(parent: &Path) -> Self {
+        Self::with_gate(parent, "\"$REAL\" \"$@\" >\"$HERE/dump\" || exit", "cat \"$HERE/dump\"")
+    }
+
+    fn with_gate(parent: &Path, before: &str, after: &str) -> Self {
+        let script = format!(
+            "{before}\necho \"$*\" >\"$HERE/arguments\"\necho $$ >\"$HERE/draft\"\n\
+             mv \"$HERE/draft\" \"$HERE/pid\"\nread -r _ <\"$HERE/gate\"\n{after}"
         );
+        let bin = Self::new(parent, &script);
         let made = std::process::Command::new("mkfifo").arg(bin.folder.join("gate")).status().unwrap();
         assert!(made.success());
         bin
     }
 
-    /// Waits until the held `pg_dump` runs; gives its process id.
+    /// Waits until the held `pg_dump` waits; gives its process id.
     pub(crate) fn wait_for_start(&self) -> String {
         let file = self.folder.join("pid");
         wait_until("the program is started", || file.exists());
         fs::read_to_string(file).unwrap().trim().to_owned()
+    }
+
+    /// Lets [`FakeBin::wait_for_start`] wait for the next one.
+    pub(crate) fn forget_start(&self) {
+        fs::remove_file(self.folder.join("pid")).unwrap();
     }
 
     /// Lets the held `pg_dump` go on.
