@@ -127,7 +127,7 @@ impl Pgkeep {
 
     /// Runs in that folder, instead of its home.
     pub(crate) fn in_folder(mut self, folder: &Path) -> Self {
-        self.folder = folder.to_owned();
+        folder.clone_into(&mut self.folder);
         self
     }
 
