@@ -72,9 +72,16 @@ pub struct Snapshot {
     session: Session,
     wanted: Wanted,
     version: u32,
-    id: Option<String>,
-    /// What stands already: roles, what an equal database needs, where sequences started.
+    sequences: Vec<Sequence>,
+    /// What is known already: roles, what an equal database needs, where sequences started.
     figures: Fingerprint,
+}
+
+/// A sequence to look at, and what does not change between two looks.
+struct Sequence {
+    increment: i64,
+    is_cycle: bool,
+    ask: Ask,
 }
 
 impl Snapshot {
@@ -85,9 +92,11 @@ impl Snapshot {
     /// When the server can't be reached or asked.
     pub fn open(info: &ConnInfo, options: &ConnectOptions<'_>, wanted: Wanted) -> Result<Self> {
         let session = Session::open(info, options)?;
-        let mut snapshot = Self { session, wanted, version: 0, id: None, figures: Fingerprint::default() };
+        let figures = Fingerprint::default();
+        let mut snapshot = Self { session, wanted, version: 0, sequences: Vec::new(), figures };
         snapshot.take_the_frame()?;
         if snapshot.wanted.level != Level::Off {
+            snapshot.find_sequences()?;
             snapshot.look_at_sequences()?;
         }
         Ok(snapshot)
@@ -100,9 +109,7 @@ impl Snapshot {
     pub fn export(&mut self) -> Result<String> {
         let rows = self.session.rows("SELECT pg_catalog.pg_export_snapshot()");
         let rows = rows.context("the snapshot can't be shared")?;
-        let id = text(rows.first().context("the snapshot has no id")?, 0)?;
-        self.id = Some(id.clone());
-        Ok(id)
+        text(rows.first().context("the snapshot has no id")?, 0)
     }
 
     /// What is known so far: what makes an equal database.
@@ -116,21 +123,39 @@ impl Snapshot {
         self.session.canceller.clone()
     }
 
-    /// Takes all the figures. Where the session ends before its time, those taken so far count.
-    fn figures(mut self, brake: &Brake) -> Taken {
+    /// Takes what needs no table's lock, and gives the questions to ask of the tables.
+    fn prepare(&mut self) -> Result<Vec<Ask>> {
         if self.wanted.level == Level::Off {
-            return Taken { figures: self.into_frame(), trouble: None };
+            return Ok(Vec::new());
         }
-        if let Err(error) = self.take_the_rest() {
-            return Taken { figures: self.into_frame(), trouble: Some(error) };
-        }
+        self.count_objects()?;
         self.figures.level = self.wanted.level;
         if self.wanted.level == Level::Content && self.version < HASHES_SINCE {
             log::info!("this server is older than version 11 and can't hash rows: they are counted");
             self.figures.level = Level::Counts;
         }
-        let trouble = self.count_tables(brake).err();
-        Taken { figures: self.figures, trouble }
+        let is_hashed = self.figures.level == Level::Content;
+        let without = self.wanted.without_schema.as_deref();
+        let mut asks = Vec::new();
+        for row in self.session.rows(&sql::tables(self.version, without, is_hashed))? {
+            let (schema, name) = (text(&row, 0)?, text(&row, 1)?);
+            let columns = row.try_get(3)?.unwrap_or_default();
+            let query = sql::count(&sql::quoted(&schema, &name), is_hashed.then_some(columns));
+            asks.push(Ask { name: sql::shown(&schema, &name), query, pages: text(&row, 2)?.parse()? });
+        }
+        Ok(asks)
+    }
+
+    /// Takes what a dump has locked by now. Where the session ends before its time, what was taken counts.
+    fn finish(mut self, asks: Result<Vec<Ask>>, brake: &Brake) -> Taken {
+        let asks = match asks {
+            Ok(asks) => asks,
+            Err(error) => return Taken { figures: self.into_frame(), trouble: Some(error) },
+        };
+        // `pg_dump` looks at sequences before it writes its first byte: they stand in its table of contents.
+        let looked = self.look_at_sequences();
+        let counted = self.count_tables(&asks, brake);
+        Taken { figures: self.figures, trouble: looked.and(counted).err() }
     }
 
     fn take_the_frame(&mut self) -> Result<()> {
@@ -155,9 +180,8 @@ impl Snapshot {
         Ok(())
     }
 
-    fn take_the_rest(&mut self) -> Result<()> {
-        let without = self.wanted.without_schema.as_deref();
-        let rows = self.session.rows(&sql::objects(self.version, without))?;
+    fn count_objects(&mut self) -> Result<()> {
+        let rows = self.session.rows(&sql::objects(self.version, self.wanted.without_schema.as_deref()))?;
         let row = rows.first().context("the server counts nothing")?;
         let count = |at: usize| Ok::<u64, anyhow::Error>(text(row, at)?.parse()?);
         self.figures.indexes = count(0)?;
@@ -168,55 +192,52 @@ impl Snapshot {
         for row in self.session.rows(sql::EXTENSIONS)? {
             self.figures.extensions.insert(text(&row, 0)?, text(&row, 1)?);
         }
-        // `pg_dump` looks at sequences before it writes its first byte: they stand in its table of contents.
-        self.look_at_sequences()
+        Ok(())
     }
 
-    /// Where sequences stand now. The first look is their start, the last one their end.
-    fn look_at_sequences(&mut self) -> Result<()> {
+    fn find_sequences(&mut self) -> Result<()> {
         if self.version < SEQUENCES_SINCE {
             return Ok(());
         }
-        let mut shapes = BTreeMap::new();
-        let mut asks = Vec::new();
         for row in self.session.rows(&sql::sequences(self.wanted.without_schema.as_deref()))? {
             let (schema, name) = (text(&row, 0)?, text(&row, 1)?);
-            let shown = sql::shown(&schema, &name);
-            shapes.insert(shown.clone(), (text(&row, 2)?.parse::<i64>()?, text(&row, 3)? == "t"));
             let query = format!("SELECT last_value, is_called FROM {}", sql::quoted(&schema, &name));
-            asks.push(Ask { name: shown, query, pages: 0 });
-        }
-        let Answers { answered, skipped, lost } =
-            self.session.ask_all(&asks, SEQUENCE_TIME, &Brake::default());
-        if let Some(error) = lost {
-            return Err(error);
-        }
-        for (name, why) in skipped {
-            self.figures.sequences.remove(&name);
-            self.figures.skipped.insert(name, why);
-        }
-        for (name, row) in answered {
-            let state = SequenceState { value: text(&row, 0)?.parse()?, is_called: text(&row, 1)? == "t" };
-            let (increment, is_cycle) = shapes.get(&name).copied().unwrap_or((1, false));
-            if self.figures.skips(&name) {
-                continue;
-            }
-            let known = self.figures.sequences.entry(name);
-            let first = SequenceFigures { start: state, end: state, increment, is_cycle };
-            known.and_modify(|known| known.end = state).or_insert(first);
+            self.sequences.push(Sequence {
+                increment: text(&row, 2)?.parse()?,
+                is_cycle: text(&row, 3)? == "t",
+                ask: Ask { name: sql::shown(&schema, &name), query, pages: 0 },
+            });
         }
         Ok(())
     }
 
-    fn count_tables(&mut self, brake: &Brake) -> Result<()> {
-        let is_hashed = self.figures.level == Level::Content;
-        let mut asks = Vec::new();
-        for row in self.session.rows(&sql::tables(self.version, self.wanted.without_schema.as_deref()))? {
-            let (schema, name) = (text(&row, 0)?, text(&row, 1)?);
-            let columns = row.try_get(3)?.unwrap_or_default();
-            let query = sql::count(&sql::quoted(&schema, &name), is_hashed.then_some(columns));
-            asks.push(Ask { name: sql::shown(&schema, &name), query, pages: text(&row, 2)?.parse()? });
+    /// Where sequences stand now. The first look is their start, the last one their end; one that could not
+    /// be looked at both times is skipped.
+    fn look_at_sequences(&mut self) -> Result<()> {
+        let asks = self.sequences.iter().map(|sequence| &sequence.ask);
+        let Answers { answered, skipped, lost } =
+            self.session.ask_all(&asks.collect::<Vec<_>>(), SEQUENCE_TIME, &Brake::default());
+        for (name, why) in skipped {
+            self.figures.sequences.remove(&name);
+            self.figures.skipped.insert(name, why);
         }
+        let mut rows: BTreeMap<String, _> = answered.into_iter().collect();
+        for Sequence { increment, is_cycle, ask } in &self.sequences {
+            let Some(row) = rows.remove(&ask.name).filter(|_| !self.figures.skips(&ask.name)) else {
+                continue;
+            };
+            let now = SequenceState { value: text(&row, 0)?.parse()?, is_called: text(&row, 1)? == "t" };
+            let known = self.figures.sequences.entry(ask.name.clone());
+            let (increment, is_cycle) = (*increment, *is_cycle);
+            let first = SequenceFigures { start: now, end: now, increment, is_cycle };
+            known.and_modify(|known| known.end = now).or_insert(first);
+        }
+        lost.map_or(Ok(()), Err)
+    }
+
+    fn count_tables(&mut self, asks: &[Ask], brake: &Brake) -> Result<()> {
+        let is_hashed = self.figures.level == Level::Content;
+        let asks: Vec<&Ask> = asks.iter().collect();
         let Answers { answered, skipped, lost } = self.session.ask_all(&asks, self.wanted.table_time, brake);
         self.figures.skipped.extend(skipped);
         for (name, row) in answered {
@@ -230,4 +251,24 @@ impl Snapshot {
 /// A value that can't be null.
 fn text(row: &postgres::SimpleQueryRow, at: usize) -> Result<String> {
     Ok(row.try_get(at)?.with_context(|| format!("the server gave no value {at}"))?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_brake_shortens_what_is_left_and_ends_it() {
+        let usual = Duration::from_secs(60);
+        let brake = Brake::default();
+        assert_eq!(brake.time_left(usual), Some(usual));
+        let shared = brake.clone();
+        shared.end_by(Instant::now() + 2 * usual);
+        assert_eq!(brake.time_left(usual), Some(usual));
+        shared.end_by(Instant::now() + usual / 2);
+        assert!(brake.time_left(usual).unwrap() <= usual / 2);
+        shared.end_by(Instant::now());
+        assert_eq!(brake.time_left(usual), None);
+    }
 }

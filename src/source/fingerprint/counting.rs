@@ -32,15 +32,16 @@ impl Counting {
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn start(snapshot: Snapshot) -> Result<Self> {
+    pub fn start(mut snapshot: Snapshot) -> Result<Self> {
         let (begin, begun) = channel();
         let (end, ended) = channel();
         let brake = Brake::default();
         let canceller = snapshot.canceller();
         let for_thread = brake.clone();
         thread::Builder::new().name("fingerprint".to_owned()).spawn(move || {
+            let asks = snapshot.prepare();
             let taken = match begun.recv() {
-                Ok(()) => snapshot.figures(&for_thread),
+                Ok(()) => snapshot.finish(asks, &for_thread),
                 Err(_) => Taken { figures: snapshot.into_frame(), trouble: None },
             };
             // Nobody takes it where the counting was given up.

@@ -65,7 +65,7 @@ impl Session {
     }
 
     /// Asks everything, a few questions at a time; each may take `usual`, and all of them end by the brake.
-    pub(super) fn ask_all(&mut self, asks: &[Ask], usual: Duration, brake: &Brake) -> Answers {
+    pub(super) fn ask_all(&mut self, asks: &[&Ask], usual: Duration, brake: &Brake) -> Answers {
         let mut answers = Answers { answered: Vec::new(), skipped: Vec::new(), lost: None };
         for batch in batches(asks) {
             if let Err(error) = self.ask_batch(batch, usual, brake, &mut answers) {
@@ -83,7 +83,7 @@ impl Session {
     /// An error means that the session is lost.
     fn ask_batch(
         &mut self,
-        batch: &[Ask],
+        batch: &[&Ask],
         usual: Duration,
         brake: &Brake,
         answers: &mut Answers,
@@ -107,7 +107,7 @@ impl Session {
 
     /// Asks some questions; the inner error says why there is no answer, the outer one that the session is
     /// lost.
-    fn ask(&mut self, batch: &[Ask], time: Duration) -> Result<Result<Vec<SimpleQueryRow>, String>> {
+    fn ask(&mut self, batch: &[&Ask], time: Duration) -> Result<Result<Vec<SimpleQueryRow>, String>> {
         let limit_ms = i32::try_from(time.as_millis()).unwrap_or(i32::MAX).max(1);
         self.client.batch_execute(&format!("{SAVE}; SET LOCAL statement_timeout = {limit_ms}"))?;
         let queries: Vec<&str> = batch.iter().map(|ask| ask.query.as_str()).collect();
@@ -128,7 +128,7 @@ impl Session {
 }
 
 /// Neighbours that are small enough to be asked together.
-fn batches(asks: &[Ask]) -> Vec<&[Ask]> {
+fn batches<'a, 'b>(asks: &'b [&'a Ask]) -> Vec<&'b [&'a Ask]> {
     let mut batches = Vec::new();
     let mut rest = asks;
     while !rest.is_empty() {
@@ -162,6 +162,7 @@ mod tests {
     fn lengths(pages: &[u64]) -> Vec<usize> {
         let ask = |pages: &u64| Ask { name: String::new(), query: String::new(), pages: *pages };
         let asks: Vec<Ask> = pages.iter().map(ask).collect();
+        let asks: Vec<&Ask> = asks.iter().collect();
         batches(&asks).iter().map(|batch| batch.len()).collect()
     }
 

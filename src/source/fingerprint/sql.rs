@@ -45,7 +45,8 @@ pub(super) const EXTENSIONS: &str = "SELECT extname, extversion FROM pg_catalog.
 pub(super) fn begin() -> String {
     let values: Vec<String> = SETTINGS.iter().map(|(name, value)| format!("('{name}', '{value}')")).collect();
     format!(
-        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '{USUAL_TIME}'; \
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path = ''; \
+         SET LOCAL statement_timeout = '{USUAL_TIME}'; \
          SELECT pg_catalog.set_config(s.name, v.value, true) FROM (VALUES {}) v(name, value) \
          JOIN pg_catalog.pg_settings s ON pg_catalog.lower(s.name) = v.name \
          WHERE s.name <> 'client_connection_check_interval' OR pg_catalog.version() LIKE '%linux%'",
@@ -92,18 +93,22 @@ fn has_no_dependency(catalog: &str, oid: &str, types: &str) -> String {
     )
 }
 
-/// Schema, name, pages and columns of every table, the smallest first. Columns stand in an order of their
-/// own, since a restore may bring those that were inherited in another one; generated ones are not dumped.
-pub(super) fn tables(version: u32, without: Option<&str>) -> String {
+/// Schema, name, pages and, where rows are hashed, columns of every table, the smallest first. Columns stand
+/// in an order of their own, since a restore may bring those that were inherited in another one; generated
+/// ones are not dumped.
+pub(super) fn tables(version: u32, without: Option<&str>, is_hashed: bool) -> String {
     let stored = if version >= 120_000 { " AND a.attgenerated = ''" } else { "" };
+    let columns = format!(
+        "(SELECT pg_catalog.string_agg('t.\"' || pg_catalog.replace(a.attname::text, '\"', '\"\"') || '\"', ', ' \
+           ORDER BY a.attname::text COLLATE \"C\") FROM pg_catalog.pg_attribute a \
+           WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped{stored})"
+    );
     format!(
-        "SELECT n.nspname, c.relname, greatest(c.relpages, 0), \
-         (SELECT pg_catalog.string_agg('t.\"' || pg_catalog.replace(a.attname::text, '\"', '\"\"') || '\"', ', ' \
-            ORDER BY a.attname::text COLLATE \"C\") FROM pg_catalog.pg_attribute a \
-            WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped{stored}) \
+        "SELECT n.nspname, c.relname, greatest(c.relpages, 0), {} \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND {} AND {} \
          ORDER BY c.relpages, n.nspname, c.relname",
+        if is_hashed { &columns } else { "NULL" },
         is_dumped(without),
         is_own("pg_class", "c.oid")
     )
