@@ -30,7 +30,8 @@
 //! What never happens, and is tested from outside:
 //!
 //! - No copy has a manifest before `pg_dump` exited 0 and its store made the artifact durable.
-//! - Nothing holds a whole backup in memory, and no temporary copy of dump or artifact exists.
+//! - Nothing holds a whole backup in memory, and no temporary copy of dump or artifact exists (but the file
+//!   without a name that `restore --jobs` asks for).
 //! - No secret stands in an argv, a log, an error, a row or a manifest.
 //! - Silence is never success: exit 0 means that every store holds a copy that was read back.
 

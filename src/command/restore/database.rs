@@ -158,16 +158,19 @@ impl<'a> Database<'a> {
 
     /// What it holds after a restore that came to no end; none when nothing was touched.
     pub(super) fn state(&self) -> Option<String> {
-        self.is_begun.then(|| match self.place {
+        let is_all_or_nothing = self.jobs().is_none() && self.plan().is_one_transaction();
+        let how = if is_all_or_nothing { "is as it was" } else { "may hold a part of it" };
+        self.is_begun.then(|| format!("{} {how}", self.in_words()))
+    }
+
+    /// The database that the dump goes into.
+    fn in_words(&self) -> String {
+        match self.place {
             Place::New => {
-                let name = &self.backup.database;
-                format!("the database `{name}` on {} may hold a part of it", self.info.describe_place())
+                format!("the database `{}` on {}", self.backup.database, self.info.describe_place())
             }
-            Place::Connected if self.jobs().is_none() && self.plan().is_one_transaction() => {
-                format!("{} is as it was", self.info.describe())
-            }
-            Place::Connected => format!("{} may hold a part of it", self.info.describe()),
-        })
+            Place::Connected => self.info.describe(),
+        }
     }
 
     /// Restores a dump from its first block to its last.
@@ -244,14 +247,15 @@ impl<'a> Database<'a> {
         let may_have_ended = self.selection.is_by_name();
         if self.selection.content == Content::Data && may_have_ended && !self.context.interrupt.is_raised() {
             // What it wanted may have stood before the damage: a second time would double the rows.
-            let what = format!("{} holds all of it or nothing: look, before it is tried again", self.info);
+            let target = self.in_words();
+            let what = format!("{target} holds all of it or nothing: look, before it is tried again");
             return Trouble::Final(wrap(error, what));
         }
         Trouble::Copy(error)
     }
 
     fn done_but(&self, error: anyhow::Error) -> Trouble {
-        let what = format!("{} holds all that was asked for, but the copy is not whole", self.info);
+        let what = format!("{} holds all that was asked for, but the copy is not whole", self.in_words());
         Trouble::Final(wrap(error, what))
     }
 
@@ -262,12 +266,14 @@ impl<'a> Database<'a> {
     /// Makes the target ready: what an attempt before left must neither stay nor double.
     fn clear_away(&mut self) -> Result<()> {
         if self.is_begun {
-            let mut server = self.connect()?;
+            // As the role that connects: another one may not be shown the names of its sessions.
+            let mut server = Server::connect(&self.info, &self.context.connect_options())?;
             server
                 .await_end_of(&self.session, &self.context.interrupt)
                 .context("what the attempt before has begun on the server does not end")?;
+            drop(server);
             if self.place == Place::New {
-                server.drop_database(&self.backup.database)?;
+                self.connect()?.drop_database(&self.backup.database)?;
             } else if self.existing == Existing::Keep && self.selection.content != Content::Data {
                 self.existing = Existing::Leftovers;
             }

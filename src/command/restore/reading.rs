@@ -117,7 +117,7 @@ impl<'a> Reading<'a> {
 }
 
 /// The copies to try, in their order: that in the store which was asked for, or all that are published,
-/// verified ones first.
+/// verified ones first, those that were found missing or damaged last.
 pub(super) fn copies_of<'a>(backup: &'a Backup, from: Option<&str>) -> Result<Vec<&'a Copy>> {
     let mut copies: Vec<&Copy> = backup.copies.iter().collect();
     if let Some(name) = from {
@@ -132,7 +132,11 @@ pub(super) fn copies_of<'a>(backup: &'a Backup, from: Option<&str>) -> Result<Ve
         let what = format!("no copy of `{}` is left to restore from", backup.id);
         return Err(Failure::new(Code::Verification, what).into());
     }
-    copies.sort_by_key(|copy| copy.state != CopyState::Verified);
+    copies.sort_by_key(|copy| match copy.state {
+        CopyState::Verified => 0,
+        CopyState::Stored => 1,
+        CopyState::Missing | CopyState::Corrupt | CopyState::Failed | CopyState::Expired => 2,
+    });
     Ok(copies)
 }
 
