@@ -15,6 +15,7 @@ use crate::exit::{Failure, one_line, wrap};
 use crate::fingerprint::{Fingerprint, Level};
 use crate::key::KeyRing;
 use crate::manifest::fingerprint_of;
+use crate::pipeline::damage::is_damage;
 use crate::pipeline::digest::{Hashed, Sum};
 use crate::pipeline::readback::{Dump, ReadAhead};
 use crate::pipeline::seal::fill;
@@ -267,12 +268,6 @@ fn open(
 fn is_away(error: &anyhow::Error) -> bool {
     let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
     causes.any(|cause| !is_damage(cause))
-}
-
-fn is_damage(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
-    // Deflate says InvalidInput of bytes that are none of its own.
-    matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
 }
 
 /// Streams the dump into `pg_restore` as far as that takes it; its sum, or what is wrong with the copy.

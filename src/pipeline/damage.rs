@@ -36,6 +36,14 @@ impl Damage {
     }
 }
 
+/// Whether an error while an artifact was read means that its bytes are wrong, rather than out of reach.
+#[must_use]
+pub fn is_damage(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    // Deflate says InvalidInput of bytes that are none of its own.
+    matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

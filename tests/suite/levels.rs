@@ -36,8 +36,10 @@ fn remove_manifest(site: &Site, id: &str, store: &str) {
     }
 }
 
-/// Each kind of damage, the verdict of a level that reads, and the offset that is told.
-fn damages(good: &[u8]) -> Vec<(&'static str, Option<Vec<u8>>, &'static str, Option<usize>)> {
+/// A kind of damage, what it leaves, the verdict of a level that reads, and the offset that is told.
+type Damage = (&'static str, Option<Vec<u8>>, &'static str, Option<usize>);
+
+fn damages(good: &[u8]) -> Vec<Damage> {
     let header = 12 + u32::from_le_bytes(good[8..12].try_into().unwrap()) as usize;
     let changed = |at: usize| {
         let mut bytes = good.to_vec();
@@ -87,7 +89,7 @@ fn each_damage_has_its_verdict_and_its_place() {
 }
 
 /// Size and presence are seen without a byte of an artifact; what stands in its place with the same size is
-/// seen by its ETag.
+/// seen by its tag.
 #[test]
 fn stat_downloads_nothing() {
     let (mut site, id) = site_with_backup();

@@ -11,6 +11,7 @@ use super::Job;
 use crate::backup::{Backup, Copy, CopyState};
 use crate::command::progress::ReadBar;
 use crate::exit::{Code, Failure, wrap};
+use crate::pipeline::damage::is_damage;
 use crate::pipeline::digest::Hashed;
 use crate::pipeline::readback::{Dump, ReadAhead};
 use crate::pipeline::seal::fill;
@@ -166,11 +167,4 @@ fn not_opened(copy: &Copy, error: anyhow::Error) -> anyhow::Error {
         return wrap(error, what);
     }
     error.context(Failure::new(Code::Verification, what).hint(OTHER_COPY))
-}
-
-/// Whether an error while reading means that the bytes are wrong, rather than out of reach.
-fn is_damage(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
-    // Deflate says InvalidInput of bytes that are none of its own.
-    matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
 }
