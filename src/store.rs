@@ -46,7 +46,7 @@ pub struct Stat {
 /// An object that a store holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// Its path.
+    /// Its path, from a place that others may write to: it is escaped before it reaches a terminal.
     pub path: String,
     /// Its size.
     pub size_bytes: u64,
@@ -101,8 +101,11 @@ pub trait Store: Send + Sync {
     fn begin(&self, path: &str, part_size_bytes: u64) -> Result<Box<dyn Upload>>;
 
     /// Starts an upload that will be published in the place of what `path` holds, which stays until the new
-    /// object is whole. Where the store keeps versions, the one that was replaced is then removed. It may not
-    /// outgrow one upload: see [`Store::begin`].
+    /// object is whole. Where the store keeps versions, the one that was replaced is then removed; that it
+    /// could not be is a warning.
+    ///
+    /// An S3 store takes no more parts of it than one multipart upload may have, since joining several shows a
+    /// part of the new object at `path`. Parts of the size on record for the old one are never more.
     ///
     /// # Errors
     /// As [`Store::begin`], save that something may be there.
@@ -145,7 +148,9 @@ pub trait Store: Send + Sync {
     /// When the store refuses.
     fn remove(&self, path: &str) -> Result<()>;
 
-    /// Every published object whose path starts with `path_prefix`, in the order of their paths.
+    /// Every published object whose path starts with `path_prefix`, in the order of their paths. What an upload
+    /// left is none, and no link is followed. A local store whose directory is not there is an error; of what
+    /// is missing below it the list is empty.
     ///
     /// # Errors
     /// When they can't be listed to the end.

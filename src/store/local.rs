@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use jiff::Timestamp;
 use tempfile::NamedTempFile;
 
 use super::{Handle, Kind, Listed, Missing, Part, Stale, Stat, Store, Stored, Upload};
@@ -118,23 +117,13 @@ impl Store for LocalStore {
     }
 
     fn list(&self, path_prefix: &str) -> Result<Vec<Listed>> {
-        let mut found = Vec::new();
-        ensure!(self.root.is_dir(), "there is no folder `{}`", self.root.display());
-        listing::walk(&self.root, path_prefix, &mut |file, path| {
-            if published_path(file).is_none() {
-                let metadata = fs::metadata(file).with_context(|| format!("can't look at `{path}`"))?;
-                let modified_at = metadata.modified().ok().and_then(|at| Timestamp::try_from(at).ok());
-                found.push(Listed { path: path.to_owned(), size_bytes: metadata.len(), modified_at });
-            }
-            Ok(())
-        })?;
-        found.sort_by(|one, other| one.path.cmp(&other.path));
-        Ok(found)
+        listing::list(&self.root, path_prefix, |file| published_path(file).is_none())
     }
 
     fn stale(&self, path_prefix: &str) -> Result<Vec<Stale>> {
         let mut found = Vec::new();
-        listing::walk(&self.root, path_prefix, &mut |file, path| {
+        let Some(folder) = listing::folder_of(&self.root, path_prefix) else { return Ok(found) };
+        listing::walk(&folder, path_prefix, &mut |file, path| {
             if let Some(published) =
                 published_path(file).filter(|published| published.starts_with(path_prefix))
             {

@@ -22,6 +22,9 @@ use crate::support::sigv4::{Credentials, decode};
 use crate::support::tools::hex;
 use crate::support::{Bucket, FaultServer, Manners, Rule, wait_until};
 
+mod hostile;
+mod listing;
+mod replacing;
 mod s3;
 mod scripted;
 mod segments;
@@ -135,6 +138,12 @@ fn send(upload: &mut Box<dyn Upload>, bytes: &[u8]) -> anyhow::Result<()> {
 
 fn publish(store: &dyn Store, path: &str, bytes: &[u8]) -> anyhow::Result<pgkeep::store::Stored> {
     let mut upload = store.begin(path, PART as u64)?;
+    send(&mut upload, bytes)?;
+    upload.publish()
+}
+
+fn replace(store: &dyn Store, path: &str, bytes: &[u8]) -> anyhow::Result<pgkeep::store::Stored> {
+    let mut upload = store.replace(path, PART as u64)?;
     send(&mut upload, bytes)?;
     upload.publish()
 }

@@ -1,29 +1,60 @@
 //! A walk through the files of a local store. It must not leave the store's directory, nor follow links.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use jiff::Timestamp;
 
 use super::is_absent;
+use crate::store::Listed;
 
-/// Gives each regular file whose folders may lead to a path that starts with `path_prefix`, and its path as
-/// text: one that is no text is none of ours. What the walk may not look into is an error.
-pub(super) fn walk(
-    root: &Path,
-    path_prefix: &str,
-    found: &mut impl FnMut(&Path, &str) -> Result<()>,
-) -> Result<()> {
+/// Every object below `root` whose path starts with `path_prefix`, in the order of their paths, as far as
+/// `is_object` knows it for one.
+pub(super) fn list(root: &Path, path_prefix: &str, is_object: impl Fn(&Path) -> bool) -> Result<Vec<Listed>> {
+    ensure!(root.is_dir(), "there is no folder `{}`", root.display());
+    ensure!(!climbs(path_prefix), "`{path_prefix}` leads out of the store");
+    let mut found = Vec::new();
+    // From the root, and never from a folder of the prefix: one of those may be a link.
+    walk(root, path_prefix, &mut |file, path| {
+        if !path.starts_with(path_prefix) || !is_object(file) {
+            return Ok(());
+        }
+        match fs::symlink_metadata(file) {
+            Ok(metadata) => found.push(Listed {
+                path: path.to_owned(),
+                size_bytes: metadata.len(),
+                modified_at: metadata.modified().ok().and_then(|at| Timestamp::try_from(at).ok()),
+            }),
+            // It was removed since its folder was read.
+            Err(error) if is_absent(&error) => {}
+            Err(error) => return Err(error).with_context(|| format!("can't look at `{path}`")),
+        }
+        Ok(())
+    })?;
+    found.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(found)
+}
+
+/// The innermost folder below `root` that is there of those that `path_prefix` names.
+pub(super) fn folder_of(root: &Path, path_prefix: &str) -> Option<PathBuf> {
     let mut base = match path_prefix.rfind('/') {
         Some(end) => PathBuf::from(path_prefix.get(..=end).unwrap_or_default()),
         None => PathBuf::new(),
     };
     while !base.is_dir() && base.pop() {}
     // A prefix whose folders are all missing must not become a walk through the whole host.
-    if base.starts_with(root) { below(&base, path_prefix, found) } else { Ok(()) }
+    (base.starts_with(root) && !climbs(path_prefix)).then_some(base)
 }
 
-fn below(
+fn climbs(path_prefix: &str) -> bool {
+    Path::new(path_prefix).components().any(|piece| piece == Component::ParentDir)
+}
+
+/// Gives each regular file of `directory`, and of its folders that may lead to a path that starts with
+/// `path_prefix`, and its path as text: one that is no text is none of ours. What the walk may not look into
+/// is an error.
+pub(super) fn walk(
     directory: &Path,
     path_prefix: &str,
     found: &mut impl FnMut(&Path, &str) -> Result<()>,
@@ -41,7 +72,7 @@ fn below(
         if kind.is_dir() {
             let folder = format!("{}/", path.display());
             if folder.starts_with(path_prefix) || path_prefix.starts_with(&folder) {
-                below(&path, path_prefix, found)?;
+                walk(&path, path_prefix, found)?;
             }
         } else if kind.is_file()
             && let Some(text) = path.to_str()

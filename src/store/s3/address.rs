@@ -42,15 +42,16 @@ impl PartAddress<'_> {
     }
 }
 
-/// The address to DELETE one version of an object at.
+/// The address of one version of an object, for requests of that method.
 pub(super) fn of_version(
     bucket: &Bucket,
     operation: &str,
+    method: &str,
     path: &str,
     version: &str,
 ) -> Result<String, S3Error> {
     let queries = HashMap::from([("versionId".to_owned(), version.to_owned())]);
-    signed(bucket, "DELETE", path, &queries, &HeaderMap::new()).ok_or_else(|| unsignable(operation))
+    signed(bucket, method, path, &queries, &HeaderMap::new()).ok_or_else(|| unsignable(operation))
 }
 
 fn unsignable(operation: &str) -> S3Error {

@@ -139,10 +139,16 @@ impl Client {
         self.carry(operation, "PUT", &url, headers, &[] as &[u8], None)
     }
 
-    /// Deletes one version of an object for good.
-    pub(super) fn delete_version(&self, operation: &str, path: &str, version: &str) -> Result<(), S3Error> {
-        let url = address::of_version(&self.bucket, operation, path, version)?;
-        self.carry(operation, "DELETE", &url, HeaderMap::new(), (), None).map(drop)
+    /// Asks for one version of an object (`HEAD`), or deletes it for good (`DELETE`).
+    pub(super) fn send_version(
+        &self,
+        operation: &str,
+        method: &str,
+        path: &str,
+        version: &str,
+    ) -> Result<Response<Body>, S3Error> {
+        let url = address::of_version(&self.bucket, operation, method, path, version)?;
+        self.carry(operation, method, &url, HeaderMap::new(), (), None)
     }
 
     fn carry(
@@ -267,7 +273,8 @@ pub(super) fn etag_of<T>(answer: &Response<T>) -> Option<String> {
     Some(value.trim().trim_matches('"').to_owned()).filter(|etag| !etag.is_empty())
 }
 
-/// The id of the version that an answer is about, where the bucket keeps versions.
+/// The id of the version that an answer is about. That there is one does not say that the bucket keeps
+/// versions: R2 gives ids and keeps none.
 pub(super) fn version_of<T>(answer: &Response<T>) -> Option<String> {
     let value = answer.headers().get("x-amz-version-id")?.to_str().ok()?.trim();
     (!value.is_empty()).then(|| value.to_owned())

@@ -1,23 +1,24 @@
 //! What a bucket holds, page by page: its objects, and what was not published of artifacts: multipart
-//! uploads, segments, and the first segment under the artifact's own path. It must not decide which of them are left over:
-//! the caller knows what is running.
+//! uploads, segments, and the first segment under the artifact's own path. It must not decide which of them
+//! are left over: the caller knows what is running.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use s3::command::Command;
 use serde::Deserialize;
 
 use super::client::Extras;
 use super::error::S3Error;
-use super::xml::{self, ListedObject, Objects, Uploads};
+use super::xml::{self, Objects, Uploads};
 use super::{Handle, Listed, Shared, Stale, segment};
 
 const PAGE_ENTRIES: usize = 1000;
 const PAGE_LIMIT_BYTES: u64 = 8 * 1024 * 1024;
 /// A server that never ends its list is not believed for longer than this.
 const MOST_PAGES: usize = 100;
-/// The same where all that a bucket holds is listed: ten million objects.
-const MOST_LISTED_PAGES: usize = 10_000;
+/// The same where all that a bucket holds is listed: some gigabytes of memory.
+const MOST_LISTED: usize = 10_000_000;
+const OBJECTS: &str = "list of objects";
 
 /// Lists what is not published of the artifacts whose path starts with `path_prefix`, in an order in which
 /// it can be removed: what shows an object to be unfinished comes after the object.
@@ -37,7 +38,7 @@ pub(super) fn unpublished(shared: &Shared, path_prefix: &str) -> Result<Vec<Stal
 fn unfinished_uploads(shared: &Shared, path_prefix: &str) -> Result<Vec<Stale>, S3Error> {
     let operation = "list of unfinished uploads";
     let mut found = Vec::new();
-    read_to_end(operation, MOST_PAGES, |marker: Option<&(String, String)>| {
+    read_to_end(operation, |marker: Option<&(String, String)>| {
         let command = Command::ListMultipartUploads {
             prefix: Some(path_prefix),
             delimiter: None,
@@ -61,66 +62,79 @@ fn unfinished_uploads(shared: &Shared, path_prefix: &str) -> Result<Vec<Stale>, 
 
 fn segments(shared: &Shared, path_prefix: &str) -> Result<Vec<Stale>, S3Error> {
     let mut found = Vec::new();
-    objects(shared, path_prefix, MOST_PAGES, |object| {
-        let path = segment::artifact_of(&object.key).filter(|path| path.starts_with(path_prefix));
-        if let Some(path) = path.map(str::to_owned) {
-            found.push(Stale { path, handle: Handle::Object(object.key) });
+    read_to_end(OBJECTS, |token: Option<&String>| {
+        let page = page_of_objects(shared, path_prefix, token)?;
+        for object in page.entries {
+            let path = segment::artifact_of(&object.key).filter(|path| path.starts_with(path_prefix));
+            if let Some(path) = path.map(str::to_owned) {
+                found.push(Stale { path, handle: Handle::Object(object.key) });
+            }
         }
-    })?;
-    Ok(found)
-}
-
-/// Lists every object whose key starts with `path_prefix`; segments are none.
-pub(super) fn published(shared: &Shared, path_prefix: &str) -> Result<Vec<Listed>, S3Error> {
-    let mut found = Vec::new();
-    objects(shared, path_prefix, MOST_LISTED_PAGES, |object| {
-        if object.key.starts_with(path_prefix) && segment::artifact_of(&object.key).is_none() {
-            let modified_at = object.last_modified.trim().parse().ok();
-            found.push(Listed { path: object.key, size_bytes: object.size, modified_at });
-        }
-    })?;
-    found.sort_by(|one, other| one.path.cmp(&other.path));
-    found.dedup_by(|one, other| one.path == other.path);
-    Ok(found)
-}
-
-fn objects(
-    shared: &Shared,
-    path_prefix: &str,
-    most_pages: usize,
-    mut found: impl FnMut(ListedObject),
-) -> Result<(), S3Error> {
-    let operation = "list of objects";
-    read_to_end(operation, most_pages, |token: Option<&String>| {
-        let command = Command::ListObjectsV2 {
-            prefix: path_prefix.to_owned(),
-            delimiter: None,
-            continuation_token: token.cloned(),
-            start_after: None,
-            max_keys: Some(PAGE_ENTRIES),
-        };
-        let page: Objects = page(shared, operation, "ListBucketResult", &command)?;
-        page.entries.into_iter().for_each(&mut found);
         let is_more = page.is_truncated.trim() == "true" && !page.next_token.is_empty();
         Ok(is_more.then_some(page.next_token))
-    })
+    })?;
+    Ok(found)
+}
+
+/// Lists every object whose key starts with `path_prefix`; segments are none. Servers are not agreed about the
+/// order of keys, so that a list goes forward as long as it brings something new.
+pub(super) fn published(shared: &Shared, path_prefix: &str) -> Result<Vec<Listed>, S3Error> {
+    let mut found = BTreeMap::new();
+    let mut token: Option<String> = None;
+    let mut idle_pages: usize = 0;
+    loop {
+        let page = page_of_objects(shared, path_prefix, token.as_ref())?;
+        let known = found.len();
+        for object in page.entries {
+            let path = object.key;
+            // What ends with a slash stands for a folder, where a server makes such.
+            let is_object = path.starts_with(path_prefix) && !path.ends_with('/');
+            if is_object && segment::artifact_of(&path).is_none() {
+                let size = object.size.ok_or_else(|| S3Error::refused(OBJECTS, "an object has no size"))?;
+                found.insert(path, (size, object.last_modified.trim().parse().ok()));
+            }
+        }
+        if page.is_truncated.trim() != "true" {
+            break;
+        }
+        idle_pages = if found.len() > known { 0 } else { idle_pages.saturating_add(1) };
+        // A list that ends before its end is not to be taken for a whole one.
+        let is_stuck = page.next_token.is_empty() || token.as_ref() == Some(&page.next_token);
+        if is_stuck || idle_pages > MOST_PAGES || found.len() > MOST_LISTED {
+            let what = format!("the list does not come to its end after {} objects", found.len());
+            return Err(S3Error::refused(OBJECTS, what));
+        }
+        token = Some(page.next_token);
+    }
+    let listed = |(path, (size_bytes, modified_at))| Listed { path, size_bytes, modified_at };
+    Ok(found.into_iter().map(listed).collect())
+}
+
+fn page_of_objects(shared: &Shared, path_prefix: &str, token: Option<&String>) -> Result<Objects, S3Error> {
+    let command = Command::ListObjectsV2 {
+        prefix: path_prefix.to_owned(),
+        delimiter: None,
+        continuation_token: token.cloned(),
+        start_after: None,
+        max_keys: Some(PAGE_ENTRIES),
+    };
+    page(shared, OBJECTS, "ListBucketResult", &command)
 }
 
 /// Reads one page after the other, each from the marker that the one before gave.
 fn read_to_end<M: PartialEq>(
     operation: &str,
-    most_pages: usize,
     mut read_page: impl FnMut(Option<&M>) -> Result<Option<M>, S3Error>,
 ) -> Result<(), S3Error> {
     let mut marker = None;
-    for _ in 0..most_pages {
+    for _ in 0..MOST_PAGES {
         let next = read_page(marker.as_ref())?;
         if next.is_none() || next == marker {
             return Ok(());
         }
         marker = next;
     }
-    Err(S3Error::refused(operation, format!("the list has no end after {most_pages} pages")))
+    Err(S3Error::refused(operation, format!("the list has no end after {MOST_PAGES} pages")))
 }
 
 fn page<T: for<'de> Deserialize<'de>>(

@@ -14,6 +14,9 @@ use super::grow::{Limits, S3Upload};
 use super::{Shared, is_absent};
 use crate::store::{Part, Stored, Upload};
 
+const LOOK: &str = "look at object";
+const REMOVAL: &str = "removal of the replaced version";
+
 /// What stood at a path before it was written over.
 pub(super) struct Replaced {
     shared: Arc<Shared>,
@@ -28,29 +31,57 @@ impl Replaced {
         Ok(Self { shared: Arc::clone(shared), path: path.to_owned(), version })
     }
 
-    /// Deletes it, once what takes its place is whole.
-    pub(super) fn clear(self) {
-        let Some(version) = self.version.as_deref() else { return };
+    /// Deletes it, once what takes its place is whole. That it stays is a warning.
+    ///
+    /// # Errors
+    /// When the new object went with it.
+    pub(super) fn clear(self) -> Result<(), S3Error> {
+        let Some(version) = self.version.as_deref() else { return Ok(()) };
         let Self { shared, path, .. } = &self;
-        let operation = "removal of the replaced version";
-        let cleared = version_at(shared, path).and_then(|now| {
-            // A bucket that keeps no versions any more writes over the version called `null`.
-            if now.as_deref() == Some(version) {
-                return Ok(());
-            }
-            shared.policy.run(|| shared.client.delete_version(operation, path, version))
-        });
-        match cleared {
-            Err(error) if !is_absent(&error) => {
+        match delete_hidden(shared, path, version) {
+            Ok(Removal::NothingHidden) => return Ok(()),
+            Ok(Removal::Asked) => {}
+            Err(error) => {
                 log::warn!("the damaged version `{version}` of `{path}` stays, hidden: {error}");
             }
-            Ok(()) | Err(_) => {}
+        }
+        // A server that does not mean what it says of versions must not go unnoticed.
+        match shared.stat(LOOK, path) {
+            Ok(None) => Err(S3Error::refused(REMOVAL, "the server removed the new object with it")),
+            Ok(Some(_)) | Err(_) => Ok(()),
         }
     }
 }
 
+enum Removal {
+    Asked,
+    NothingHidden,
+}
+
+/// Deletes a version that another one hides.
+///
+/// R2 gives ids of versions, keeps none, and might take a delete of a version for one of the object: only what
+/// the server shows by its id is a version to delete. A bucket that keeps no versions any more writes over
+/// the one called `null`.
+fn delete_hidden(shared: &Shared, path: &str, version: &str) -> Result<Removal, S3Error> {
+    if version_at(shared, path)?.is_none_or(|now| now == version) {
+        return Ok(Removal::NothingHidden);
+    }
+    match shared.policy.run(|| shared.client.send_version(LOOK, "HEAD", path, version)) {
+        Ok(answer) if version_of(&answer).as_deref() == Some(version) => {}
+        Ok(_) => return Ok(Removal::NothingHidden),
+        // It is gone, or the server knows no versions.
+        Err(error) if matches!(error.status, Some(400 | 404 | 501)) => return Ok(Removal::NothingHidden),
+        Err(error) => return Err(error),
+    }
+    match shared.policy.run(|| shared.client.send_version(REMOVAL, "DELETE", path, version)) {
+        Err(error) if !is_absent(&error) => Err(error),
+        Ok(_) | Err(_) => Ok(Removal::Asked),
+    }
+}
+
 fn version_at(shared: &Shared, path: &str) -> Result<Option<String>, S3Error> {
-    let head = || shared.client.send("look at object", path, Command::HeadObject, Extras::default());
+    let head = || shared.client.send(LOOK, path, Command::HeadObject, Extras::default());
     match shared.policy.run(head) {
         Ok(answer) => Ok(version_of(&answer)),
         Err(error) if error.status == Some(404) => Ok(None),
@@ -82,7 +113,7 @@ impl Upload for Replacement {
 
     fn publish(self: Box<Self>) -> Result<Stored> {
         let stored = self.upload.publish()?;
-        self.replaced.clear();
+        self.replaced.clear()?;
         Ok(stored)
     }
 

@@ -74,7 +74,7 @@ pub(super) struct ListedObject {
     #[serde(rename = "Key", default)]
     pub(super) key: String,
     #[serde(rename = "Size", default)]
-    pub(super) size: u64,
+    pub(super) size: Option<u64>,
     #[serde(rename = "LastModified", default)]
     pub(super) last_modified: String,
 }

@@ -3,14 +3,14 @@
 use super::*;
 
 /// A server that answers with what the test says, and does not wait for a body of a megabyte or more.
-struct Scripted {
+pub(super) struct Scripted {
     address: String,
-    log: Arc<Mutex<Vec<Request>>>,
+    pub(super) log: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Scripted {
     /// `answer` gets each request and how many came before it, and gives the bytes on the wire.
-    fn start(answer: impl Fn(&Request, usize) -> Vec<u8> + Send + 'static) -> Self {
+    pub(super) fn start(answer: impl Fn(&Request, usize) -> Vec<u8> + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -39,7 +39,7 @@ impl Scripted {
         stream.write_all(&bytes)
     }
 
-    fn store(&self) -> S3Store {
+    pub(super) fn store(&self) -> S3Store {
         self.store_of(10_000)
     }
 
@@ -50,7 +50,7 @@ impl Scripted {
     }
 }
 
-fn answer(status: u16, body: &str, headers: &[(&str, &str)]) -> Vec<u8> {
+pub(super) fn answer(status: u16, body: &str, headers: &[(&str, &str)]) -> Vec<u8> {
     let mut response = Response::new(status, body);
     for (name, value) in headers {
         set_header(&mut response.headers, name, value);
@@ -274,7 +274,7 @@ fn a_server_that_knows_no_copies_is_refused() {
     assert_eq!(removed, ["/bucket/key", "/bucket/key.segment-2"]);
 }
 
-const MISSING: &str = "<Error><Code>NoSuchKey</Code></Error>";
+pub(super) const MISSING: &str = "<Error><Code>NoSuchKey</Code></Error>";
 
 #[test]
 fn a_404_that_is_not_of_s3_is_no_missing_object() {

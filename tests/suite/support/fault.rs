@@ -165,6 +165,7 @@ impl Shared {
     fn pass_on(&self, request: &Request, action: Option<&Action>, mut stream: &TcpStream) -> Result<()> {
         let mut server = request.send(&self.behind.address)?;
         let mut head = Head::read(&mut server)?.ok_or(ErrorKind::UnexpectedEof)?;
+        self.manners.dress(request, &mut head.headers);
         if matches!(action, Some(Action::LoseAnswer)) {
             std::io::copy(&mut server, &mut std::io::sink())?;
             return Ok(());

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 
-use super::http::{Request, Response, header};
+use super::http::{Request, Response, header, set_header};
 use super::s3server::elements;
 use super::sigv4::{Credentials, decode, encode, sign, strip, verify};
 
@@ -13,7 +13,8 @@ pub(crate) enum Manners {
     /// The server's own.
     Plain,
     /// Cloudflare R2: upload ids with `+`, `/` and `=`; all parts but the last of one size, be they sent
-    /// or copied; no conditions on a copied part.
+    /// or copied; no conditions on a copied part; ids of versions in its answers, and no versions, so that a
+    /// `versionId` changes nothing.
     R2(R2),
     /// Backblaze B2: no checksum headers of the newer AWS libraries.
     B2,
@@ -37,6 +38,16 @@ impl Manners {
             Self::Plain => None,
             Self::B2 => refuse_checksums(request),
             Self::R2(state) => state.check(request, credentials),
+        }
+    }
+
+    /// Changes the head of an answer.
+    pub(crate) fn dress(&self, request: &Request, headers: &mut Vec<(String, String)>) {
+        if matches!(self, Self::R2(_)) && matches!(request.method.as_str(), "HEAD" | "PUT") {
+            let etag = header(headers, "etag").map(|etag| etag.trim_matches('"').to_owned());
+            if let Some(etag) = etag {
+                set_header(headers, "x-amz-version-id", &format!("7e5{etag}"));
+            }
         }
     }
 
@@ -83,6 +94,9 @@ impl R2 {
             return Some(Response::s3_error(403, &code, "the signature does not fit the request"));
         }
         strip(request);
+        if request.raw_parameter("versionId").is_some() {
+            request.target = request.path().to_owned();
+        }
         if let Some(raw) = request.raw_parameter("uploadId").map(str::to_owned) {
             let Some(id) = behind(&decode(&raw)).map(str::to_owned) else {
                 return Some(Response::s3_error(

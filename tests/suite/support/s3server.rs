@@ -169,6 +169,21 @@ impl Bucket {
         self.ask("PUT", &format!("/{}", encode_path(key)), bytes.to_vec());
     }
 
+    /// Has the bucket keep versions (`Enabled`), or keep no more of them (`Suspended`).
+    pub(crate) fn set_versions(&self, status: &str) {
+        let namespace = "http://s3.amazonaws.com/doc/2006-03-01/";
+        let document = format!(
+            "<VersioningConfiguration xmlns=\"{namespace}\"><Status>{status}</Status></VersioningConfiguration>"
+        );
+        self.ask("PUT", "?versioning=", document.into_bytes());
+    }
+
+    /// The ids of all versions of an object, be they hidden or marks of a removal.
+    pub(crate) fn versions(&self, key: &str) -> Vec<String> {
+        let answer = self.ask("GET", &format!("?versions=&prefix={}", encode(key)), Vec::new());
+        elements(&answer, "VersionId")
+    }
+
     /// Removes an object.
     pub(crate) fn delete(&self, key: &str) {
         self.ask("DELETE", &format!("/{}", encode_path(key)), Vec::new());
