@@ -4,11 +4,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use pgkeep::connect::{ConnectErrorKind, connect};
+use pgkeep::connect::{ConnectErrorKind, connect, connect_cancellable};
 
 use super::{OPTIONS, Secured, failure, outcome, plainly, resolve, secured};
-use crate::support::cluster;
 use crate::support::cluster::{PASSWORD, ROLE};
+use crate::support::{cluster, wait_until};
 
 #[test]
 fn each_sslmode_takes_and_refuses_what_libpq_does_of_a_server_with_tls() {
@@ -151,4 +151,24 @@ fn a_certificate_of_the_first_version_is_refused_with_its_cure() {
     assert_eq!((error.kind(), error.is_transient()), (ConnectErrorKind::Tls, false));
     assert!(error.to_string().contains("X.509 version 1"), "{error}");
     assert_eq!(outcome(server.open("sslmode=prefer")), Ok(false));
+}
+
+/// A request to end a query goes to the session's own address, encrypted where the session is.
+#[test]
+fn a_query_is_ended_from_another_thread_with_and_without_tls() {
+    let right_name = format!("host=localhost hostaddr=127.0.0.1 sslrootcert={}", secured().path("ca.crt"));
+    for text in ["sslmode=disable", "sslmode=prefer", &format!("sslmode=verify-full {right_name}")] {
+        let (mut client, canceller) = connect_cancellable(&secured().info(text, &[]), &OPTIONS).unwrap();
+        let (say, said) = std::sync::mpsc::channel();
+        let sleeps = std::thread::spawn(move || say.send(client.batch_execute("SELECT pg_sleep(100)")));
+        let mut outcome = None;
+        wait_until("the query is ended", || {
+            canceller.cancel().unwrap();
+            outcome = said.try_recv().ok();
+            outcome.is_some()
+        });
+        let error = outcome.unwrap().unwrap_err();
+        assert_eq!(error.code(), Some(&postgres::error::SqlState::QUERY_CANCELED), "{text}");
+        sleeps.join().unwrap().unwrap();
+    }
 }
