@@ -100,6 +100,6 @@ fn run(cli: Cli) -> Result<Code> {
 fn report(error: &anyhow::Error) -> Code {
     let text = exit::render(error);
     // A closed stderr leaves nobody to tell; the exit code still does.
-    drop(writeln!(std::io::stderr(), "{text}"));
+    drop(writeln!(std::io::stderr(), "{}", output::printable(&text)));
     exit::code_of(error)
 }

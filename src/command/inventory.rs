@@ -1,6 +1,7 @@
 //! What a store itself knows of the backups in it: artifacts and the manifests beside them. No catalog is
 //! asked. All that a store says is hostile until a key proves it.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use anyhow::Result;
@@ -20,6 +21,8 @@ use crate::store::{Listed, Store};
 
 /// Manifests that are read at once.
 const READERS: usize = 16;
+/// Strays that are worth a second look: more than runs at work can have left are none of theirs.
+const MOST_LOOKED_AT_AGAIN: usize = 64;
 /// What an artifact's name ends with.
 const ARTIFACT_SUFFIX: &str = ".pgk";
 
@@ -57,15 +60,12 @@ pub(super) fn pair(store: &str, listed: Vec<Listed>) -> Paired {
     let mut artifacts: BTreeMap<String, (BackupId, Listed)> = BTreeMap::new();
     let mut manifests = Vec::new();
     for object in listed {
-        let (artifact, is_manifest) = match object.path.strip_suffix(name::MANIFEST_SUFFIX) {
-            Some(artifact) => (artifact.to_owned(), true),
-            None => (object.path.clone(), false),
-        };
+        let artifact = artifact_of(&object.path).to_owned();
         let Some(id) = id_of(&artifact) else { continue };
-        if is_manifest {
-            manifests.push((artifact, object.path));
-        } else {
+        if artifact == object.path {
             artifacts.insert(artifact, (id, object));
+        } else {
+            manifests.push((artifact, object.path));
         }
     }
     let stray = |path: String, what: &str| Stray { store: store.to_owned(), path, what: what.to_owned() };
@@ -78,8 +78,13 @@ pub(super) fn pair(store: &str, listed: Vec<Listed>) -> Paired {
     }
     let bare = artifacts.into_keys().map(|path| stray(path, "an artifact without a manifest"));
     paired.strays.extend(bare);
-    paired.pairs.sort_by_key(|pair| std::cmp::Reverse(pair.id.begun_at()));
+    paired.pairs.sort_by_key(|pair| Reverse(pair.id.begun_at()));
     paired
+}
+
+/// The path of the artifact that a path is, or that it is the manifest of.
+pub(super) fn artifact_of(path: &str) -> &str {
+    path.strip_suffix(name::MANIFEST_SUFFIX).unwrap_or(path)
 }
 
 /// The backup whose artifact has that path: `<id>.dump[.gz|.zst].pgk`.
@@ -109,14 +114,12 @@ pub(super) fn read(
     prefix: Option<&str>,
 ) -> Result<Inventory> {
     let store = usable(shelf)?;
-    let paired = pair(&shelf.name, store.list(&store.path_of(""))?);
-    let mut strays = paired.strays;
-    let is_wanted = |pair: &Pair| {
-        prefix.is_none_or(|prefix| pair.id.as_str().starts_with(prefix))
-            && filter.since.is_none_or(|since| pair.id.begun_at().is_some_and(|begun| begun >= floor(since)))
-            && filter.backup_type.as_ref().is_none_or(|wanted| pair.id.backup_type() == wanted)
-    };
-    let wanted: Vec<Pair> = paired.pairs.into_iter().filter(is_wanted).collect();
+    let root = store.path_of("");
+    let is_wanted = |path: &str| is_wanted(path.strip_prefix(&root).unwrap_or(path), filter, prefix);
+    let mut paired = pair(&shelf.name, store.list(&root)?);
+    paired.pairs.retain(|pair| is_wanted(&pair.artifact.path));
+    paired.strays.retain(|stray| is_wanted(artifact_of(&stray.path)));
+    let Paired { pairs: wanted, mut strays } = look_again(store, paired)?;
     let limit = filter.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let mut backups = Vec::new();
     let mut unreadable = None;
@@ -156,9 +159,54 @@ pub(super) fn read(
     }
 }
 
+/// Whether an artifact of that key may be one that is meant, as far as names tell.
+fn is_wanted(key: &str, filter: &Filter, prefix: Option<&str>) -> bool {
+    let Some(id) = id_of(key) else { return false };
+    let mut pieces = key.split('/');
+    let mut is_of = |wanted: Option<&String>| {
+        let piece = pieces.next().unwrap_or_default();
+        wanted.is_none_or(|wanted| name::encode(wanted) == piece)
+    };
+    is_of(filter.source.as_ref())
+        && is_of(filter.database.as_ref())
+        && prefix.is_none_or(|prefix| id.as_str().starts_with(prefix))
+        && filter.since.is_none_or(|since| id.begun_at().is_some_and(|begun| begun >= floor(since)))
+        && filter.backup_type.as_ref().is_none_or(|wanted| id.backup_type() == wanted)
+}
+
 /// The stamp in a name has no fractions of a second.
 fn floor(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
+/// A run that publishes, or retention that removes, while the store is listed shows one file of two.
+fn look_again(store: &dyn Store, paired: Paired) -> Result<Paired> {
+    let Paired { mut pairs, strays } = paired;
+    if strays.len() > MOST_LOOKED_AT_AGAIN {
+        return Ok(Paired { pairs, strays });
+    }
+    let looks = side_by_side(strays, |stray| {
+        let artifact = artifact_of(&stray.path).to_owned();
+        let both = store.stat(&artifact).and_then(|found| {
+            let has_manifest = store.stat(&name::manifest_path(&artifact))?.is_some();
+            Ok((found, has_manifest))
+        });
+        (stray, artifact, both)
+    })?;
+    let mut strays = Vec::new();
+    for (stray, path, both) in looks {
+        match (both, id_of(&path)) {
+            (Ok((Some(found), true)), Some(id)) => {
+                let artifact = Listed { path, size_bytes: found.size_bytes, modified_at: None };
+                pairs.push(Pair { id, artifact });
+            }
+            // Some servers list a name that they could not write out under another.
+            (Ok((None, false)), _) if !path.contains(char::REPLACEMENT_CHARACTER) => {}
+            _ => strays.push(stray),
+        }
+    }
+    pairs.sort_by_key(|pair| Reverse(pair.id.begun_at()));
+    Ok(Paired { pairs, strays })
 }
 
 fn passes(backup: &Backup, filter: &Filter) -> bool {
@@ -240,6 +288,25 @@ mod tests {
         assert_eq!(paths, [new.as_str(), &old]);
         let strays: Vec<&str> = paired.strays.iter().map(|stray| stray.path.as_str()).collect();
         assert_eq!(strays, [format!("{lost}.json").as_str(), &bare]);
+    }
+
+    /// What a run publishes, or retention removes, while the store is listed.
+    #[test]
+    fn what_only_seemed_to_be_alone_is_looked_at_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = crate::store::local::LocalStore::new("disk".to_owned(), folder.path().to_owned());
+        let at = |day: u8| store.path_of(&format!("full-shop-202611{day}T020000Z-3f9a.dump.gz.pgk"));
+        for path in [at(21), name::manifest_path(&at(21)), at(22), name::manifest_path(&at(22)), at(23)] {
+            store.put_small(&path, b"x").unwrap();
+        }
+        // The manifest of the first came late, the artifact of the second, the last has gone meanwhile.
+        let listed = [at(21), name::manifest_path(&at(22)), at(23), at(24)];
+        let paired = pair("disk", listed.iter().map(|path| self::listed(path)).collect());
+        assert_eq!((paired.pairs.len(), paired.strays.len()), (0, 4));
+        let again = look_again(&store, paired).unwrap();
+        let pairs: Vec<&String> = again.pairs.iter().map(|pair| &pair.artifact.path).collect();
+        assert_eq!(pairs, [&at(22), &at(21)]);
+        assert_eq!(again.strays.iter().map(|stray| &stray.path).collect::<Vec<_>>(), [&at(23)]);
     }
 
     proptest! {

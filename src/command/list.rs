@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::context::{Context, now};
 use super::inventory::{self, Stray};
+use super::output::printable;
 use super::select;
 use crate::backup::{Backup, CheckLevel, CopyState};
 use crate::catalog::query::Filter;
@@ -56,7 +57,7 @@ fn table(backups: &[Backup]) -> String {
     for backup in backups {
         let begun = backup.created_at.strftime("%Y-%m-%d %H:%M").to_string();
         let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
-        let source = (sources.len() > 1).then(|| Cell::new(&backup.source));
+        let source = (sources.len() > 1).then(|| Cell::new(printable(&backup.source)));
         let cells = [
             Cell::new(&backup.id),
             Cell::new(backup.status.as_str()),

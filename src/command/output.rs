@@ -1,6 +1,7 @@
 //! What a person or a script sees: results on stdout, everything else on stderr, and bars in between
 //! where stderr is a terminal.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 
 use anyhow::{Context as _, Result};
@@ -75,6 +76,18 @@ impl Output {
     }
 }
 
+/// The text without what a terminal would take for a command: names and messages may come from a server, or from
+/// whoever can write to a bucket.
+pub(super) fn printable(text: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+    if text.chars().all(is_plain) {
+        return Cow::Borrowed(text);
+    }
+    let escaped =
+        text.chars().map(|c| if is_plain(c) { c.to_string() } else { c.escape_default().to_string() });
+    Cow::Owned(escaped.collect())
+}
+
 /// Log lines go between the bars, not through them.
 struct BetweenBars(MultiProgress);
 
@@ -98,10 +111,21 @@ fn start_log(level: LevelFilter, bars: MultiProgress) {
                 Level::Warn => "warning: ",
                 Level::Info | Level::Debug | Level::Trace => "",
             };
-            writeln!(line, "pgkeep: {kind}{}", record.args())
+            writeln!(line, "pgkeep: {kind}{}", printable(&record.args().to_string()))
         })
         .target(env_logger::Target::Pipe(Box::new(BetweenBars(bars))))
         .try_init();
     // Only a second call in one process fails, and then the first one's log is there.
     drop(started);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn no_terminal_is_told_what_to_do() {
+        assert_eq!(printable("b\u{e4}ckup\n\t`x`"), "b\u{e4}ckup\n\t`x`");
+        assert_eq!(printable("a\u{1b}[2Jb\r\u{9b}c"), "a\\u{1b}[2Jb\\r\\u{9b}c");
+    }
 }

@@ -47,7 +47,13 @@ pub(super) fn run(context: &Context, from: &[String]) -> Result<Code> {
     let (mut new, mut changed, count) = (0usize, 0usize, found.len());
     let mut written = Vec::new();
     for (id, told) in found {
-        let mut backup = match merge(&mut catalog, told)? {
+        let mut odd = Vec::new();
+        let outcome = merge(&mut catalog, told, &mut odd)?;
+        for why in odd {
+            log::warn!("`{id}`: {why}");
+            code = code.worse(Code::Degraded);
+        }
+        let mut backup = match outcome {
             Outcome::Known => continue,
             Outcome::Left(why) => {
                 log::warn!("`{id}` is left as it is: {why}");
@@ -89,19 +95,24 @@ fn gather(found: &mut BTreeMap<BackupId, Backup>, backup: Backup) -> Option<Stra
     Some(Stray { store: copy.store, path: copy.path, what })
 }
 
-/// Puts what manifests tell of a backup together with what is on record of it.
-fn merge(catalog: &mut Catalog, told: Backup) -> Result<Outcome> {
+/// Puts what manifests tell of a backup together with what is on record of it. What is `odd` is left.
+fn merge(catalog: &mut Catalog, told: Backup, odd: &mut Vec<String>) -> Result<Outcome> {
     let found = catalog.find(told.id.as_str(), 1)?.into_iter().find(|backup| backup.id == told.id);
     let Some(mut known) = found else { return Ok(Outcome::New(told)) };
+    let is_whole = told.copies.iter().any(|copy| copy.error.is_none());
     match known.status {
         Status::InProgress if backup::is_alive(&known) => {
             return Ok(Outcome::Left("a run is making it".to_owned()));
         }
+        Status::InProgress | Status::Failed if !is_whole => {
+            return Ok(Outcome::Left("no copy that was found of it is whole".to_owned()));
+        }
         // A run that died, or gave up, after it had published whole copies.
         Status::InProgress | Status::Failed => {
-            let mut metadata = known.metadata;
-            metadata.extend(told.metadata);
-            return Ok(Outcome::Changed(Backup { metadata, ..told }));
+            let Backup { mut metadata, mut copies, .. } = known;
+            metadata.extend(told.metadata.clone());
+            merge_copies(&mut copies, told.copies, odd);
+            return Ok(Outcome::Changed(Backup { metadata, copies, ..told }));
         }
         Status::Expired => {
             return Ok(Outcome::Left("it is on record as expired, and copies of it are there".to_owned()));
@@ -111,14 +122,30 @@ fn merge(catalog: &mut Catalog, told: Backup) -> Result<Outcome> {
     if known.checksum != told.checksum {
         return Ok(Outcome::Left("the record has another checksum than the manifest".to_owned()));
     }
+    let is_changed = merge_copies(&mut known.copies, told.copies, odd);
+    Ok(if is_changed { Outcome::Changed(known) } else { Outcome::Known })
+}
+
+/// Adds the copies that are not on record, and sets right those on record as lost, or in another place: the
+/// folder or the prefix of a store may have changed. Whether there was one.
+fn merge_copies(known: &mut Vec<Copy>, told: Vec<Copy>, odd: &mut Vec<String>) -> bool {
     let mut is_changed = false;
-    for copy in told.copies {
-        match known.copies.iter_mut().find(|known| known.store == copy.store) {
-            None => known.copies.push(copy),
-            Some(known) if matches!(known.state, CopyState::Missing | CopyState::Failed) => *known = copy,
+    for copy in told {
+        match known.iter_mut().find(|known| known.store == copy.store) {
+            None => known.push(copy),
+            Some(known) if known.state == CopyState::Expired => {
+                odd.push(format!("its copy in `{}` is on record as expired, and is there", copy.store));
+                continue;
+            }
+            Some(known)
+                if matches!(known.state, CopyState::Missing | CopyState::Failed)
+                    || known.path != copy.path =>
+            {
+                *known = copy;
+            }
             Some(_) => continue,
         }
         is_changed = true;
     }
-    Ok(if is_changed { Outcome::Changed(known) } else { Outcome::Known })
+    is_changed
 }

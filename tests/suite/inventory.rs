@@ -6,6 +6,10 @@ use crate::support::compare::contents;
 use crate::support::tools::free_port;
 use crate::support::{FaultServer, Manners, Rule, Site, key};
 
+mod hostile;
+mod many;
+mod merged;
+
 const STORES: [&str; 3] = ["local", "r2", "b2"];
 
 fn drop_catalog(site: &Site) {

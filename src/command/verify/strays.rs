@@ -68,14 +68,10 @@ pub(super) fn find(session: &Session<'_>, catalog: &mut Catalog) -> Result<Vec<S
     let on_record = OnRecord::of(catalog.known(source)?);
     for (store, paired) in found {
         let is_at_work = |path: &str| {
-            let artifact = path.strip_suffix(name::MANIFEST_SUFFIX).unwrap_or(path);
-            let id = inventory::id_of(artifact);
+            let id = inventory::id_of(inventory::artifact_of(path));
             id.is_some_and(|id| on_record.status.get(id.as_str()) == Some(&Status::InProgress))
         };
-        let is_told = |path: &str| {
-            let artifact = path.strip_suffix(name::MANIFEST_SUFFIX).unwrap_or(path);
-            on_record.has(&store, artifact)
-        };
+        let is_told = |path: &str| on_record.has(&store, inventory::artifact_of(path));
         let pairs = paired.pairs.iter().map(|pair| Stray {
             store: store.clone(),
             path: pair.artifact.path.clone(),

@@ -1,5 +1,6 @@
 //! What a store says it holds.
 
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 
 use super::*;
@@ -67,7 +68,6 @@ fn a_list_stays_in_the_store_s_own_folder() {
     }
     failed(store.list(&store.path_of("../other/")));
     // A name that is no text is none of ours.
-    use std::os::unix::ffi::OsStrExt;
     std::fs::write(root.join(std::ffi::OsStr::from_bytes(b"a/\xff")), b"").unwrap();
     assert_eq!(paths(&store, ""), ["a/one", "stray"]);
 }

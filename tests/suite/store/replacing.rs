@@ -45,9 +45,9 @@ fn a_replacement_that_is_given_up_changes_nothing() {
             let mut upload = store.replace(&path, PART as u64).unwrap();
             send(&mut upload, &content(PART + 1)).unwrap();
             if way == "abort" {
-                upload.abort().unwrap()
+                upload.abort().unwrap();
             } else {
-                drop(upload)
+                drop(upload);
             }
             assert_equal(&read(store, &path).unwrap(), b"old");
             assert_eq!(store.stale(&store.path_of("source/")).unwrap(), []);
