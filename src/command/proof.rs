@@ -159,14 +159,21 @@ fn tried(
         return Ok(Outcome::Differs(vec![why]));
     }
     match recorded {
-        Some(recorded) if recorded.level != Level::Off => compare(context, &database, &recorded),
+        Some(recorded) if recorded.level != Level::Off => {
+            compare(context, &database, &recorded, salt_of(backup, ring)?)
+        }
         _ => Ok(Outcome::Equal(Proof { tables: None, skipped: 0 })),
     }
 }
 
 /// What the restored database has beside what is on record of the source.
-fn compare(context: &Context, database: &ScratchDatabase<'_>, recorded: &Fingerprint) -> Result<Outcome> {
-    let restored = figures(context, database, recorded.level)?;
+fn compare(
+    context: &Context,
+    database: &ScratchDatabase<'_>,
+    recorded: &Fingerprint,
+    salt: i64,
+) -> Result<Outcome> {
+    let restored = figures(context, database, recorded.level, salt)?;
     let mut differences = recorded.differences(&restored);
     let more = differences.len().saturating_sub(MOST_DIFFERENCES);
     if more > 0 {
@@ -185,8 +192,20 @@ fn compare(context: &Context, database: &ScratchDatabase<'_>, recorded: &Fingerp
     Ok(Outcome::Differs(differences))
 }
 
-fn figures(context: &Context, database: &ScratchDatabase<'_>, level: Level) -> Result<Fingerprint> {
-    let wanted = Wanted { level, table_time: COUNT_TIME, without_schema: None };
+/// The salt of the key that sealed the backup.
+fn salt_of(backup: &Backup, ring: &KeyRing) -> Result<i64> {
+    let ids = backup.metadata.get("keys").and_then(serde_json::Value::as_array).into_iter().flatten();
+    let key = ids.filter_map(serde_json::Value::as_str).find_map(|id| ring.find(id));
+    key.context("the key that the backup was sealed with is not at hand")?.salt()
+}
+
+fn figures(
+    context: &Context,
+    database: &ScratchDatabase<'_>,
+    level: Level,
+    salt: i64,
+) -> Result<Fingerprint> {
+    let wanted = Wanted { level, salt, table_time: COUNT_TIME, without_schema: None };
     let options = database.connect_options();
     let taken = figures_of(&database.connection(), &options, wanted, COUNT_TIME, &context.interrupt);
     taken.context("the restored database can't be looked at")

@@ -34,6 +34,8 @@ const SEQUENCE_TIME: Duration = Duration::from_secs(10);
 pub struct Wanted {
     /// How much.
     pub level: Level,
+    /// What the hashes of rows are salted with: who does not know it can't test guesses about a small table.
+    pub salt: i64,
     /// The time that a table may take.
     pub table_time: Duration,
     /// A schema to leave out.
@@ -140,7 +142,8 @@ impl Snapshot {
         for row in self.session.rows(&sql::tables(self.version, without, is_hashed))? {
             let (schema, name) = (text(&row, 0)?, text(&row, 1)?);
             let columns = row.try_get(3)?.unwrap_or_default();
-            let query = sql::count(&sql::quoted(&schema, &name), is_hashed.then_some(columns));
+            let query =
+                sql::count(&sql::quoted(&schema, &name), is_hashed.then_some(columns), self.wanted.salt);
             asks.push(Ask { name: sql::shown(&schema, &name), query, pages: text(&row, 2)?.parse()? });
         }
         Ok(asks)

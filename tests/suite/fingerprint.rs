@@ -54,7 +54,8 @@ fn figures(site: &Site, database: &str, level: Level) -> Fingerprint {
     let info =
         ConnInfo::parse(&site.cluster.url(database)).unwrap().resolve(&Environment::default()).unwrap();
     let options = ConnectOptions { connect_timeout: Duration::from_secs(10), application_name: "figures" };
-    let wanted = Wanted { level, table_time: Duration::from_secs(60), without_schema: None };
+    let salt = pgkeep::key::Key::parse(&site.key).unwrap().salt().unwrap();
+    let wanted = Wanted { level, salt, table_time: Duration::from_secs(60), without_schema: None };
     figures_of(&info, &options, wanted, Duration::from_secs(60), &Interrupt::new()).unwrap()
 }
 

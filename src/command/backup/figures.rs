@@ -12,6 +12,7 @@ use crate::command::progress::Phase;
 use crate::conninfo::ConnInfo;
 use crate::exit::one_line;
 use crate::fingerprint::{EVERYTHING, Fingerprint, Level};
+use crate::key::Key;
 use crate::manifest::{FINGERPRINT, FINGERPRINT_LIMIT_BYTES};
 use crate::source::dump::Dump;
 use crate::source::fingerprint::{Counting, Snapshot, Taken, Wanted};
@@ -28,17 +29,29 @@ pub(super) struct Figures {
 
 impl Figures {
     /// Opens a snapshot for the dump to share, as configured.
-    pub(super) fn open(context: &Context, connection: &ConnInfo, without_schema: Option<&str>) -> Self {
-        Self::try_open(context, connection, without_schema).unwrap_or_else(|error| {
+    pub(super) fn open(
+        context: &Context,
+        connection: &ConnInfo,
+        without_schema: Option<&str>,
+        key: &Key,
+    ) -> Self {
+        Self::try_open(context, connection, without_schema, key).unwrap_or_else(|error| {
             log::warn!("no figures are taken to compare a restore with: {}", one_line(&error));
             Self { snapshot: None, counting: None, known: None }
         })
     }
 
-    fn try_open(context: &Context, connection: &ConnInfo, without_schema: Option<&str>) -> Result<Self> {
+    fn try_open(
+        context: &Context,
+        connection: &ConnInfo,
+        without_schema: Option<&str>,
+        key: &Key,
+    ) -> Result<Self> {
         let config = &context.config.fingerprint;
+        let salt = key.salt()?;
         let wanted = |level| Wanted {
             level,
+            salt,
             table_time: config.time,
             without_schema: without_schema.map(str::to_owned),
         };

@@ -75,7 +75,7 @@ pub(super) fn run(
     let meter = Arc::new(Meter::default());
     let lanes = lanes(backup, shelves, part_size_bytes, &Arc::new(unmade));
     let watched = lanes.iter().map(|lane| (lane.name.clone(), Arc::clone(&lane.moved))).collect();
-    let figures = Figures::open(context, &ready.connection, ready.without_schema.as_deref());
+    let figures = Figures::open(context, &ready.connection, ready.without_schema.as_deref(), ring.sealing());
     let start = |snapshot: Option<&str>| start_dump(context, &ready, snapshot);
     let mut source = Counted::start(figures, &start)?;
     let bars = &context.out.bars;

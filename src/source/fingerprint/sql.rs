@@ -116,11 +116,11 @@ pub(super) fn tables(version: u32, without: Option<&str>, is_hashed: bool) -> St
 
 /// Counts the rows of one table and, where its columns are given, sums up a hash of each row's text. A sum
 /// does not depend on the order, and unlike an exclusive or it counts rows that are there twice.
-pub(super) fn count(table: &str, columns: Option<&str>) -> String {
+pub(super) fn count(table: &str, columns: Option<&str>, salt: i64) -> String {
     let hash = columns.map_or_else(String::new, |columns| {
         format!(
             ", coalesce(pg_catalog.sum(pg_catalog.hashtextextended(\
-             ROW({columns})::pg_catalog.text COLLATE \"C\", 0)), 0)"
+             ROW({columns})::pg_catalog.text COLLATE \"C\", '{salt}'::pg_catalog.int8)), 0)"
         )
     });
     format!("SELECT pg_catalog.count(*){hash} FROM ONLY {table} t")
