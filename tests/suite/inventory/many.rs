@@ -9,14 +9,14 @@ use super::*;
 
 const COUNT: u32 = 320;
 
-/// Fills r2 and the local store with backups of two databases in turn; the ids, the oldest first.
+/// Fills r2 and the local store with backups of `shop`, the second oldest is of `crm`; the ids, the oldest first.
 fn fill(site: &Site) -> Vec<String> {
     let key = Key::parse(&site.key).unwrap();
     let sum = crate::support::sha256_hex(b"artifact");
     let begin: jiff::Timestamp = "2026-01-01T02:00:00Z".parse().unwrap();
     let made = (0..COUNT).map(|number| {
         let at = begin + jiff::SignedDuration::from_hours(24 * i64::from(number));
-        let database = if number % 2 == 0 { "shop" } else { "crm" };
+        let database = if number == 1 { "crm" } else { "shop" };
         let id = BackupId::new("full", database, at, 0x3f9a);
         let filename = artifact(&id, ".dump.gz");
         let path = object_key("db1", database, &id, &filename);
@@ -53,9 +53,9 @@ fn only_the_manifests_that_are_needed_are_read() {
     };
     assert_eq!(ids_of(call(&["--limit", "3"]).any_stdout().run()), newest);
     let crm = call(&["--limit", "1", "--database", "crm"]).any_stdout().run();
-    assert_eq!(ids_of(crm), [ids[ids.len() - 1].clone()]);
+    assert_eq!(ids_of(crm), [ids[1].clone()]);
     let read = fault.count("GET", ".json");
-    assert!((4..=32).contains(&read), "{read} manifests were read");
+    assert!((4..=17).contains(&read), "{read} manifests were read");
     // No artifact is read at all, and each page of the list once.
     assert_eq!(fault.count("GET", "list-type"), 2);
     assert_eq!(fault.requests().len(), read + 2);
