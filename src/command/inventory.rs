@@ -78,7 +78,7 @@ pub(super) fn pair(store: &str, listed: Vec<Listed>) -> Paired {
     }
     let bare = artifacts.into_keys().map(|path| stray(path, "an artifact without a manifest"));
     paired.strays.extend(bare);
-    paired.pairs.sort_by(|one, other| other.id.begun_at().cmp(&one.id.begun_at()));
+    paired.pairs.sort_by_key(|pair| std::cmp::Reverse(pair.id.begun_at()));
     paired
 }
 

@@ -122,7 +122,12 @@ impl Store for LocalStore {
         ensure!(self.root.is_dir(), "there is no folder `{}`", self.root.display());
         listing::walk(&self.root, path_prefix, &mut |file, path| {
             if published_path(file).is_none() {
-                let metadata = fs::metadata(file).with_context(|| format!("can't look at `{path}`"))?;
+                let metadata = match fs::metadata(file) {
+                    Ok(metadata) => metadata,
+                    // Removed since its name was read.
+                    Err(error) if is_absent(&error) => return Ok(()),
+                    Err(error) => return Err(error).with_context(|| format!("can't look at `{path}`")),
+                };
                 let modified_at = metadata.modified().ok().and_then(|at| Timestamp::try_from(at).ok());
                 found.push(Listed { path: path.to_owned(), size_bytes: metadata.len(), modified_at });
             }
@@ -280,8 +285,12 @@ impl Read for WholeFile {
 }
 
 fn open_file(path: &str) -> Result<(File, u64)> {
-    let file = match File::open(path) {
-        Ok(file) => file,
+    // Looked at first: to open a pipe is to wait for whoever writes to it.
+    let opened = fs::metadata(path)
+        .and_then(|metadata| if metadata.is_file() { File::open(path).map(Some) } else { Ok(None) });
+    let file = match opened {
+        Ok(Some(file)) => file,
+        Ok(None) => bail!("`{path}` is not a file"),
         Err(error) if is_absent(&error) => return Err(Missing { path: path.to_owned() }.into()),
         Err(error) => return Err(error).with_context(|| format!("can't open `{path}`")),
     };

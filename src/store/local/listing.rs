@@ -7,6 +7,8 @@ use anyhow::{Context, Result};
 
 use super::is_absent;
 
+const LOST_AND_FOUND: &str = "lost+found";
+
 /// Gives each regular file whose folders may lead to a path that starts with `path_prefix`, and its path as
 /// text: one that is no text is none of ours. What the walk may not look into is an error.
 pub(super) fn walk(
@@ -39,6 +41,10 @@ fn below(
         let path = entry.path();
         let kind = entry.file_type().with_context(context)?;
         if kind.is_dir() {
+            // It stands at the root of a file system, for root alone; a name of ours would have its `+` encoded.
+            if entry.file_name() == LOST_AND_FOUND {
+                continue;
+            }
             let folder = format!("{}/", path.display());
             if folder.starts_with(path_prefix) || path_prefix.starts_with(&folder) {
                 below(&path, path_prefix, found)?;
