@@ -101,7 +101,13 @@ fn merge(catalog: &mut Catalog, told: Backup) -> Result<Outcome> {
         Status::InProgress | Status::Failed => {
             let mut metadata = known.metadata;
             metadata.extend(told.metadata);
-            return Ok(Outcome::Changed(Backup { metadata, ..told }));
+            let mut copies = told.copies;
+            for copy in known.copies {
+                if copies.iter().all(|told| told.store != copy.store) {
+                    copies.push(copy);
+                }
+            }
+            return Ok(Outcome::Changed(Backup { metadata, copies, ..told }));
         }
         Status::Expired => {
             return Ok(Outcome::Left("it is on record as expired, and copies of it are there".to_owned()));
