@@ -10,6 +10,9 @@ use super::{Catalog, rows};
 use crate::backup::{Backup, CopyState, Status};
 use crate::name::BackupId;
 
+/// The name in the metadata of a backup under which the time of the last check stands, by store.
+pub const CHECKED: &str = "checked";
+
 /// Which backups are meant; an empty filter means all of them.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
@@ -104,18 +107,22 @@ impl Catalog {
         self.select(&conditions, &wanted, filter.limit)
     }
 
-    /// The ids of the backups that pass the filter, the one first whose last check is the oldest.
+    /// The ids of the backups that pass the filter, the one first whose last check in any of these stores is
+    /// the oldest.
     ///
     /// # Errors
     /// When the catalog can't be read.
-    pub fn by_age_of_check(&mut self, filter: &Filter) -> Result<Vec<BackupId>> {
+    pub fn by_age_of_check(&mut self, filter: &Filter, stores: &[&str]) -> Result<Vec<BackupId>> {
         self.revive()?;
         let status = filter.status.map(Status::as_str);
-        let (conditions, wanted) = conditions(filter, status.as_ref());
+        let (conditions, mut wanted) = conditions(filter, status.as_ref());
         let all = if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") };
+        wanted.push(&stores);
         let query = format!(
             "SELECT id FROM backup WHERE {all} ORDER BY \
-             coalesce((metadata->>'checked_at')::timestamptz, verified_at) NULLS FIRST, created_at, id"
+             (SELECT min(coalesce((metadata->'{CHECKED}'->>store)::timestamptz, verified_at, '-infinity')) \
+              FROM unnest(${}::text[]) store), created_at, id",
+            wanted.len()
         );
         let rows = self.client()?.query(&query, &wanted).context("cannot read the catalog")?;
         let ids = rows.iter().map(|row| Ok(BackupId::parse(row.try_get(0)?)));

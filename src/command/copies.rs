@@ -227,6 +227,10 @@ pub(super) fn mark_checked(copy: &mut Copy, level: CheckLevel) {
     if level > CheckLevel::Stat {
         copy.state = CopyState::Verified;
     } else if was_read {
+        if copy.state == CopyState::Verified {
+            // It was never found damaged: it could not be reached, and now it can.
+            copy.error = None;
+        }
         return;
     }
     copy.verified_at = Some(now());

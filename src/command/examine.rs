@@ -13,6 +13,7 @@ use crate::manifest::{LIMIT_BYTES, Manifest};
 use crate::name;
 use crate::pipeline::digest::Sum;
 use crate::pipeline::readback::{Unopened, open_and_sum, sum_of};
+use crate::process::Killed;
 use crate::source::clients::Client;
 use crate::source::restore::Restore;
 use crate::store::{Store, is_missing};
@@ -208,6 +209,9 @@ impl Look<'_> {
             return Err(Fault::unknown("interrupted"));
         }
         match (ended, refused) {
+            (Err(error), _) if Killed::is(&error) => {
+                Err(Fault::unknown(format!("the dump was not read to its end: {}", one_line(&error))))
+            }
             (Err(error), _) => {
                 Err(Fault::new(Verdict::Content, format!("the dump does not read: {}", one_line(&error))))
             }
@@ -227,7 +231,13 @@ impl Look<'_> {
     /// The same; gives the manifest, and its bytes.
     pub(super) fn read_manifest(&self, store: &dyn Store, path: &str) -> Result<(Manifest, Vec<u8>), Fault> {
         let path = name::manifest_path(path);
-        let read = store.get_small(&path, LIMIT_BYTES).map_err(|error| Fault::of_error(&error))?;
+        let read = store.get_small(&path, LIMIT_BYTES).map_err(|error| match store.stat(&path) {
+            Ok(Some(stat)) if stat.size_bytes > LIMIT_BYTES => {
+                let message = format!("its manifest has {} bytes: it is none", stat.size_bytes);
+                Fault::new(Verdict::Size, message)
+            }
+            _ => Fault::of_error(&error),
+        })?;
         let Some(bytes) = read else {
             let message = format!("its manifest `{path}` is not there");
             return Err(Fault::new(Verdict::Missing, message));

@@ -19,6 +19,7 @@ use crate::pipeline::damage::is_damage;
 use crate::pipeline::digest::{Hashed, Sum};
 use crate::pipeline::readback::{Dump, ReadAhead};
 use crate::pipeline::seal::fill;
+use crate::process::Killed;
 use crate::source::clients::Client;
 use crate::source::fingerprint::{Wanted, figures_of};
 use crate::source::restore::{Ownership, Restore};
@@ -322,6 +323,9 @@ fn settle(
         Ok(said) => log::info!("{said}"),
         Err(error) => {
             database.server().ensure_answers()?;
+            if Killed::is(&error) {
+                return Err(error);
+            }
             let said = cut(&one_line(&error));
             let locale = database.missing_locale().map(|_| LOCALE);
             return match lack(&said).or(locale) {

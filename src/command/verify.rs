@@ -8,10 +8,11 @@ use super::context::{Context, Shelf, now};
 use super::examine::Verdict;
 use super::proof::Proof;
 use super::{select, standing};
-use crate::backup::{Backup, CheckLevel, Status};
+use crate::backup::{Backup, CheckLevel, Copy, Status};
 use crate::catalog::Catalog;
+use crate::catalog::query::CHECKED;
 use crate::cli;
-use crate::exit::{Code, Failure};
+use crate::exit::{Code, Failure, one_line};
 use crate::key::KeyRing;
 use crate::name::BackupId;
 use crate::source::clients::Client;
@@ -93,6 +94,35 @@ fn keys(context: &Context, level: CheckLevel, repair: bool) -> Result<Option<Key
     context.existing_keys().map(Some)
 }
 
+/// Records the copies that were repaired before an interrupt, and nothing else.
+fn keep_repaired(catalog: &mut Catalog, backup: &Backup, findings: &[Finding]) {
+    let repaired: Vec<Copy> = backup
+        .copies
+        .iter()
+        .zip(findings)
+        .filter(|(_, finding)| finding.repaired)
+        .map(|(copy, _)| copy.clone())
+        .collect();
+    if repaired.is_empty() {
+        return;
+    }
+    let kept = catalog.find(backup.id.as_str(), 1).and_then(|found| {
+        let Some(mut known) = found.into_iter().find(|known| known.id == backup.id) else {
+            return Ok(());
+        };
+        for copy in repaired {
+            known.copies.iter_mut().filter(|known| known.store == copy.store).for_each(|known| {
+                known.clone_from(&copy);
+            });
+        }
+        standing::settle(&mut known);
+        catalog.save(&known)
+    });
+    if let Err(error) = kept {
+        log::warn!("the catalog does not take what was repaired: {}", one_line(&error));
+    }
+}
+
 impl Session<'_> {
     /// Looks at a backup, mends what is to be mended, says what was found, and puts it on record.
     fn verify(&self, catalog: &mut Catalog, mut backup: Backup) -> Result<Checked> {
@@ -115,7 +145,8 @@ impl Session<'_> {
             log::error!("`{}`: there is no copy on record", backup.id);
         }
         if self.context.interrupt.is_raised() {
-            // What could not be looked at for want of time is no finding.
+            // What could not be looked at for want of time is no finding; what was made anew is on record.
+            keep_repaired(catalog, &backup, &findings);
             return Ok(Checked { backup, findings, code: Code::Failed });
         }
         standing::settle(&mut backup);
@@ -123,12 +154,25 @@ impl Session<'_> {
             log::error!("`{}`: a deeper check found, and none as deep has passed since: {error}", backup.id);
             code = code.worse(Code::Degraded);
         }
-        backup.metadata.insert("checked_at".to_owned(), json!(now()));
+        self.mark_looked_at(&mut backup);
         if let Err(error) = catalog.save(&backup) {
             log::warn!("the catalog does not take the verdict: {error:#}");
             code = code.worse(Code::Degraded);
         }
         Ok(Checked { backup, findings, code })
+    }
+
+    /// Keeps in mind for the next sweep when the stores were looked at, whatever was found.
+    fn mark_looked_at(&self, backup: &mut Backup) {
+        let checked = backup.metadata.entry(CHECKED).or_insert_with(|| json!({}));
+        if let Some(checked) = checked.as_object_mut() {
+            checked.extend(self.stores().map(|store| (store.to_owned(), json!(now()))));
+        }
+    }
+
+    /// The names of the stores that are looked at.
+    fn stores(&self) -> impl Iterator<Item = &str> {
+        self.shelves.iter().map(|shelf| shelf.name.as_str()).filter(|name| self.is_selected(name))
     }
 
     fn reader(&self, backup: &Backup) -> Result<Client, String> {

@@ -21,6 +21,22 @@ const KEPT_LINE_BYTES: u64 = 2000;
 /// How long what a child said is waited for once it has ended; its own children may hold the pipe open.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// Signals that no program brings upon itself: a person's, or those of a system that is short of memory.
+const FROM_OUTSIDE: [Signal; 4] = [Signal::KILL, Signal::TERM, Signal::INT, Signal::HUP];
+
+/// A child that somebody else ended, which says nothing of what it was given.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Killed(String);
+
+impl Killed {
+    /// Whether that is what an error tells of.
+    #[must_use]
+    pub fn is(error: &anyhow::Error) -> bool {
+        error.downcast_ref::<Self>().is_some()
+    }
+}
+
 /// A running child, and what it says on stderr.
 pub(super) struct Running {
     name: String,
@@ -89,6 +105,9 @@ impl Running {
         }
         let said = if said.is_empty() { "it said nothing".to_owned() } else { said };
         let message = format!("{} ended with {}: {said}", self.name, describe(status));
+        if status.signal().is_some_and(|signal| FROM_OUTSIDE.iter().any(|one| one.as_raw() == signal)) {
+            return Err(Killed(message).into());
+        }
         Err(Failure::failed(message).into())
     }
 

@@ -269,8 +269,12 @@ impl Read for WholeFile {
 }
 
 fn open_file(path: &str) -> Result<(File, u64)> {
-    let file = match File::open(path) {
-        Ok(file) => file,
+    // Looked at first: to open a pipe is to wait for whoever writes to it.
+    let opened = fs::metadata(path)
+        .and_then(|metadata| if metadata.is_file() { File::open(path).map(Some) } else { Ok(None) });
+    let file = match opened {
+        Ok(Some(file)) => file,
+        Ok(None) => bail!("`{path}` is not a file"),
         Err(error) if is_absent(&error) => return Err(Missing { path: path.to_owned() }.into()),
         Err(error) => return Err(error).with_context(|| format!("can't open `{path}`")),
     };

@@ -5,5 +5,6 @@ mod copies;
 mod keys;
 mod output;
 mod refusals;
+mod repairs;
 mod sources;
 mod targets;

@@ -117,11 +117,28 @@ pub(super) fn run(
         }
         findings.push(finding);
     }
+    if session.level > CheckLevel::Stat {
+        renew_tags(session, backup, &found);
+    }
     remember(backup, &findings, level);
     if session.repair && !session.context.interrupt.is_raised() {
         mend::run(session, &look, backup, &found, &mut findings)?;
     }
     Ok(findings)
+}
+
+/// Records the tags of copies whose every byte was found right: who wrote the same bytes there in another way
+/// did no harm, and a later look from outside is not to take the new tag for damage.
+fn renew_tags(session: &Session<'_>, backup: &mut Backup, found: &[Found]) {
+    let passed = backup.copies.iter_mut().zip(found).filter(|(_, found)| matches!(found, Some(Ok(()))));
+    for (copy, _) in passed {
+        let Ok(store) = store_of(copy, session.shelves) else { continue };
+        let known = store.stat(&copy.path).ok().flatten().and_then(|stat| stat.etag);
+        if let Some(tag) = known.filter(|tag| copy.etag.as_ref() != Some(tag)) {
+            log::info!("store `{}`: the ETag of a copy that is whole is {tag} now", copy.store);
+            copy.etag = Some(tag);
+        }
+    }
 }
 
 /// Keeps in mind that a deeper check found what a shallower one can't see, until one as deep passes.

@@ -13,7 +13,7 @@ use crate::exit::one_line;
 use crate::key::KeyRing;
 use crate::manifest::Manifest;
 use crate::name;
-use crate::store::{Kind, Store};
+use crate::store::{Handle, Kind, Stale, Store};
 
 const MIB: u64 = 1024 * 1024;
 const LEAST_PART_BYTES: u64 = 8 * MIB;
@@ -47,28 +47,38 @@ pub(super) fn run(
     if damaged.iter().all(Option::is_none) {
         return Ok(());
     }
-    let Some(good) = good_copy(session, look, found) else {
+    let good = good_copies(session, look, found);
+    if good.is_empty() {
         log::error!("`{}`: no copy is whole, so nothing can be repaired, and nothing was touched", backup.id);
         return Ok(());
-    };
+    }
     let places = backup.copies.iter_mut().zip(findings).zip(damaged);
     for ((copy, finding), part) in places.filter_map(|(place, part)| Some((place, part?))) {
         if session.context.interrupt.is_raised() {
             break;
         }
         let was = finding.message.clone();
-        match mend(session, look, copy, part, &good, ring) {
-            Ok(mended) => {
-                log::warn!(
-                    "`{}`: store `{}` was repaired from `{}`: {was}",
-                    look.backup.id,
-                    copy.store,
-                    good.copy.store
-                );
-                *copy = mended;
-                *finding = check::mended(format!("from `{}` ({was})", good.copy.store));
+        let mut troubles = Vec::new();
+        for good in &good {
+            match mend(session, look, copy, part, good, ring) {
+                Ok(mended) => {
+                    let (id, store, from) = (&look.backup.id, &copy.store, &good.copy.store);
+                    for trouble in troubles.drain(..) {
+                        log::warn!("`{id}`: store `{store}` could not be repaired {trouble}");
+                    }
+                    log::warn!("`{id}`: store `{store}` was repaired from `{from}`: {was}");
+                    *finding = check::mended(format!("from `{from}` ({was})"));
+                    *copy = mended;
+                    break;
+                }
+                Err(error) => troubles.push(format!("from `{}`: {}", good.copy.store, one_line(&error))),
             }
-            Err(error) => finding.message = format!("{was}; not repaired: {}", one_line(&error)),
+            if session.context.interrupt.is_raised() {
+                break;
+            }
+        }
+        if !finding.repaired {
+            finding.message = format!("{was}; not repaired {}", troubles.join("; "));
         }
         copy.error = (!finding.repaired).then(|| finding.message.clone());
     }
@@ -84,8 +94,8 @@ fn damage_of(session: &Session<'_>, found: &Found, copy: &Copy) -> Option<Part> 
     }
 }
 
-/// A copy that passed, a near one first, whose manifest is proven.
-fn good_copy<'a>(session: &'a Session<'_>, look: &'a Look<'_>, found: &[Found]) -> Option<Good<'a>> {
+/// The copies that passed, a near one first, whose manifest is proven.
+fn good_copies<'a>(session: &'a Session<'_>, look: &'a Look<'_>, found: &[Found]) -> Vec<Good<'a>> {
     let copies = look.backup.copies.iter().zip(found);
     let passed = copies.filter(|(_, found)| matches!(found, Some(Ok(()))));
     let mut passed: Vec<(&Copy, &dyn Store)> =
@@ -102,8 +112,8 @@ fn good_copy<'a>(session: &'a Session<'_>, look: &'a Look<'_>, found: &[Found]) 
     });
     let proven: Vec<Good<'_>> = proven.collect();
     let tags = proven.iter().filter_map(|good| good.manifest.etag.clone().zip(good.manifest.part_size_bytes));
-    let tags = tags.collect();
-    proven.into_iter().next().map(|good| Good { tags, ..good })
+    let tags: Vec<(String, u64)> = tags.collect();
+    proven.into_iter().map(|good| Good { tags: tags.clone(), ..good }).collect()
 }
 
 /// Makes one copy again, and reads it back.
@@ -119,9 +129,15 @@ fn mend(
     let shelf = shelf.context("the configuration has no such store")?;
     let store = shelf.store.as_deref().map_err(|error| anyhow!("{error}"))?;
     let mut copy = damaged.clone();
-    if copy.path.is_empty() {
+    // A store that was moved gets the copy where it is now, not where it was.
+    if !copy.path.starts_with(&store.path_of("")) || copy.path.is_empty() {
         copy.path = path_in(look.backup, store);
     }
+    let part = match part {
+        // A manifest says that its artifact is whole: no look from outside has proven that.
+        Part::Manifest if look.level == CheckLevel::Stat => read_first(look, store, &copy)?,
+        part => part,
+    };
     // Its own manifest, where that is sound: the artifact is sent in the same parts, and fits it again.
     let proving = Look { level: CheckLevel::Content, ..*look };
     let own = proving.read_manifest(store, &copy.path).ok().map(|(manifest, _)| manifest);
@@ -131,6 +147,7 @@ fn mend(
         let planned = least.max(LEAST_PART_BYTES);
         let size = part_size_bytes.filter(|size| (planned..=LARGEST_PART_BYTES).contains(size));
         let size = size.unwrap_or(planned);
+        clear_unfinished(store, &copy.path);
         let artifact = good.store.open(&good.copy.path)?;
         let upload = store.replace(&copy.path, size)?;
         let upload = pour(artifact, upload, size, look.backup, look.interrupt)?;
@@ -156,6 +173,30 @@ fn mend(
         store.replace_small(&name::manifest_path(&copy.path), &bytes).context("cannot write the manifest")?;
     }
     read_back(look, store, copy)
+}
+
+/// Removes what a repair that was killed left of its upload; what stands at the path itself stays.
+fn clear_unfinished(store: &dyn Store, path: &str) {
+    let is_upload = |stale: &Stale| stale.path == path && !matches!(stale.handle, Handle::Object(_));
+    let cleared = store.stale(path).and_then(|stale| {
+        stale.iter().filter(|stale| is_upload(stale)).try_for_each(|stale| store.discard(stale))
+    });
+    if let Err(error) = cleared {
+        log::warn!(
+            "store `{}`: an unfinished upload of `{path}` may stay: {}",
+            store.name(),
+            one_line(&error)
+        );
+    }
+}
+
+/// What is to be made again of a copy whose manifest is not sound, now that its artifact is read.
+fn read_first(look: &Look<'_>, store: &dyn Store, copy: &Copy) -> Result<Part> {
+    match look.read_back(store, &copy.path) {
+        Ok(()) => Ok(Part::Manifest),
+        Err(fault) if fault.is_damage() => Ok(Part::Artifact),
+        Err(fault) => bail!("its artifact can't be read: {}", fault.message),
+    }
 }
 
 /// Signs a manifest by a key that its artifact was sealed with.

@@ -52,7 +52,7 @@ pub(super) fn run(session: &Session<'_>, catalog: &mut Catalog, flags: &cli::Ver
     let mut budget = Budget::of(flags)?;
     let source = Some(context.config.source.name.clone());
     let wanted = Filter { source, usable: true, ..select::filter(&flags.filters, now())? };
-    let ids = catalog.by_age_of_check(&wanted)?;
+    let ids = catalog.by_age_of_check(&wanted, &session.stores().collect::<Vec<_>>())?;
     let mut code = Code::Done;
     let mut documents = Vec::new();
     for id in &ids {

@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use super::is_absent;
 use crate::store::Listed;
 
+const LOST_AND_FOUND: &str = "lost+found";
+
 /// Every object below `root` whose path starts with `path_prefix`, in the order of their paths, as far as
 /// `is_object` knows it for one.
 pub(super) fn list(root: &Path, path_prefix: &str, is_object: impl Fn(&Path) -> bool) -> Result<Vec<Listed>> {
@@ -70,6 +72,10 @@ pub(super) fn walk(
         let path = entry.path();
         let kind = entry.file_type().with_context(context)?;
         if kind.is_dir() {
+            // It stands at the root of a file system, for root alone; a name of ours would have its `+` encoded.
+            if entry.file_name() == LOST_AND_FOUND {
+                continue;
+            }
             let folder = format!("{}/", path.display());
             if folder.starts_with(path_prefix) || path_prefix.starts_with(&folder) {
                 walk(&path, path_prefix, found)?;
