@@ -229,7 +229,7 @@ fn odd_names_read_back() {
     let id = site.backup();
     drop_catalog(&site);
     for store in STORES {
-        assert_eq!(listed(&site, store, 0), [id.clone()]);
+        assert_eq!(listed(&site, store, 0), std::slice::from_ref(&id));
     }
     site.pgkeep(["catalog", "rebuild", "--from", "r2"]).any_stdout().run();
     assert_eq!(site.row(&id)["database"], name.as_str());

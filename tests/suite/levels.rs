@@ -36,8 +36,11 @@ fn remove_manifest(site: &Site, id: &str, store: &str) {
     }
 }
 
+/// What it is, the bytes that are left, the verdict, the offset.
+type Damage = (&'static str, Option<Vec<u8>>, &'static str, Option<usize>);
+
 /// Each kind of damage, the verdict of a level that reads, and the offset that is told.
-fn damages(good: &[u8]) -> Vec<(&'static str, Option<Vec<u8>>, &'static str, Option<usize>)> {
+fn damages(good: &[u8]) -> Vec<Damage> {
     let header = 12 + u32::from_le_bytes(good[8..12].try_into().unwrap()) as usize;
     let changed = |at: usize| {
         let mut bytes = good.to_vec();
@@ -87,7 +90,7 @@ fn each_damage_has_its_verdict_and_its_place() {
 }
 
 /// Size and presence are seen without a byte of an artifact; what stands in its place with the same size is
-/// seen by its ETag.
+/// seen by its `ETag`.
 #[test]
 fn stat_downloads_nothing() {
     let (mut site, id) = site_with_backup();
