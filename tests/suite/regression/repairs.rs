@@ -3,7 +3,8 @@
 use std::fs;
 
 use crate::levels::copy_in;
-use crate::support::{FakeBin, Manners, Rule, Site};
+use crate::support::rule::Action;
+use crate::support::{FakeBin, Manners, Rule, Site, wait_until};
 use crate::verify::{bytes_of, site_with_backup, spoil};
 
 fn flipped(good: &[u8]) -> Vec<u8> {
@@ -101,11 +102,11 @@ fn the_tag_of_a_copy_that_was_read_and_found_whole_is_put_on_record() {
 fn sweeps_of_different_stores_do_not_get_into_each_others_way() {
     let site = Site::new();
     let ids: Vec<String> = (0..2).map(|_| site.backup()).collect();
-    for round in 0..2 {
+    for id in &ids {
         for store in ["local", "r2"] {
             let sweep = ["--json", "verify", "--all", "--store", store, "--max-bytes", "1"];
             let document = site.pgkeep(sweep).any_stdout().run().json();
-            assert_eq!(document["backups"][0]["id"], ids[round].as_str(), "{store}");
+            assert_eq!(document["backups"][0]["id"], id.as_str(), "{store}");
         }
     }
 }
@@ -194,4 +195,23 @@ fn a_store_that_is_back_is_forgiven_by_a_look_from_outside() {
     site.config = real;
     site.pgkeep(["verify", &id, "--level", "stat"]).any_stdout().run();
     assert_eq!(site.row(&id)["status"], "verified");
+}
+
+/// A signal in the middle of a repair threw away what was on record of the copies that were done by then: their
+/// new tags were taken for damage later.
+#[test]
+fn what_was_repaired_before_a_signal_is_on_record() {
+    let (mut site, id) = site_with_backup();
+    let before = site.copies(&id)["local"]["stored_at"].clone();
+    spoil(&site, &id, "local", None);
+    spoil(&site, &id, "b2", Some(b"damaged"));
+    let fault = site.fault("b2", Manners::Plain);
+    fault.rule(Rule::on("PUT", "partNumber=1").does(Action::Hang));
+    let running = site.pgkeep(["verify", &id, "--repair"]).code(143).any_stdout().any_stderr().start();
+    wait_until("the part is on its way", || fault.count("PUT", "partNumber=1") > 0);
+    running.signal(rustix::process::Signal::TERM);
+    running.finish();
+    let local = &site.copies(&id)["local"];
+    assert_eq!(local["state"], "verified", "{local:#}");
+    assert_ne!(local["stored_at"], before);
 }
