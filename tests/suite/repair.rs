@@ -8,6 +8,8 @@ use crate::support::tools::files_under;
 use crate::support::{FaultServer, Manners, Rule, Site, key, wait_until};
 use crate::verify::{bytes_of, site_with_backup, spoil};
 
+mod versions;
+
 const STORES: [&str; 3] = ["local", "r2", "b2"];
 
 fn manifest_path(site: &Site, id: &str, store: &str) -> String {
