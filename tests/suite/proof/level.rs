@@ -114,6 +114,25 @@ fn a_named_server_is_left_as_it_was() {
     site.assert_no_secret();
 }
 
+/// A database with a subscription can't be dropped: a whole copy of the source once stayed on the server.
+#[test]
+fn a_subscription_does_not_keep_the_scratch_database() {
+    let mut site = Site::alone().local_only();
+    site.config.set("catalog.url", site.cluster.url("postgres"));
+    let subscription = "CREATE SUBSCRIPTION news CONNECTION 'host=127.0.0.1 port=1' PUBLICATION p \
+                        WITH (connect = false, slot_name = 'news')";
+    site.cluster.execute(&site.database, subscription);
+    let id = site.backup();
+    // As where one cluster takes what another one had.
+    site.cluster.execute(&site.database, "ALTER SUBSCRIPTION news SET (slot_name = NONE)");
+    site.cluster.execute(&site.database, "DROP SUBSCRIPTION news");
+    let url = site.cluster.url("postgres");
+    site.pgkeep(["verify", &id, "--level", "restore", "--scratch", &url]).any_stdout().run();
+    let query = "SELECT count(*) FROM pg_database WHERE datname LIKE 'pgkeep\\_scratch%'";
+    let left: i64 = site.cluster.connect("postgres").query_one(query, &[]).unwrap().get(0);
+    assert_eq!(left, 0);
+}
+
 /// A sweep may restore too; and all that it needs of a backup that was put on record again is in its manifest.
 #[test]
 fn a_backup_of_a_rebuilt_catalog_is_compared_all_the_same() {
