@@ -114,6 +114,18 @@ fn a_named_server_is_left_as_it_was() {
     site.assert_no_secret();
 }
 
+/// Two test restores at once on a named server: the first to end drops the roles that it made, and the other
+/// one once called its copy bad.
+#[test]
+fn a_role_that_another_run_dropped_says_nothing_of_the_copy() {
+    let (mut site, id) = site_with_backup();
+    with_pg_restore(&mut site, "echo 'pg_restore: error: ERROR:  role \"app\" does not exist' >&2; exit 1");
+    let url = site.cluster.url("postgres");
+    let call = site.pgkeep(["verify", &id, "--level", "restore", "--scratch", &url]);
+    call.code(3).any_stdout().stderr_has("may have dropped it").run();
+    assert_eq!(site.row(&id)["status"], "verified");
+}
+
 /// A database with a subscription can't be dropped: a whole copy of the source once stayed on the server.
 #[test]
 fn a_subscription_does_not_keep_the_scratch_database() {
