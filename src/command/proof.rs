@@ -44,6 +44,8 @@ const EXTENSION: &str = "install its package for the scratch server (Debian: `po
 const LOCALE: &str = "make the source's locale on this host, or name a server that has it with --scratch";
 const ROLES: &str = "this backup has no record of the roles that its dump names: make them on a server, and \
                      name that one with --scratch";
+const ROLES_GONE: &str =
+    "another test restore on that server, which made the role, may have dropped it: try again";
 const RIGHTS: &str = "name a role that is a superuser in --scratch";
 const AGAIN: &str = "try again; the scratch server's log may say more";
 
@@ -154,8 +156,12 @@ fn tried(
     let mut child = Restore::into_scratch(&client, &database, ownership, context.interrupt.clone())?;
     let poured = pour(source, &mut child)?;
     if let Err(why) = settle(poured, child, &mut database, backup)? {
-        if recorded.is_none() && why.contains("role \"") && why.contains("does not exist") {
+        let lacks_a_role = why.contains("role \"") && why.contains("does not exist");
+        if lacks_a_role && recorded.is_none() {
             return Err(Failure::failed(why).hint(ROLES).into());
+        }
+        if lacks_a_role && !database.is_throwaway() {
+            return Err(Failure::failed(why).hint(ROLES_GONE).into());
         }
         return Ok(Outcome::Differs(vec![why]));
     }

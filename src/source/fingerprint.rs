@@ -4,7 +4,7 @@
 //! What is counted is what `pg_dump` dumps: no system schemas, no temporary tables, nothing that belongs to
 //! an extension, no rows of foreign tables. Materialized views count as views: a restore fills them anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -79,6 +79,15 @@ pub struct Snapshot {
     figures: Fingerprint,
 }
 
+/// Which look at the sequences it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// At those that were not looked at before.
+    First,
+    /// At all of them.
+    Last,
+}
+
 /// A sequence to look at, and what does not change between two looks.
 struct Sequence {
     increment: i64,
@@ -99,9 +108,23 @@ impl Snapshot {
         snapshot.take_the_frame()?;
         if snapshot.wanted.level != Level::Off {
             snapshot.find_sequences()?;
-            snapshot.look_at_sequences()?;
+            snapshot.look_at_sequences(Look::First)?;
+            snapshot.renew()?;
         }
         Ok(snapshot)
+    }
+
+    /// Takes a younger snapshot. A table that is truncated or rewritten between the snapshot and the dump's
+    /// lock is dumped as an empty one, and the look at many sequences takes its time.
+    fn renew(&mut self) -> Result<()> {
+        self.session.renew()?;
+        self.take_the_frame()?;
+        self.sequences.clear();
+        self.find_sequences()?;
+        let left: BTreeSet<&String> = self.sequences.iter().map(|sequence| &sequence.ask.name).collect();
+        self.figures.sequences.retain(|name, _| left.contains(name));
+        self.figures.skipped.retain(|name, _| left.contains(name));
+        self.look_at_sequences(Look::First)
     }
 
     /// Lets others share the snapshot, and gives the id that they name it by.
@@ -156,7 +179,7 @@ impl Snapshot {
             Err(error) => return Taken { figures: self.into_frame(), trouble: Some(error) },
         };
         // `pg_dump` looks at sequences before it writes its first byte: they stand in its table of contents.
-        let looked = self.look_at_sequences();
+        let looked = self.look_at_sequences(Look::Last);
         let counted = self.count_tables(&asks, brake);
         Taken { figures: self.figures, trouble: looked.and(counted).err() }
     }
@@ -216,8 +239,10 @@ impl Snapshot {
 
     /// Where sequences stand now. The first look is their start, the last one their end; one that could not
     /// be looked at both times is skipped.
-    fn look_at_sequences(&mut self) -> Result<()> {
+    fn look_at_sequences(&mut self, look: Look) -> Result<()> {
+        let is_known = |name: &String| self.figures.sequences.contains_key(name) || self.figures.skips(name);
         let asks = self.sequences.iter().map(|sequence| &sequence.ask);
+        let asks = asks.filter(|ask| look == Look::Last || !is_known(&ask.name));
         let Answers { answered, skipped, lost } =
             self.session.ask_all(&asks.collect::<Vec<_>>(), SEQUENCE_TIME, &Brake::default());
         for (name, why) in skipped {

@@ -16,6 +16,8 @@ use crate::process::{ChildWriter, Program};
 
 /// No table of contents is longer; a database of a million tables has one of some 300 MB.
 const LISTING_LIMIT_BYTES: u64 = 1024 * 1024 * 1024;
+/// From this version on `pg_restore` can leave out subscriptions; older ones know of none.
+const SUBSCRIPTIONS_SINCE: u32 = 10;
 /// What a server keeps of the name that a session goes by.
 const SESSION_NAME_LEN: usize = 63;
 
@@ -213,6 +215,11 @@ impl Restore {
             ["--exit-on-error", "--no-tablespaces", "--no-password"].map(OsString::from).to_vec();
         if ownership == Ownership::Connected {
             arguments.extend(["--no-owner", "--no-privileges"].map(OsString::from));
+        }
+        // A server of others can't drop a database with a subscription, and whoever drops the subscription
+        // first drops the slot that the source lives by.
+        if !database.is_throwaway() && client.major >= SUBSCRIPTIONS_SINCE {
+            arguments.push("--no-subscriptions".into());
         }
         let target = database.connection().with("application_name", "pgkeep")?;
         arguments.push(format!("--dbname={}", target.to_keyword_string()).into());

@@ -54,6 +54,11 @@ impl Session {
         Ok(session)
     }
 
+    /// Ends its transaction and begins another one, which sees what was done since.
+    pub(super) fn renew(&mut self) -> Result<()> {
+        Ok(self.client.batch_execute(&format!("COMMIT; {}", sql::begin()))?)
+    }
+
     /// Every row that the statements give.
     pub(super) fn rows(&mut self, statements: &str) -> Result<Vec<SimpleQueryRow>, postgres::Error> {
         let messages = self.client.simple_query(statements)?;

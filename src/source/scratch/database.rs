@@ -85,6 +85,12 @@ impl ScratchDatabase<'_> {
         self.server
     }
 
+    /// Whether it is one of a throwaway cluster.
+    #[must_use]
+    pub fn is_throwaway(&self) -> bool {
+        self.server.is_throwaway()
+    }
+
     /// The locale that it should have and that the server lacks; it has the locale C in its place.
     #[must_use]
     pub fn missing_locale(&self) -> Option<&str> {

@@ -114,6 +114,37 @@ fn a_named_server_is_left_as_it_was() {
     site.assert_no_secret();
 }
 
+/// Two test restores at once on a named server: the first to end drops the roles that it made, and the other
+/// one once called its copy bad.
+#[test]
+fn a_role_that_another_run_dropped_says_nothing_of_the_copy() {
+    let (mut site, id) = site_with_backup();
+    with_pg_restore(&mut site, "echo 'pg_restore: error: ERROR:  role \"app\" does not exist' >&2; exit 1");
+    let url = site.cluster.url("postgres");
+    let call = site.pgkeep(["verify", &id, "--level", "restore", "--scratch", &url]);
+    call.code(3).any_stdout().stderr_has("may have dropped it").run();
+    assert_eq!(site.row(&id)["status"], "verified");
+}
+
+/// A database with a subscription can't be dropped: a whole copy of the source once stayed on the server.
+#[test]
+fn a_subscription_does_not_keep_the_scratch_database() {
+    let mut site = Site::alone().local_only();
+    site.config.set("catalog.url", site.cluster.url("postgres"));
+    let subscription = "CREATE SUBSCRIPTION news CONNECTION 'host=127.0.0.1 port=1' PUBLICATION p \
+                        WITH (connect = false, slot_name = 'news')";
+    site.cluster.execute(&site.database, subscription);
+    let id = site.backup();
+    // As where one cluster takes what another one had.
+    site.cluster.execute(&site.database, "ALTER SUBSCRIPTION news SET (slot_name = NONE)");
+    site.cluster.execute(&site.database, "DROP SUBSCRIPTION news");
+    let url = site.cluster.url("postgres");
+    site.pgkeep(["verify", &id, "--level", "restore", "--scratch", &url]).any_stdout().run();
+    let query = "SELECT count(*) FROM pg_database WHERE datname LIKE 'pgkeep\\_scratch%'";
+    let left: i64 = site.cluster.connect("postgres").query_one(query, &[]).unwrap().get(0);
+    assert_eq!(left, 0);
+}
+
 /// A sweep may restore too; and all that it needs of a backup that was put on record again is in its manifest.
 #[test]
 fn a_backup_of_a_rebuilt_catalog_is_compared_all_the_same() {
