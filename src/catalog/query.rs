@@ -151,6 +151,21 @@ impl Catalog {
         rows.iter().map(known).collect()
     }
 
+    /// The names of the databases whose backups pass the filter, at most `limit`.
+    ///
+    /// # Errors
+    /// When the catalog can't be read.
+    pub fn databases(&mut self, filter: &Filter, limit: u32) -> Result<Vec<String>> {
+        self.revive()?;
+        let status = filter.status.map(Status::as_str);
+        let (conditions, wanted) = conditions(filter, status.as_ref());
+        let all = if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") };
+        let query =
+            format!("SELECT DISTINCT database FROM backup WHERE {all} ORDER BY database LIMIT {limit}");
+        let rows = self.client()?.query(&query, &wanted).context("cannot read the catalog")?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+
     /// The backups whose id starts with `prefix`, at most `limit`.
     ///
     /// # Errors

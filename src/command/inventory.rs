@@ -2,7 +2,7 @@
 //! asked. All that a store says is hostile until a key proves it.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -100,6 +100,8 @@ pub(super) struct Inventory {
     pub(super) backups: Vec<Backup>,
     /// What is no backup, or no whole copy, and why.
     pub(super) strays: Vec<Stray>,
+    /// The databases that the names of all artifacts which may be meant tell of.
+    pub(super) databases: Vec<String>,
 }
 
 /// Reads the manifests of the backups that pass the filter, the newest first, as many as it asks for. Without
@@ -120,6 +122,7 @@ pub(super) fn read(
     paired.pairs.retain(|pair| is_wanted(&pair.artifact.path));
     paired.strays.retain(|stray| is_wanted(artifact_of(&stray.path)));
     let Paired { pairs: wanted, mut strays } = look_again(store, paired)?;
+    let databases: BTreeSet<String> = wanted.iter().filter_map(|pair| database_of(pair, &root)).collect();
     let limit = filter.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let mut backups = Vec::new();
     let mut unreadable = None;
@@ -155,8 +158,14 @@ pub(super) fn read(
     match unreadable {
         // Nothing could be read: that is the store's trouble, not a manifest's.
         Some(error) if backups.is_empty() => Err(error),
-        _ => Ok(Inventory { backups, strays }),
+        _ => Ok(Inventory { backups, strays, databases: databases.into_iter().collect() }),
     }
+}
+
+/// The database whose folder an artifact stands in.
+fn database_of(pair: &Pair, root: &str) -> Option<String> {
+    let path = &pair.artifact.path;
+    name::decode(path.strip_prefix(root).unwrap_or(path).split('/').nth(1)?)
 }
 
 /// Whether an artifact of that key may be one that is meant, as far as names tell.

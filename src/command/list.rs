@@ -10,10 +10,10 @@ use super::context::{Context, now};
 use super::inventory::{self, Stray};
 use super::output::printable;
 use super::select;
-use crate::backup::{Backup, CheckLevel, CopyState};
+use crate::backup::{Backup, CheckLevel, CopyState, Status};
 use crate::catalog::query::Filter;
 use crate::cli;
-use crate::exit::Code;
+use crate::exit::{Code, Failure};
 
 pub(super) fn run(context: &Context, flags: &cli::List) -> Result<Code> {
     let wanted = Filter { limit: Some(flags.limit), ..select::filter(&flags.filters, now())? };
@@ -32,6 +32,10 @@ pub(super) fn run(context: &Context, flags: &cli::List) -> Result<Code> {
 
 /// What the manifests in a store tell of.
 fn in_store(context: &Context, name: &str, wanted: &Filter) -> Result<(Vec<Backup>, Code)> {
+    if wanted.status.is_some_and(|status| !matches!(status, Status::Completed | Status::Degraded)) {
+        let what = "a manifest does not know how its backup stands now: `--status` needs the catalog";
+        return Err(Failure::usage(what).hint("leave --status or --from out").into());
+    }
     let shelves = context.shelves()?;
     let shelf = select::shelf(&shelves, name)?;
     let is_key_there = context.config.encryption.key_file.try_exists().unwrap_or(true);

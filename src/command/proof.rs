@@ -27,6 +27,10 @@ use crate::source::scratch::{Recipe, ScratchDatabase, ScratchPlan, ScratchServer
 use crate::source::server::Server;
 use crate::store::{Kind, Store};
 
+mod lacks;
+
+use lacks::{EXTENSION, LOCALE, lack};
+
 const BLOCK_LEN: usize = 256 * 1024;
 const MIB: u64 = 1024 * 1024;
 /// What a cluster takes besides the data: its own catalogs, and the log of what was written last.
@@ -38,16 +42,10 @@ const MOST_DIFFERENCES: usize = 50;
 /// The longest that is kept of what `pg_restore` said.
 const SAID_CHARS: usize = 1000;
 
-const ROOM: &str = "make room, or name a folder of another file system in `[verify] scratch_dir`";
-const EXTENSION: &str = "install its package for the scratch server (Debian: `postgresql-contrib`, or \
-                         `postgresql-<version>-<extension>`), or name a server that has it with --scratch";
-const LOCALE: &str = "make the source's locale on this host, or name a server that has it with --scratch";
 const ROLES: &str = "this backup has no record of the roles that its dump names: make them on a server, and \
                      name that one with --scratch";
 const ROLES_GONE: &str =
     "another test restore on that server, which made the role, may have dropped it: try again";
-const RIGHTS: &str = "name a role that is a superuser in --scratch";
-const AGAIN: &str = "try again; the scratch server's log may say more";
 
 /// What a test restore came to.
 #[derive(Debug)]
@@ -351,37 +349,4 @@ fn cut(text: &str) -> String {
         Some((end, _)) => format!("{} [...]", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
     }
-}
-
-/// What `pg_restore` says where the scratch server lacks something, which is no fault of the backup.
-fn lack(said: &str) -> Option<&'static str> {
-    let known = [
-        ("No space left on device", ROOM),
-        ("could not extend file", ROOM),
-        ("could not open extension control file", EXTENSION),
-        ("is not available", EXTENSION),
-        ("could not access file", EXTENSION),
-        ("could not find function", EXTENSION),
-        ("could not open dictionary file", EXTENSION),
-        ("security label provider", EXTENSION),
-        ("shared_preload_libraries", EXTENSION),
-        ("collation \"pg_catalog.", LOCALE),
-        ("could not create locale", LOCALE),
-        ("ICU is not supported", LOCALE),
-        // Amounts of money are written and read by a setting of the server.
-        (
-            "invalid input syntax for type money",
-            "name a server with the source's `lc_monetary` with --scratch",
-        ),
-        ("out of memory", "run it where more memory is free"),
-        ("server closed the connection unexpectedly", AGAIN),
-        ("terminating connection", AGAIN),
-        ("Connection refused", "try again when the server answers"),
-        ("could not connect", "try again when the server answers"),
-        ("permission denied to", RIGHTS),
-        ("must be superuser", RIGHTS),
-        ("must be able to SET ROLE", RIGHTS),
-        ("must be member of role", RIGHTS),
-    ];
-    known.into_iter().find(|(words, _)| said.contains(words)).map(|(_, hint)| hint)
 }

@@ -53,12 +53,16 @@ pub(super) fn run(context: &Context, flags: &cli::Restore) -> Result<Code> {
 /// then ends: one that idles through a long restore is one more thing to break.
 fn choose(context: &Context, flags: &cli::Restore, shelves: &[Shelf], ring: &KeyRing) -> Result<Backup> {
     let source = &context.config.source.name;
-    let backup = match flags.from.as_deref() {
-        Some(name) => {
-            let shelf = select::shelf(shelves, name)?;
-            select::one_in_store(shelf, ring, source, &flags.id, &flags.filters, now())?
+    let backup = if let Some(name) = flags.from.as_deref() {
+        let shelf = select::shelf(shelves, name)?;
+        select::one_in_store(shelf, ring, source, &flags.id, &flags.filters, flags.into.is_some(), now())?
+    } else {
+        let mut catalog = context.catalog()?;
+        if flags.id == "latest" && flags.into.is_some() {
+            let names = select::databases_of_latest(&mut catalog, source, &flags.filters, now())?;
+            select::ensure_one_database(&names)?;
         }
-        None => select::one(&mut context.catalog()?, source, &flags.id, &flags.filters, now())?,
+        select::one(&mut catalog, source, &flags.id, &flags.filters, now())?
     };
     if !backup.status.is_usable() {
         let what = format!("`{}` is {}: there is nothing to restore", backup.id, backup.status.as_str());

@@ -77,13 +77,15 @@ pub(super) fn one(
 /// The one backup that is meant, among those whose manifests a store holds; its only copy is the one there.
 ///
 /// # Errors
-/// As [`one`], and when the store can't be read.
+/// As [`one`], and when the store can't be read; exit code 2 as well when `latest` may be of several databases
+/// and `is_alone` says that one must not take the place of another.
 pub(super) fn one_in_store(
     shelf: &Shelf,
     ring: &KeyRing,
     source_name: &str,
     id: &str,
     flags: &Filters,
+    is_alone: bool,
     now: Timestamp,
 ) -> Result<Backup> {
     let hint = format!("`pgkeep list --from {}` shows what there is", shelf.name);
@@ -92,6 +94,9 @@ pub(super) fn one_in_store(
         _ => (Filter { limit: Some(SHOWN), ..Filter::default() }, Some(id)),
     };
     let inventory = inventory::read(shelf, Some(ring), &filter, prefix)?;
+    if prefix.is_none() && is_alone {
+        ensure_one_database(&inventory.databases)?;
+    }
     // What is older than the one that is chosen would not have been chosen.
     let chosen =
         inventory.backups.first().and_then(|backup| backup.id.begun_at()).filter(|_| prefix.is_none());
@@ -121,6 +126,29 @@ fn no_latest(source_name: &str, flags: &Filters) -> Failure {
     let of = flags.database.as_ref().map_or_else(String::new, |name| format!(" of `{name}`"));
     let what = format!("source `{source_name}` has no backup{of} that fits `latest`");
     Failure::new(Code::NoSuchBackup, what)
+}
+
+/// Refuses a `latest` of several databases where one of them would take the place of another.
+///
+/// # Errors
+/// Exit code 2 when the filters leave more than one.
+pub(super) fn ensure_one_database(names: &[String]) -> Result<()> {
+    if names.len() < 2 {
+        return Ok(());
+    }
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    let what = format!("`latest` may be of several databases: {}", quoted.join(", "));
+    Err(Failure::usage(what).hint("say which: --database NAME").into())
+}
+
+/// The databases that `latest` is chosen from, a few of them.
+pub(super) fn databases_of_latest(
+    catalog: &mut Catalog,
+    source_name: &str,
+    flags: &Filters,
+    now: Timestamp,
+) -> Result<Vec<String>> {
+    catalog.databases(&of_latest(source_name, flags, now)?, SHOWN)
 }
 
 /// The one of those found that has this id, or whose id alone starts with it.

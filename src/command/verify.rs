@@ -13,6 +13,7 @@ use crate::catalog::Catalog;
 use crate::catalog::query::CHECKED;
 use crate::cli;
 use crate::exit::{Code, Failure, one_line};
+use crate::fingerprint::Level;
 use crate::key::KeyRing;
 use crate::name::BackupId;
 use crate::source::clients::Client;
@@ -58,19 +59,21 @@ pub(super) fn run(context: &Context, flags: &cli::Verify) -> Result<Code> {
     for name in &flags.stores {
         select::shelf(&shelves, name)?;
     }
+    let (stores, reached) =
+        if flags.all { sweep::reachable(&shelves, &flags.stores)? } else { (None, Code::Done) };
     let session = Session {
         context,
         shelves: &shelves,
         ring: ring.as_ref(),
         level,
-        stores: &flags.stores,
+        stores: stores.as_deref().unwrap_or(&flags.stores),
         repair: flags.repair,
         scratch: flags.scratch.as_deref(),
         is_sweep: flags.all,
     };
     let mut catalog = context.catalog()?;
     if flags.all {
-        return sweep::run(&session, &mut catalog, flags);
+        return Ok(reached.worse(sweep::run(&session, &mut catalog, flags)?));
     }
     let id = flags.id.as_deref().unwrap_or_default();
     let backup = select::one(&mut catalog, &context.config.source.name, id, &flags.filters, now())?;
@@ -185,6 +188,9 @@ impl Session<'_> {
     /// Says what a test restore found equal: in words of its own where it is the one thing that was asked.
     fn restored(&self, id: &BackupId, proof: &Proof) {
         log::info!("`{id}`: {proof}");
+        if proof.tables.is_none() && self.context.config.fingerprint.level != Level::Off {
+            log::warn!("`{id}` restores, but there are no figures on record to compare it with");
+        }
         if !self.is_sweep
             && let Err(error) = self.context.out.line(&proof.to_string())
         {

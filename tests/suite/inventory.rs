@@ -92,6 +92,7 @@ fn no_catalog_is_asked_for_what_a_store_knows() {
     }
     let table = site.pgkeep(["list", "--from", "b2", "--limit", "1"]).any_stdout().run().stdout;
     assert!(table.contains(&ids[1]) && !table.contains(&ids[0]) && table.contains("b2 (stored)"), "{table}");
+    site.pgkeep(["list", "--from", "b2", "--status", "verified"]).code(2).stderr_has("--status").run();
     site.pgkeep(["list", "--from", "b2", "--database", "nothing"]).stdout("no backups\n").run();
     site.pgkeep(["restore", "latest", "--from", "r2", "--database", "nothing", "--output", "x"])
         .code(5)

@@ -79,6 +79,24 @@ fn latest_and_a_prefix_name_a_backup_too() {
     }
 }
 
+/// `latest` is that of a source: where it has several databases, one must not take the place of another.
+#[test]
+fn latest_of_several_databases_goes_into_none() {
+    let site = Site::new();
+    site.backup();
+    let second = crate::support::cluster::unique("second");
+    site.cluster.create_database(&second, "template0");
+    site.pgkeep(["backup", "full", "--database", &second]).any_stdout().run();
+    let (name, url) = site.target();
+    for from in [&[][..], &["--from", "r2"]] {
+        let call = site.pgkeep([&["restore", "latest", "--into", &url, "--clean"], from].concat()).code(2);
+        call.stderr_has(&format!("`{second}`")).stderr_has("--database NAME").run();
+        let words = ["restore", "latest", "--into", &url, "--clean", "--database", &site.database];
+        site.pgkeep([&words[..], from].concat()).any_stdout().any_stderr().run();
+        assert_same(site.cluster, &site.database, &name);
+    }
+}
+
 /// One bad copy is passed by for a good one; all bad is an error. In no case does a wrong byte get through.
 #[test]
 fn a_damaged_copy_is_never_restored() {

@@ -136,3 +136,20 @@ fn a_run_that_is_at_work_is_no_stray() {
     running.signal(rustix::process::Signal::TERM);
     running.finish();
 }
+
+/// A store that is away is told of once, and costs no backup its good name.
+#[test]
+fn a_store_that_is_away_is_left_out_of_the_sweep() {
+    let (mut site, ids) = site_with(3);
+    let fault = site.fault("b2", crate::support::Manners::Plain);
+    fault.go_down();
+    let ran = site.pgkeep(["--json", "verify", "--all"]).code(3).any_stdout().any_stderr().run();
+    assert_eq!(ran.stderr.matches("does not answer").count(), 1, "{}", ran.stderr);
+    assert_eq!(ids_of(&ran.json()), ids);
+    for backup in ran.json()["backups"].as_array().unwrap() {
+        assert_eq!(backup["status"], "verified", "{backup:#}");
+        assert_eq!(backup["copies"][2]["verdict"], Value::Null, "{backup:#}");
+    }
+    site.config.keep_stores(&["b2"]);
+    site.pgkeep(["verify", "--all"]).code(1).stderr_has("does not answer").run();
+}

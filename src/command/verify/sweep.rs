@@ -7,15 +7,20 @@ use anyhow::Result;
 use indicatif::HumanBytes;
 use serde_json::json;
 
-use super::super::context::now;
-use super::super::select;
+use super::super::context::{Shelf, now};
+use super::super::copies::side_by_side;
+use super::super::{inventory, select};
 use super::{Session, strays};
 use crate::backup::{Backup, CheckLevel};
 use crate::catalog::Catalog;
 use crate::catalog::query::Filter;
 use crate::cli;
 use crate::config::value::{Bytes, Span};
-use crate::exit::{Code, Failure};
+use crate::exit::{Code, Failure, one_line};
+use crate::store::Store;
+
+/// A name that no object has, to ask a store for.
+const PROBE: &str = ".pgkeep-probe";
 
 /// What a sweep may spend.
 struct Budget {
@@ -45,6 +50,34 @@ impl Budget {
         let fits = self.most_bytes.is_none_or(|most| self.read_bytes.saturating_add(more_bytes) <= most);
         is_first || (in_time && fits)
     }
+}
+
+/// The stores of those asked for (all, where none is named) that answer, so that one which is away costs its
+/// time once and not for each backup, and no backup's record is touched for it; and the exit code for those
+/// that do not.
+///
+/// # Errors
+/// When none answers.
+pub(super) fn reachable(shelves: &[Shelf], asked: &[String]) -> Result<(Option<Vec<String>>, Code)> {
+    let asked = |shelf: &&Shelf| asked.is_empty() || asked.contains(&shelf.name);
+    let probed = side_by_side(shelves.iter().filter(asked).collect(), |shelf: &Shelf| {
+        let probe = |store: &dyn Store| store.stat(&store.path_of(PROBE)).map(drop);
+        (shelf.name.clone(), inventory::usable(shelf).and_then(probe))
+    })?;
+    let (mut names, mut faults) = (Vec::new(), Vec::new());
+    for (name, answer) in probed {
+        match answer {
+            Ok(()) => names.push(name),
+            Err(error) => faults.push(format!("store `{name}` does not answer: {}", one_line(&error))),
+        }
+    }
+    if names.is_empty() {
+        return Err(Failure::failed(faults.join("; ")).into());
+    }
+    for fault in &faults {
+        log::error!("{fault}; its copies are left out of this sweep");
+    }
+    Ok((Some(names), if faults.is_empty() { Code::Done } else { Code::Degraded }))
 }
 
 pub(super) fn run(session: &Session<'_>, catalog: &mut Catalog, flags: &cli::Verify) -> Result<Code> {
