@@ -138,10 +138,10 @@ pub struct List {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Levels, each with all that the ones before it prove:
-  stat      artifact and manifest are there, with the size (and the ETag) on record; nothing is downloaded
-  checksum  every byte was read, and the SHA-256 is that of the record and the manifest; needs no key
-  content   the artifact opens to the end of the dump inside, and pg_restore reads that to its end
-  restore   it restores into a scratch database, which then is what the source was when it was dumped
+  stat      artifact and manifest are there, with size and ETag; no download
+  checksum  every byte was read, and the SHA-256 is right; needs no key
+  content   the artifact opens, and pg_restore reads the dump to its end
+  restore   it restores, and the scratch database is what the source was
 
 Examples:
   pgkeep verify latest
