@@ -134,7 +134,16 @@ fn without_a_good_copy_nothing_is_touched() {
 fn a_copy_without_a_proven_manifest_repairs_no_other() {
     let site = Site::new();
     let id = site.backup();
+    let good = state(&site, &id);
     spoil(&site, &id, "local", None);
+    // A look from outside sees nothing wrong with a forged manifest; it is proven before it is copied on.
+    for store in ["r2", "b2"] {
+        let forged = String::from_utf8(good[store].1.clone()).unwrap();
+        let forged = forged.replace("\"tenant\": null", "\"tenant\": \"x\"");
+        spoil_manifest(&site, &id, store, Some(forged.as_bytes()));
+    }
+    let call = site.pgkeep(["verify", &id, "--repair", "--level", "stat"]).code(4).any_stdout();
+    call.stderr_has("its mac differs").stderr_has("no copy is whole").run();
     for store in ["r2", "b2"] {
         spoil_manifest(&site, &id, store, Some(b"{}"));
     }
