@@ -1,6 +1,7 @@
 //! The bars of a backup: bytes dumped against the database's size, rate, share saved, and each store's
 //! bytes. Nothing where stderr is no terminal.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -94,7 +95,7 @@ impl Drop for ReadBar {
 pub(super) struct Phase(ProgressBar);
 
 impl Phase {
-    pub(super) fn start(bars: &MultiProgress, what: &'static str) -> Self {
+    pub(super) fn start(bars: &MultiProgress, what: impl Into<Cow<'static, str>>) -> Self {
         let line = bars.add(ProgressBar::new_spinner().with_message(what));
         line.enable_steady_tick(REFRESH);
         Self(line)

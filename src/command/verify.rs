@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::context::{Context, Shelf, now};
 use super::examine::Verdict;
+use super::progress::Phase;
 use super::proof::Proof;
 use super::{select, standing};
 use crate::backup::{Backup, CheckLevel, Copy, Status};
@@ -130,7 +131,9 @@ impl Session<'_> {
     /// Looks at a backup, mends what is to be mended, says what was found, and puts it on record.
     fn verify(&self, catalog: &mut Catalog, mut backup: Backup) -> Result<Checked> {
         let reader = self.reader(&backup);
+        let phase = Phase::start(&self.context.out.bars, format!("{}: looking at its copies", backup.id));
         let findings = check::run(self, &mut backup, &reader)?;
+        drop(phase);
         let mut code = Code::Done;
         for (copy, finding) in backup.copies.iter().zip(&findings) {
             let one = finding.code();
