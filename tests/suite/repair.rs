@@ -288,3 +288,21 @@ fn damage_all_over_a_large_artifact_is_found_in_its_place_and_healed() {
         .run();
     assert!(bytes_of(&site, &id, "local") == good);
 }
+
+/// A look from outside proves no byte: before one copy is made from another, that is read, and its damage told.
+#[test]
+fn what_others_are_made_from_has_been_read() {
+    let site = Site::new();
+    let id = site.backup();
+    let good = state(&site, &id);
+    let mut rotten = good["local"].0.clone();
+    rotten[700] ^= 1;
+    spoil(&site, &id, "local", Some(&rotten));
+    spoil(&site, &id, "r2", None);
+    site.pgkeep(["verify", &id, "--level", "stat"]).code(4).any_stdout().stderr_has("r2").run();
+    let call = site.pgkeep(["--json", "verify", &id, "--level", "stat", "--repair"]);
+    let document =
+        call.any_stdout().stderr_has("`local` was repaired").stderr_has("`r2` was repaired").run().json();
+    assert_eq!(copy_in(&document, "b2")["verified_level"], "checksum");
+    assert_eq!(state(&site, &id), good);
+}

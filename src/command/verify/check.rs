@@ -88,15 +88,20 @@ pub(super) fn run(
         .filter(|(_, copy)| copy.state.is_published() && session.is_selected(&copy.store))
         .map(|(position, copy)| (position, store_of(copy, session.shelves)))
         .collect();
-    let looked = side_by_side(subjects, |(position, store)| (position, look_at(&look, position, store)))?;
     let mut found: Vec<Found> = before.copies.iter().map(|_| None).collect();
-    for (position, result) in looked {
-        if let Some(place) = found.get_mut(position) {
-            *place = Some(result);
-        }
+    look_at_all(&look, subjects.clone(), &mut found)?;
+    let mut level = session.level;
+    let is_damage = |found: &Found| matches!(found, Some(Err(fault)) if fault.is_damage());
+    if session.repair && level == CheckLevel::Stat && found.iter().any(is_damage) {
+        // What others are made from must have been read: a look from outside proves none of its bytes.
+        level = CheckLevel::Checksum;
+        let passed = |position: usize| matches!(found.get(position), Some(Some(Ok(()))));
+        let again = subjects.into_iter().filter(|(position, _)| passed(*position)).collect();
+        look_at_all(&Look { level, ..look }, again, &mut found)?;
     }
     let restored = if session.level == CheckLevel::Restore { prove(session, backup, &found) } else { None };
-    let level = match (&restored, session.level) {
+    let is_read = level > CheckLevel::Stat;
+    let level = match (&restored, level) {
         (Some(Ok(())), _) => CheckLevel::Restore,
         (_, level) => level.min(CheckLevel::Checksum).max(if level == CheckLevel::Content {
             level
@@ -117,7 +122,7 @@ pub(super) fn run(
         }
         findings.push(finding);
     }
-    if session.level > CheckLevel::Stat {
+    if is_read {
         renew_tags(session, backup, &found);
     }
     remember(backup, &findings, level);
@@ -125,6 +130,17 @@ pub(super) fn run(
         mend::run(session, &look, backup, &found, &mut findings)?;
     }
     Ok(findings)
+}
+
+/// Looks at copies side by side, and keeps what is found of each in its place.
+fn look_at_all(look: &Look<'_>, subjects: Vec<Subject<'_>>, found: &mut [Found]) -> Result<()> {
+    let looked = side_by_side(subjects, |(position, store)| (position, look_at(look, position, store)))?;
+    for (position, result) in looked {
+        if let Some(place) = found.get_mut(position) {
+            *place = Some(result);
+        }
+    }
+    Ok(())
 }
 
 /// Records the tags of copies whose every byte was found right: who wrote the same bytes there in another way
