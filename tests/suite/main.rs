@@ -32,6 +32,7 @@ mod levels;
 mod list;
 mod memory;
 mod progress;
+mod promises;
 mod proof;
 mod regression;
 mod repair;
