@@ -72,11 +72,6 @@ impl Catalog {
         Ok(())
     }
 
-    /// Whether the connection is known to be gone; no question is asked.
-    fn is_lost(&self) -> bool {
-        self.client.as_ref().is_none_or(Client::is_closed)
-    }
-
     /// Which catalog this is: a random id that its first migration made.
     ///
     /// # Errors

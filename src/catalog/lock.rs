@@ -12,7 +12,7 @@ use super::Catalog;
 use crate::name::BackupId;
 
 /// How often a run says that it is alive; also keeps its idle connection open through firewalls.
-const BEAT: Duration = Duration::from_secs(30);
+const BEAT: Duration = Duration::from_secs(10);
 /// How long the end of a run waits for a beat that is on its way.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -55,13 +55,10 @@ impl RunLock {
     }
 
     fn beat_once(&mut self, id: &BackupId) -> Result<()> {
-        if self.catalog.is_lost() {
-            // The lock went with the session that held it.
-            let was_held = std::mem::take(&mut self.is_held);
+        if let Err(error) = self.catalog.beat(id) {
+            log::info!("`{id}` has lost its connection to the catalog, and its lock with it: {error:#}");
+            self.is_held = false;
             self.catalog.revive()?;
-            if was_held {
-                log::info!("`{id}` lost its lock with its connection to the catalog, and takes it again");
-            }
         }
         if !self.is_held {
             // The server may not have noticed yet that the old session is gone: the next beat tries again.

@@ -31,6 +31,7 @@ mod keys;
 mod kills;
 mod levels;
 mod list;
+mod locks;
 mod memory;
 mod progress;
 mod proof;

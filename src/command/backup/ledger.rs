@@ -12,7 +12,7 @@ use crate::exit::one_line;
 use crate::process;
 use crate::step::{self, Step};
 
-/// A heartbeat this young is that of a run which lives; it beats three times as often.
+/// A heartbeat this young is that of a run which lives; it beats several times as often.
 const FRESH: SignedDuration = SignedDuration::from_secs(90);
 
 /// Where the record of this run goes.
