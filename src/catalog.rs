@@ -9,6 +9,7 @@ use postgres::Client;
 use crate::connect::{self, ConnectOptions};
 use crate::conninfo::ConnInfo;
 use crate::exit::{Code, Failure};
+use crate::step::{self, Step};
 
 pub mod lock;
 pub mod pending;
@@ -22,6 +23,16 @@ mod embedded {
 
 /// Held while migrations run, so that two first runs do not both make the tables.
 const MIGRATION_LOCK: i64 = 0x7067_6b65_6570_0001;
+
+/// Has the server notice within minutes that we are gone without a word (a host that lost its power, a
+/// connection that a firewall forgot): by default that takes it hours, and the session's lock lives as long.
+const NOTICE_THE_DEAD: &str = "\
+SELECT set_config(name, wanted, false)
+FROM (VALUES ('tcp_keepalives_idle', '60'), ('tcp_keepalives_interval', '10'),
+    ('tcp_keepalives_count', '6'), ('tcp_user_timeout', '120000'),
+    ('client_connection_check_interval', '10000')) known(name, wanted)
+    JOIN pg_settings USING (name)
+WHERE context = 'user'";
 
 /// How long the end of a connection may hold a run up.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -61,11 +72,6 @@ impl Catalog {
         Ok(())
     }
 
-    /// Whether the connection is known to be gone; no question is asked.
-    fn is_lost(&self) -> bool {
-        self.client.as_ref().is_none_or(Client::is_closed)
-    }
-
     /// Which catalog this is: a random id that its first migration made.
     ///
     /// # Errors
@@ -86,6 +92,7 @@ impl Catalog {
             "SET search_path TO {quoted}; SET client_min_messages TO warning; \
              SET statement_timeout TO '60s'; SET lock_timeout TO '30s'"
         ))?;
+        self.client()?.batch_execute(NOTICE_THE_DEAD)?;
         let newest = embedded::migrations::runner()
             .get_migrations()
             .iter()
@@ -136,6 +143,7 @@ impl Catalog {
         if !known.try_get::<_, bool>(0)? {
             self.client()?.batch_execute(&format!("CREATE SCHEMA {quoted}"))?;
         }
+        step::reached(Step::CatalogHalfMade);
         embedded::migrations::runner()
             // A newer binary's migrations are not ours to judge; `prepare` refuses them in words.
             .set_abort_missing(false)

@@ -13,6 +13,7 @@ use crate::config::environment;
 use crate::exit::{self, Code};
 use crate::interrupt::Interrupt;
 use crate::process;
+use crate::step;
 
 mod backup;
 mod context;
@@ -71,10 +72,12 @@ fn run(cli: Cli) -> Result<Code> {
         _ => {}
     }
     let interrupt = Interrupt::new();
-    signals::watch(&interrupt)?;
+    let last_words = signals::LastWords::default();
+    signals::watch(&interrupt, &last_words)?;
+    step::heed(&interrupt);
     let environment = environment::of_process();
     let config = crate::config::load(cli.global.config.as_deref(), &environment)?;
-    let context = Context::new(config, environment, interrupt, out);
+    let context = Context::new(config, environment, interrupt, last_words, out);
     let done = match cli.command {
         cli::Command::Backup(cli::Backup::Full { databases }) => backup::run(&context, &databases),
         cli::Command::List(list) => list::run(&context, &list),
@@ -88,7 +91,7 @@ fn run(cli: Cli) -> Result<Code> {
         // What an interrupted command ran into is not what ended it.
         (Err(error), Some(signal)) => {
             log::info!("{error:#}");
-            log::error!("interrupted by signal {signal}");
+            log::error!("{}", signals::in_words(signal));
             Ok(Code::Interrupted(signal))
         }
         (Ok(_), Some(signal)) => Ok(Code::Interrupted(signal)),

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A flag that says "stop now", with the number of the signal that raised it. Clones share the flag.
 #[derive(Clone, Debug, Default)]
@@ -14,7 +14,7 @@ pub struct Interrupt {
 #[derive(Debug, Default)]
 struct Inner {
     signal: AtomicI32,
-    gate: Mutex<()>,
+    raised_at: Mutex<Option<Instant>>,
     raised: Condvar,
 }
 
@@ -27,11 +27,12 @@ impl Interrupt {
 
     /// Raises the flag with the number of the signal that came; the first signal stays on record.
     pub fn raise(&self, signal: i32) {
-        let guard = self.inner.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.signal().is_none() {
+        let mut raised_at = self.inner.raised_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if raised_at.is_none() {
+            *raised_at = Some(Instant::now());
             self.inner.signal.store(signal, Ordering::SeqCst);
         }
-        drop(guard);
+        drop(raised_at);
         self.inner.raised.notify_all();
     }
 
@@ -50,11 +51,18 @@ impl Interrupt {
         self.signal().is_some()
     }
 
+    /// How long ago the flag was raised, if it was: what cleans up has to be done with in time.
+    #[must_use]
+    pub fn raised_for(&self) -> Option<Duration> {
+        let raised_at = self.inner.raised_at.lock().unwrap_or_else(PoisonError::into_inner);
+        raised_at.map(|at| at.elapsed())
+    }
+
     /// Sleeps for `time`, or until the flag is raised; true when it is raised.
     #[must_use]
     pub fn wait(&self, time: Duration) -> bool {
-        let guard = self.inner.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        let outcome = self.inner.raised.wait_timeout_while(guard, time, |()| !self.is_raised());
+        let guard = self.inner.raised_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = self.inner.raised.wait_timeout_while(guard, time, |_| !self.is_raised());
         drop(outcome.unwrap_or_else(PoisonError::into_inner));
         self.is_raised()
     }

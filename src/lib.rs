@@ -25,7 +25,7 @@
 //! - [`store`]: where bytes go: a directory, an S3 bucket.
 //! - [`catalog`]: the tables, their migrations, the run's lock, records that wait.
 //! - [`config`], [`conninfo`], [`connect`], [`key`], [`manifest`], [`fingerprint`], [`backup`], [`name`],
-//!   [`part`], [`files`], [`process`], [`interrupt`], [`exit`]: what the floors above share.
+//!   [`part`], [`files`], [`process`], [`interrupt`], [`step`], [`exit`]: what the floors above share.
 //!
 //! What never happens, and is tested from outside:
 //!
@@ -53,4 +53,5 @@ pub mod part;
 pub mod pipeline;
 pub mod process;
 pub mod source;
+pub mod step;
 pub mod store;

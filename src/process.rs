@@ -164,5 +164,13 @@ pub fn ignored_signals() -> Vec<i32> {
 pub fn is_running(pid: i32) -> bool {
     // No right to signal it also means that it is there.
     let missing = Err(rustix::io::Errno::SRCH);
-    Pid::from_raw(pid).is_some_and(|pid| rustix::process::test_kill_process(pid) != missing)
+    let is_there = Pid::from_raw(pid).is_some_and(|pid| rustix::process::test_kill_process(pid) != missing);
+    is_there && !has_ended(pid)
+}
+
+/// Whether it has ended, and only waits for whoever started it to hear of it (proc(5)).
+fn has_ended(pid: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Its name stands in brackets, and may hold anything.
+    status.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']))
 }

@@ -5,13 +5,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use anyhow::Result;
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::Catalog;
 use crate::name::BackupId;
 
 /// How often a run says that it is alive; also keeps its idle connection open through firewalls.
-const BEAT: Duration = Duration::from_secs(30);
+const BEAT: Duration = Duration::from_secs(10);
 /// How long the end of a run waits for a beat that is on its way.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -19,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct RunLock {
     catalog: Catalog,
     key: i64,
+    /// False once it went with a connection, until it is taken again.
+    is_held: bool,
 }
 
 impl RunLock {
@@ -29,7 +32,7 @@ impl RunLock {
     pub fn take(mut catalog: Catalog, source: &str, database: &str) -> Result<Result<Self, Catalog>> {
         let key = lock_key(source, database);
         let taken = try_lock(&mut catalog, key)?;
-        Ok(if taken { Ok(Self { catalog, key }) } else { Err(catalog) })
+        Ok(if taken { Ok(Self { catalog, key, is_held: true }) } else { Err(catalog) })
     }
 
     /// Beats for a backup until the heartbeat is dropped; the lock is held as long.
@@ -52,12 +55,14 @@ impl RunLock {
     }
 
     fn beat_once(&mut self, id: &BackupId) -> Result<()> {
-        if self.catalog.is_lost() {
-            // The lock went with the session that held it.
+        if let Err(error) = self.catalog.beat(id) {
+            log::info!("`{id}` has lost its connection to the catalog, and its lock with it: {error:#}");
+            self.is_held = false;
             self.catalog.revive()?;
-            if !try_lock(&mut self.catalog, self.key)? {
-                log::warn!("`{id}` lost its lock with its connection, and another run has it now");
-            }
+        }
+        if !self.is_held {
+            // The server may not have noticed yet that the old session is gone: the next beat tries again.
+            self.is_held = try_lock(&mut self.catalog, self.key)?;
         }
         self.catalog.beat(id)
     }
@@ -67,6 +72,36 @@ fn try_lock(catalog: &mut Catalog, key: i64) -> Result<bool> {
     let row = catalog.client()?.query_one("SELECT pg_try_advisory_lock($1)", &[&key])?;
     Ok(row.try_get(0)?)
 }
+
+/// The session that holds a run's lock, as the catalog's server sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The server's process.
+    pub server_pid: i32,
+    /// The address that it came from; `None` is a socket of the server's own host.
+    pub address: Option<String>,
+    /// Since when it is connected.
+    pub since: Timestamp,
+}
+
+/// Who holds the lock of a source and database, as far as the server tells.
+///
+/// # Errors
+/// When the catalog can't be asked.
+pub fn holder(catalog: &mut Catalog, source: &str, database: &str) -> Result<Option<Holder>> {
+    let row = catalog.client()?.query_opt(HOLDER, &[&lock_key(source, database)])?;
+    let holder = |row: postgres::Row| -> Result<Holder> {
+        Ok(Holder { server_pid: row.try_get(0)?, address: row.try_get(1)?, since: row.try_get(2)? })
+    };
+    row.map(holder).transpose()
+}
+
+const HOLDER: &str = "\
+SELECT pid, host(client_addr), backend_start FROM pg_locks JOIN pg_stat_activity USING (pid)
+WHERE locktype = 'advisory' AND granted AND objsubid = 1
+    AND (classid::bigint << 32) | objid::bigint = $1
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+LIMIT 1";
 
 /// A run that says it is alive, and holds its lock.
 pub struct Heartbeat {

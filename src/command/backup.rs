@@ -14,9 +14,10 @@ use crate::source::server::Server;
 mod attempt;
 mod figures;
 mod ledger;
+mod leftovers;
 mod stream;
 
-pub(super) use ledger::is_alive;
+pub(super) use ledger::{is_alive, is_dead_here};
 
 /// Parts that a store may have on their way at once.
 pub(super) const PARTS_IN_FLIGHT: usize = 4;

@@ -7,6 +7,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 
 use super::output::Output;
+use super::signals::LastWords;
 use crate::backup::Backup;
 use crate::catalog::Catalog;
 use crate::catalog::pending::Pending;
@@ -17,6 +18,7 @@ use crate::exit::{Code, Failure, code_of, one_line, wrap};
 use crate::interrupt::Interrupt;
 use crate::key::{Key, KeyRing};
 use crate::source::clients::{self, Client};
+use crate::step::{self, Step};
 use crate::store::Store;
 use crate::store::local::LocalStore;
 use crate::store::s3::{S3Options, S3Store};
@@ -36,17 +38,24 @@ pub(super) struct Context {
     pub(super) config: Config,
     pub(super) environment: Environment,
     pub(super) interrupt: Interrupt,
+    pub(super) last_words: LastWords,
     pub(super) out: Output,
     pub(super) pending: Pending,
 }
 
 impl Context {
-    pub(super) fn new(config: Config, environment: Environment, interrupt: Interrupt, out: Output) -> Self {
+    pub(super) fn new(
+        config: Config,
+        environment: Environment,
+        interrupt: Interrupt,
+        last_words: LastWords,
+        out: Output,
+    ) -> Self {
         let pending = Pending::under(&config.state_dir);
         for warning in config.source.connection.warnings() {
             log::warn!("{warning}");
         }
-        Self { config, environment, interrupt, out, pending }
+        Self { config, environment, interrupt, last_words, out, pending }
     }
 
     pub(super) fn connect_options(&self) -> ConnectOptions<'static> {
@@ -80,7 +89,7 @@ impl Context {
             crate::files::create_private_dir(&self.config.state_dir)?;
             let key = Key::generate()?;
             match key.write_new(path) {
-                Ok(()) => {}
+                Ok(()) => step::reached(Step::KeyMade),
                 // Another first run was quicker.
                 Err(_) if path.try_exists().unwrap_or(false) => return self.existing_keys(),
                 Err(error) => return Err(error),

@@ -20,6 +20,7 @@ use crate::part::Part;
 use crate::pipeline::digest::Hashed;
 use crate::pipeline::parts::Cutter;
 use crate::pipeline::readback::ReadAhead;
+use crate::step::{self, Step};
 use crate::store::{Kind, Store, Stored, Upload};
 
 /// Bytes read at a time where one copy is filled from another.
@@ -43,19 +44,7 @@ impl Making<'_> {
 
     /// The copy of a store that could not be used at all.
     pub(super) fn none(&self, shelf: &Shelf, error: &str) -> Copy {
-        let path = shelf.store.as_ref().map(|store| self.path_in(store.as_ref())).unwrap_or_default();
-        Copy {
-            store: shelf.name.clone(),
-            path,
-            state: CopyState::Failed,
-            size_bytes: None,
-            etag: None,
-            stored_at: None,
-            verified_at: None,
-            verified_level: None,
-            expires_at: None,
-            error: Some(error.to_owned()),
-        }
+        not_made(self.backup, shelf, error)
     }
 
     /// Publishes an upload, writes its manifest, reads the copy back. What goes wrong is in the copy.
@@ -69,6 +58,7 @@ impl Making<'_> {
     fn publish(&self, shelf: &Shelf, store: &dyn Store, upload: Box<dyn Upload>) -> Result<Copy> {
         let path = self.path_in(store);
         let stored = upload.publish().context("cannot publish")?;
+        step::reached(Step::ArtifactPublished);
         if let Err(error) = self.write_manifest(store, &path, &stored) {
             // Nothing may be left that no record knows of.
             if let Err(error) = store.remove(&path) {
@@ -80,6 +70,7 @@ impl Making<'_> {
             }
             return Err(error);
         }
+        step::reached(Step::ManifestWritten);
         let at = now();
         Ok(Copy {
             state: CopyState::Stored,
@@ -212,6 +203,22 @@ impl crate::pipeline::fanout::Sink for Lane {
 
     fn moved_bytes(&self) -> Arc<AtomicU64> {
         self.0.moved_bytes()
+    }
+}
+
+/// A copy that there is none of.
+pub(super) fn not_made(backup: &Backup, shelf: &Shelf, error: &str) -> Copy {
+    Copy {
+        store: shelf.name.clone(),
+        path: shelf.store.as_deref().map(|store| path_in(backup, store)).unwrap_or_default(),
+        state: CopyState::Failed,
+        size_bytes: None,
+        etag: None,
+        stored_at: None,
+        verified_at: None,
+        verified_level: None,
+        expires_at: None,
+        error: Some(error.to_owned()),
     }
 }
 

@@ -232,7 +232,7 @@ pub(super) fn usable(shelf: &Shelf) -> Result<&dyn Store> {
 }
 
 /// Reads and proves one manifest; the inner error says why it tells of no backup.
-fn open(
+pub(super) fn open(
     shelf: &Shelf,
     store: &dyn Store,
     ring: Option<&KeyRing>,

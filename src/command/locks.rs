@@ -2,17 +2,25 @@
 //! catalog for all hosts.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use sha2::{Digest, Sha256};
 
-use super::context::{Context, now};
-use crate::catalog::lock::RunLock;
+use super::backup::{is_alive, is_dead_here};
+use super::context::Context;
+use crate::backup::Backup;
+use crate::catalog::Catalog;
+use crate::catalog::lock::{self, RunLock};
 use crate::exit::{Code, Failure};
 use crate::files;
 use crate::key::hex;
+
+/// How long the session of a run that was killed may take to go, and how often it is looked for.
+const LAST_BREATH: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The locks of a run; dropped with it, however it ends.
 pub(super) struct Locks {
@@ -20,13 +28,12 @@ pub(super) struct Locks {
     pub(super) catalog: Option<RunLock>,
 }
 
-/// Takes both locks; without the catalog the file lock alone.
+/// Takes both locks for the run of a backup; without the catalog the file lock alone.
 ///
 /// # Errors
 /// Exit code 6 when another run holds one; says who, since when.
-pub(super) fn take(context: &Context, database: &str, catalog_is_up: bool) -> Result<Locks> {
-    let source = &context.config.source.name;
-    let file = match lock_file(context, source, database) {
+pub(super) fn take(context: &Context, backup: &Backup, catalog_is_up: bool) -> Result<Locks> {
+    let file = match lock_file(context, backup) {
         Ok(file) => Some(file),
         Err(error) if catalog_is_up && crate::exit::code_of(&error) != Code::Locked => {
             log::warn!("no file lock, the catalog's alone: {error:#}");
@@ -37,41 +44,73 @@ pub(super) fn take(context: &Context, database: &str, catalog_is_up: bool) -> Re
     if !catalog_is_up {
         return Ok(Locks { _file: file, catalog: None });
     }
-    let catalog = match context.open_catalog() {
-        Ok(catalog) => catalog,
-        Err(error) => {
-            log::warn!("no lock in the catalog, the file's alone: {error:#}");
-            return Ok(Locks { _file: file, catalog: None });
-        }
-    };
-    match RunLock::take(catalog, source, database) {
-        Ok(Ok(lock)) => Ok(Locks { _file: file, catalog: Some(lock) }),
+    let taken = context.open_catalog().and_then(|catalog| lock_in(context, catalog, backup));
+    match taken {
+        Ok(lock) => Ok(Locks { _file: file, catalog: Some(lock) }),
+        Err(error) if crate::exit::code_of(&error) == Code::Locked => Err(error),
         Err(error) => {
             log::warn!("no lock in the catalog, the file's alone: {error:#}");
             Ok(Locks { _file: file, catalog: None })
         }
-        Ok(Err(mut catalog)) => {
-            let holder =
-                catalog.unfinished(source, database).unwrap_or_default().into_iter().next().map(|backup| {
-                    let host = backup.metadata_str("host").unwrap_or("an unknown host").to_owned();
-                    let pid = backup.metadata_u64("pid").unwrap_or_default();
-                    let since = backup.created_at.strftime("%Y-%m-%d %H:%M:%S UTC");
-                    format!("`{}` on {host}, process {pid}, since {since}", backup.id)
-                });
-            Err(held(database, &holder.unwrap_or_else(|| "a run that has just begun".to_owned())))
+    }
+}
+
+/// Takes the catalog's lock. One that is held for no run which shows signs of life is waited for a moment: the
+/// server may not have noticed yet that it was killed.
+fn lock_in(context: &Context, mut catalog: Catalog, backup: &Backup) -> Result<RunLock> {
+    let (source, database) = (&backup.source, &backup.database);
+    let begun = Instant::now();
+    loop {
+        catalog = match RunLock::take(catalog, source, database)? {
+            Ok(lock) => return Ok(lock),
+            Err(catalog) => catalog,
+        };
+        let unfinished = catalog.unfinished(source, database).unwrap_or_default();
+        let holder = unfinished.iter().find(|backup| is_alive(backup));
+        if holder.is_some() || begun.elapsed() > LAST_BREATH || context.interrupt.wait(LOOK) {
+            let holder = holder.or_else(|| unfinished.iter().find(|backup| !is_dead_here(backup)));
+            return Err(held_in(&mut catalog, backup, holder));
         }
     }
 }
 
-fn held(database: &str, holder: &str) -> anyhow::Error {
+/// Who holds the catalog's lock: by the row of its run, or by what the server knows of its session.
+fn held_in(catalog: &mut Catalog, backup: &Backup, holder: Option<&Backup>) -> anyhow::Error {
+    let session = lock::holder(catalog, &backup.source, &backup.database).unwrap_or_default();
+    let who = match (holder, &session) {
+        (Some(holder), _) => in_words(holder, holder.metadata_u64("pid")),
+        (None, Some(session)) => {
+            let address = session.address.as_deref().unwrap_or("the catalog's own host");
+            let since = session.since.strftime("%Y-%m-%d %H:%M:%S UTC");
+            format!("a run on {address} without a row yet, connected since {since}")
+        }
+        (None, None) => "a run that has just begun".to_owned(),
+    };
+    let of_server = session.map(|session| {
+        format!(
+            "; if its host is gone, `SELECT pg_terminate_backend({})` in the catalog frees it",
+            session.server_pid
+        )
+    });
+    held(&backup.database, &who, &of_server.unwrap_or_default())
+}
+
+fn in_words(holder: &Backup, pid: Option<u64>) -> String {
+    let host = holder.metadata_str("host").unwrap_or("an unknown host");
+    let since = holder.created_at.strftime("%Y-%m-%d %H:%M:%S UTC");
+    format!("`{}` on {host}, process {}, since {since}", holder.id, pid.unwrap_or_default())
+}
+
+fn held(database: &str, holder: &str, more: &str) -> anyhow::Error {
     Failure::new(Code::Locked, format!("another run backs up `{database}`: {holder}"))
-        .hint("wait for it to end, or end that process; its lock goes with it")
+        .hint(format!("wait for it to end, or end that process; its lock goes with it{more}"))
         .into()
 }
 
-fn lock_file(context: &Context, source: &str, database: &str) -> Result<File> {
+fn lock_file(context: &Context, backup: &Backup) -> Result<File> {
     let folder = context.config.state_dir.join("locks");
     files::create_private_dir(&folder)?;
+    let (source, database) = (&backup.source, &backup.database);
     let digest = Sha256::new().chain_update(source).chain_update(b"\0").chain_update(database).finalize();
     let short: String = hex(digest.as_slice()).chars().take(24).collect();
     let path = folder.join(format!("{short}.lock"));
@@ -88,18 +127,16 @@ fn lock_file(context: &Context, source: &str, database: &str) -> Result<File> {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
-            let told = (&file).take(400).read_to_string(&mut holder).is_ok() && !holder.is_empty();
+            let told = (&file).take(800).read_to_string(&mut holder).is_ok() && !holder.is_empty();
             let holder = if told { holder.trim().to_owned() } else { "a run that has just begun".to_owned() };
-            return Err(held(database, &holder));
+            return Err(held(database, &holder, ""));
         }
         Err(TryLockError::Error(error)) => {
             return Err(error).with_context(|| format!("cannot lock `{shown}`"));
         }
     }
-    let since = now().strftime("%Y-%m-%d %H:%M:%S UTC");
-    let told = file
-        .set_len(0)
-        .and_then(|()| writeln!(file, "process {} on this host, since {since}", std::process::id()));
+    let words = in_words(backup, Some(std::process::id().into()));
+    let told = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{words}"));
     if let Err(error) = told {
         // The lock holds all the same; a second run will only know less of its holder.
         log::info!("cannot write `{shown}`: {error}");

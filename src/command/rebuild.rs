@@ -13,6 +13,7 @@ use crate::catalog::Catalog;
 use crate::catalog::query::Filter;
 use crate::exit::Code;
 use crate::name::BackupId;
+use crate::step::{self, Step};
 
 /// What became of a backup that a manifest tells of.
 enum Outcome {
@@ -72,6 +73,7 @@ pub(super) fn run(context: &Context, from: &[String]) -> Result<Code> {
         backup.copies.sort_by_key(|copy| order(copy).unwrap_or(usize::MAX));
         standing::settle(&mut backup);
         catalog.save(&backup)?;
+        step::reached(Step::RowRebuilt);
         written.push(backup);
     }
     let plural = if count == 1 { "" } else { "s" };
@@ -81,7 +83,7 @@ pub(super) fn run(context: &Context, from: &[String]) -> Result<Code> {
 }
 
 /// Adds a backup to those found, or its copy to what another store told of it.
-fn gather(found: &mut BTreeMap<BackupId, Backup>, backup: Backup) -> Option<Stray> {
+pub(super) fn gather(found: &mut BTreeMap<BackupId, Backup>, backup: Backup) -> Option<Stray> {
     let Some(known) = found.get_mut(&backup.id) else {
         found.insert(backup.id.clone(), backup);
         return None;
@@ -93,6 +95,15 @@ fn gather(found: &mut BTreeMap<BackupId, Backup>, backup: Backup) -> Option<Stra
     let copy = backup.copies.into_iter().next()?;
     let what = "its manifest names another checksum than that in another store".to_owned();
     Some(Stray { store: copy.store, path: copy.path, what })
+}
+
+/// Puts what manifests tell of a backup that is on record as failed in the place of its row: its run died, or
+/// gave up, after it had published whole copies. `None` where there is nothing to take up.
+pub(super) fn take_up(catalog: &mut Catalog, told: Backup) -> Result<Option<Backup>> {
+    Ok(match merge(catalog, told, &mut Vec::new())? {
+        Outcome::Changed(backup) => Some(backup),
+        Outcome::New(_) | Outcome::Known | Outcome::Left(_) => None,
+    })
 }
 
 /// Puts what manifests tell of a backup together with what is on record of it. What is `odd` is left.

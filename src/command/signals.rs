@@ -1,5 +1,6 @@
 //! Signals: the first asks the run to clean up and end, the second ends the process at once.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -7,27 +8,68 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 
+use super::context::now;
+use crate::backup::{Backup, Status};
+use crate::catalog::pending::Pending;
 use crate::interrupt::Interrupt;
 use crate::process;
 
 /// Whoever sent a signal waits no longer than this.
-const CLEANUP_TIME: Duration = Duration::from_secs(9);
+const CLEANUP_TIME: Duration = Duration::from_secs(8);
+
+/// What is to be left on record where a run does not end within its time: the row of a backup that is in
+/// progress.
+#[derive(Clone, Default)]
+pub(super) struct LastWords {
+    row: Arc<Mutex<Option<(Pending, Backup)>>>,
+}
+
+impl LastWords {
+    /// From now on this backup is in progress.
+    pub(super) fn begin(&self, pending: &Pending, backup: &Backup) {
+        let mut row = self.row.lock().unwrap_or_else(PoisonError::into_inner);
+        *row = Some((pending.clone(), backup.clone()));
+    }
+
+    /// Does what says how it ended; nothing is left to say then.
+    pub(super) fn end<T>(&self, keep: impl FnOnce() -> T) -> T {
+        let mut row = self.row.lock().unwrap_or_else(PoisonError::into_inner);
+        *row = None;
+        keep()
+    }
+
+    fn say(&self, signal: i32) {
+        let mut row = self.row.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((pending, mut backup)) = row.take() else { return };
+        backup.status = Status::Failed;
+        backup.error = Some(format!("{}; not all was cleaned up in time", in_words(signal)));
+        backup.finished_at = Some(now());
+        if let Err(error) = pending.keep(&backup) {
+            log::warn!("`{}` stays on record as in progress: {error:#}", backup.id);
+        }
+    }
+}
+
+/// What ended a run.
+pub(super) fn in_words(signal: i32) -> String {
+    format!("interrupted by signal {signal}")
+}
 
 /// Raises `interrupt` on the first SIGINT, SIGTERM or SIGHUP. One that whoever started us has set to be
 /// ignored stays ignored: `nohup` means it.
-pub(super) fn watch(interrupt: &Interrupt) -> Result<()> {
+pub(super) fn watch(interrupt: &Interrupt, last_words: &LastWords) -> Result<()> {
     let ignored = process::ignored_signals();
     let is_wanted = |signal: &i32| !ignored.contains(signal);
     let wanted: Vec<i32> = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(is_wanted).collect();
     let mut signals = Signals::new(wanted)?;
-    let interrupt = interrupt.clone();
+    let (interrupt, last_words) = (interrupt.clone(), last_words.clone());
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
-            if interrupt.is_raised() {
-                low_level::exit(128 + signal);
+            if let Some(first) = interrupt.signal() {
+                low_level::exit(128 + first);
             }
             interrupt.raise(signal);
-            if let Err(error) = end_in_time(signal) {
+            if let Err(error) = end_in_time(signal, last_words.clone()) {
                 log::debug!("no time limit for cleaning up: {error}");
             }
         }
@@ -36,10 +78,11 @@ pub(super) fn watch(interrupt: &Interrupt) -> Result<()> {
 }
 
 /// Ends the process when cleaning up takes too long: a store or server that hangs must not hold it.
-fn end_in_time(signal: i32) -> std::io::Result<()> {
+fn end_in_time(signal: i32, last_words: LastWords) -> std::io::Result<()> {
     std::thread::Builder::new().name("time limit".to_owned()).spawn(move || {
         std::thread::sleep(CLEANUP_TIME);
-        log::error!("interrupted by signal {signal}; not all was cleaned up within {CLEANUP_TIME:?}");
+        log::error!("{}; not all was cleaned up within {CLEANUP_TIME:?}", in_words(signal));
+        last_words.say(signal);
         low_level::exit(128 + signal);
     })?;
     Ok(())

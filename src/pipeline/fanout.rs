@@ -16,6 +16,8 @@ use crate::part::Part;
 const QUEUE_PARTS: usize = 1;
 /// How often a wait looks whether the run was interrupted.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long after an interrupt the lanes are waited for, all of them together.
+const LAST_WAIT: Duration = Duration::from_secs(4);
 
 /// Takes the parts of an artifact, in order.
 pub trait Sink: Send + 'static {
@@ -145,9 +147,11 @@ impl<S: Sink> Running<S> {
             }
             let silence = quiet.lasted(&moved);
             // An interrupted run gives its lanes a moment to clean up, not a whole stall time.
-            let patience = if interrupt.is_raised() { stall.min(Duration::from_secs(3)) } else { stall };
-            if silence >= patience {
-                break Err(stalled(patience));
+            if interrupt.raised_for().is_some_and(|since| since >= LAST_WAIT) {
+                break Err(anyhow!("it did not end in time: interrupted"));
+            }
+            if silence >= stall {
+                break Err(stalled(stall));
             }
         };
         LaneEnd { name, result }

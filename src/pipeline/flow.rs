@@ -18,6 +18,7 @@ use super::parts::Cutter;
 use super::pool::Pool;
 use super::seal::Sealer;
 use crate::interrupt::Interrupt;
+use crate::step::{self, Step};
 
 /// How a run is to be done.
 #[derive(Debug)]
@@ -63,7 +64,7 @@ struct Job {
 }
 
 /// What the sealing thread is told, in order.
-enum Step {
+enum Turn {
     Block(Receiver<Packed>),
     /// The source ended well. A queue that closes without it means "aborted".
     End,
@@ -97,7 +98,7 @@ fn stream<S: Sink>(
     let packers = Packer::team(plan.compression)?;
     let threads = packers.len();
     let (jobs, work) = bounded::<Job>(threads);
-    let (steps, order) = bounded::<Step>(threads + 1);
+    let (steps, order) = bounded::<Turn>(threads + 1);
     let dump_hash = Hasher::start("hash dump")?;
     thread::scope(|scope| {
         for (number, packer) in packers.into_iter().enumerate() {
@@ -159,7 +160,7 @@ fn read_all(
     source: &mut dyn Read,
     hash: &Hasher,
     jobs: &Sender<Job>,
-    steps: &Sender<Step>,
+    steps: &Sender<Turn>,
     meter: &Meter,
 ) -> Result<(), Halt> {
     let pool = Pool::default();
@@ -180,15 +181,15 @@ fn read_all(
         }
         if got < BLOCK_LEN {
             hand_over(None, jobs, steps)?;
-            return steps.send(Step::End).map_err(|_| Halt::Neighbour);
+            return steps.send(Turn::End).map_err(|_| Halt::Neighbour);
         }
     }
 }
 
 /// Has a block packed, and its outcome sealed in its turn.
-fn hand_over(plain: Option<Bytes>, jobs: &Sender<Job>, steps: &Sender<Step>) -> Result<(), Halt> {
+fn hand_over(plain: Option<Bytes>, jobs: &Sender<Job>, steps: &Sender<Turn>) -> Result<(), Halt> {
     let (done, packed) = bounded(1);
-    steps.send(Step::Block(packed)).map_err(|_| Halt::Neighbour)?;
+    steps.send(Turn::Block(packed)).map_err(|_| Halt::Neighbour)?;
     jobs.send(Job { plain, done }).map_err(|_| Halt::Neighbour)
 }
 
@@ -218,7 +219,7 @@ fn pack_all(mut packer: Packer, work: &Receiver<Job>) {
 
 fn seal_all(
     secrets: Secrets,
-    order: &Receiver<Step>,
+    order: &Receiver<Turn>,
     blocks: &Sender<Sealed>,
     meter: &Meter,
 ) -> Result<Sum, Halt> {
@@ -230,11 +231,11 @@ fn seal_all(
     });
     for step in order {
         match step {
-            Step::Block(packed) => {
+            Turn::Block(packed) => {
                 let packed = packed.recv().context("a compressing thread is gone").flatten()?;
                 sealer.write(&packed)?;
             }
-            Step::End => {
+            Turn::End => {
                 sealer.finish()?;
                 blocks.send(Sealed::End).map_err(|_| Halt::Neighbour)?;
                 return Ok(hash.finish()?);
@@ -256,11 +257,13 @@ fn cut_all<S: Sink>(
             Sealed::Block(block) => {
                 for part in cutter.push(block) {
                     fan.send(&part)?;
+                    step::reached(Step::PartSent);
                 }
             }
             Sealed::End => {
                 if let Some(part) = cutter.finish() {
                     fan.send(&part)?;
+                    step::reached(Step::PartSent);
                 }
                 return Ok(());
             }

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use tempfile::NamedTempFile;
 
+use crate::step::{self, Step};
+
 use super::{Handle, Kind, Listed, Missing, Part, Stale, Stat, Store, Stored, Upload};
 
 mod listing;
@@ -214,6 +216,7 @@ impl Upload for LocalUpload {
             "`{shown}` has {size_bytes} bytes where {written_bytes} were written"
         );
         temporary.as_file().sync_all().with_context(|| format!("can't make `{shown}` durable"))?;
+        step::reached(Step::FileDurable);
         match existing {
             Existing::Refused => temporary.persist_noclobber(&target),
             Existing::Replaced => temporary.persist(&target),

@@ -25,6 +25,7 @@ use super::{Handle, Kind, Listed, Missing, Stale, Stat, Store, Upload};
 use crate::name;
 
 mod address;
+mod aside;
 mod client;
 mod compose;
 mod error;
@@ -133,7 +134,7 @@ impl S3Store {
         ensure!(options.most_parts > 0, "an upload must have room for a part");
         let policy = Policy::new(options.stall_timeout, options.connect_timeout, interrupt.clone());
         let shared = Shared {
-            client: Client::new(options)?,
+            client: Client::new(options, interrupt.clone())?,
             part_policy: policy.clone().at_least(options.request_timeout),
             policy,
             cleanup_policy: Policy::for_cleanup(CLEANUP_TIME_LIMIT),

@@ -1,6 +1,6 @@
 //! One test for each bug that was found, with its story.
 
-mod catalog_trouble;
+pub(crate) mod catalog_trouble;
 mod copies;
 mod keys;
 mod output;

@@ -9,14 +9,14 @@ use crate::support::compare::assert_same;
 use crate::support::tools::{binary, files_under, give_to_postgres};
 use crate::support::{Pgkeep, key};
 
-struct Visitor {
-    home: tempfile::TempDir,
+pub(crate) struct Visitor {
+    pub(crate) home: tempfile::TempDir,
     program: PathBuf,
-    database: String,
+    pub(crate) database: String,
 }
 
 impl Visitor {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let home = tempfile::Builder::new().prefix("pgkeep-home").tempdir().unwrap();
         fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let program = home.path().join("pgkeep");
@@ -30,7 +30,7 @@ impl Visitor {
         Self { home, program, database }
     }
 
-    fn call(&self, arguments: &[&str]) -> Pgkeep {
+    pub(crate) fn call(&self, arguments: &[&str]) -> Pgkeep {
         let call = Pgkeep::new(self.home.path()).program(&self.program).by_postgres().args(arguments);
         let call = call.env("PGHOST", &cluster().socket_dir).env("PGPORT", cluster().port.to_string());
         call.env("PGUSER", "postgres").env("PGDATABASE", &self.database)

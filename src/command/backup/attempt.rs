@@ -1,5 +1,6 @@
 //! One try at a backup of one database, from the lock to the last word on record.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -7,21 +8,22 @@ use indicatif::HumanBytes;
 use serde_json::json;
 
 use super::ledger::Ledger;
+use super::leftovers::Leftovers;
 use super::stream::{self, Streamed};
 use crate::backup::{Backup, CheckLevel, Copy, CopyState, Status};
-use crate::catalog::query::Unmade;
 use crate::command::context::{Context, Shelf, now};
 use crate::command::copies::{Making, mark_checked, side_by_side};
 use crate::command::examine::{Opening, Verdict};
 use crate::command::locks;
 use crate::command::progress::Phase;
-use crate::command::{proof, standing};
+use crate::command::{proof, signals, standing};
 use crate::config::{Method, environment};
 use crate::exit::{Code, Failure, one_line, wrap};
 use crate::key::KeyRing;
 use crate::name::{self, BackupId};
 use crate::pipeline::header::Packing;
 use crate::source::clients::Client;
+use crate::step::{self, Step};
 use crate::store::Store;
 
 const TYPE: &str = "full";
@@ -38,23 +40,29 @@ pub(super) fn run(context: &Context, database: &str, ring: &KeyRing, shelves: &[
     let mut backup = begin(context, database, ring)?;
     let mut ledger = Ledger::open(context);
     let catalog_is_up = ledger.catalog().is_some();
-    let mut locks = locks::take(context, database, catalog_is_up)?;
+    let mut locks = locks::take(context, &backup, catalog_is_up)?;
+    step::reached(Step::LockTaken);
     // Who holds the lock of all hosts knows that no other run is alive.
     let unmade =
         if locks.catalog.is_some() { ledger.bury_the_dead(&backup.source, database) } else { Vec::new() };
+    step::reached(Step::DeadBuried);
+    let leftovers = Arc::new(Leftovers::of(&backup, unmade));
     ledger.save(&backup).context("the record of this run can be kept nowhere")?;
     let heartbeat = locks.catalog.take().map(|lock| lock.beat(backup.id.clone())).transpose()?;
-    let made = make(context, &mut ledger, &mut backup, ring, shelves, unmade);
+    step::reached(Step::RowWritten);
+    let made = make(context, &mut ledger, &mut backup, ring, shelves, &leftovers);
     backup.finished_at = Some(now());
     backup.backup_duration_seconds = Some(begun.elapsed().as_secs_f64());
     if let Err(error) = &made {
         backup.status = Status::Failed;
-        let signal = context.interrupt.signal();
-        let interrupted = signal.map(|signal| format!("interrupted by signal {signal}"));
-        backup.error = Some(interrupted.unwrap_or_else(|| one_line(error)));
+        // What an interrupted run ran into is not what ended it.
+        backup.error = Some(context.interrupt.signal().map_or_else(|| one_line(error), signals::in_words));
     }
     backup.summarize_copies();
+    step::reached(Step::CopiesSettled);
     let recorded = ledger.save(&backup);
+    step::reached(Step::RowSettled);
+    leftovers.take_up(context, &mut ledger, ring, shelves);
     // Held until the last word is on record.
     if let Some(heartbeat) = heartbeat {
         heartbeat.stop();
@@ -62,6 +70,13 @@ pub(super) fn run(context: &Context, database: &str, ring: &KeyRing, shelves: &[
     let recorded = match made {
         Ok(()) => recorded.context("the backup is whole, but its record can be kept nowhere")?,
         Err(error) => {
+            let error = match context.interrupt.signal() {
+                Some(signal) => {
+                    log::info!("{}", one_line(&error));
+                    anyhow!(signals::in_words(signal))
+                }
+                None => error,
+            };
             return Err(wrap(error, format!("backup of `{database}` failed: there is no usable copy")));
         }
     };
@@ -110,10 +125,10 @@ fn make(
     backup: &mut Backup,
     ring: &KeyRing,
     shelves: &[Shelf],
-    unmade: Vec<Unmade>,
+    leftovers: &Arc<Leftovers>,
 ) -> Result<()> {
     let Streamed { made, uploads, part_size_bytes } =
-        stream::run(context, ledger, backup, ring, shelves, unmade)?;
+        stream::run(context, ledger, backup, ring, shelves, leftovers)?;
     backup.size_bytes = Some(made.artifact.size_bytes);
     backup.checksum = Some(made.artifact.sha256.clone());
     #[allow(clippy::cast_precision_loss, reason = "a share shown to people")]
@@ -225,6 +240,7 @@ fn fill_the_gaps(context: &Context, making: &Making<'_>, shelves: &[Shelf], copi
             let Some(store) = store.filter(|_| !is_whole(copy) && !context.interrupt.is_raised()) else {
                 break;
             };
+            step::reached(Step::FillBegun);
             let filled = making.fill(shelf, store, copy, from, *source);
             if is_whole(&filled) {
                 told = format!("{told}; its copy was filled from `{}`", from.store);

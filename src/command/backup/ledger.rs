@@ -10,8 +10,9 @@ use crate::command::context::{Context, now};
 use crate::config::environment;
 use crate::exit::one_line;
 use crate::process;
+use crate::step::{self, Step};
 
-/// A heartbeat this young is that of a run which lives; it beats three times as often.
+/// A heartbeat this young is that of a run which lives; it beats several times as often.
 const FRESH: SignedDuration = SignedDuration::from_secs(90);
 
 /// Where the record of this run goes.
@@ -62,7 +63,14 @@ impl<'a> Ledger<'a> {
             self.catalog = self.context.open_catalog().ok();
         }
         // First where nothing can hang: the record of a finished run is never lost with its catalog.
-        let waits = self.context.pending.keep(backup);
+        let (pending, last_words) = (&self.context.pending, &self.context.last_words);
+        let waits = if backup.status == Status::InProgress {
+            last_words.begin(pending, backup);
+            pending.keep(backup)
+        } else {
+            last_words.end(|| pending.keep(backup))
+        };
+        step::reached(Step::RecordKept);
         let saved = self.catalog.as_mut().map(|catalog| catalog.save(backup));
         match saved {
             Some(Ok(())) => {
@@ -98,7 +106,14 @@ fn bury(catalog: &mut Catalog, source: &str, database: &str) -> Result<Vec<Unmad
 /// where we can look.
 pub(in crate::command) fn is_alive(backup: &Backup) -> bool {
     let is_fresh = backup.heartbeat_at.is_some_and(|beat| now().duration_since(beat) < FRESH);
+    is_fresh && !is_dead_here(backup)
+}
+
+/// Whether the run of an unfinished backup was one of this host, and its process is gone. One of our own
+/// number is that of an earlier run: in a container each may have the same.
+pub(in crate::command) fn is_dead_here(backup: &Backup) -> bool {
     let here = backup.metadata_str("host") == Some(environment::host_name().as_str());
     let pid = backup.metadata_u64("pid").and_then(|pid| i32::try_from(pid).ok());
-    is_fresh && !(here && pid.is_some_and(|pid| !process::is_running(pid)))
+    let is_gone = |pid: i32| pid.unsigned_abs() == std::process::id() || !process::is_running(pid);
+    here && pid.is_some_and(is_gone)
 }

@@ -2,22 +2,21 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use indicatif::HumanBytes;
 use serde_json::json;
 
 use super::attempt::packing;
 use super::figures::{Counted, Figures};
 use super::ledger::Ledger;
+use super::leftovers::Leftovers;
 use crate::backup::Backup;
-use crate::catalog::query::Unmade;
 use crate::command::context::{Context, Shelf};
 use crate::command::copies::{self, Lane, side_by_side};
 use crate::command::progress::Progress;
 use crate::conninfo::ConnInfo;
 use crate::exit::{Failure, one_line};
 use crate::key::KeyRing;
-use crate::name;
 use crate::pipeline::compress::Compression;
 use crate::pipeline::fanout::{self, LaneEnd, Moved};
 use crate::pipeline::flow::{self, Made, Meter, Plan};
@@ -25,6 +24,7 @@ use crate::pipeline::header;
 use crate::source::clients::Client;
 use crate::source::dump::{Dump, DumpPlan};
 use crate::source::server::{Facts, Server, is_passing};
+use crate::step::{self, Step};
 use crate::store::{Store, Upload};
 
 const MIB: u64 = 1024 * 1024;
@@ -59,7 +59,7 @@ pub(super) fn run(
     backup: &mut Backup,
     ring: &KeyRing,
     shelves: &[Shelf],
-    unmade: Vec<Unmade>,
+    leftovers: &Arc<Leftovers>,
 ) -> Result<Streamed> {
     let ready = prepare(context, ledger, backup).map_err(source_trouble)?;
     let part_size_bytes = planned_part_size(ledger, backup, ready.facts.size_bytes);
@@ -73,16 +73,18 @@ pub(super) fn run(
     );
     let secrets = header::create(&backup.id, packing(context), ring.sealing())?;
     let meter = Arc::new(Meter::default());
-    let lanes = lanes(backup, shelves, part_size_bytes, &Arc::new(unmade));
+    let lanes = lanes(backup, shelves, part_size_bytes, leftovers);
     let watched = lanes.iter().map(|lane| (lane.name.clone(), Arc::clone(&lane.moved))).collect();
     let figures = Figures::open(context, &ready.connection, ready.without_schema.as_deref(), ring.sealing());
     let start = |snapshot: Option<&str>| start_dump(context, &ready, snapshot);
     let mut source = Counted::start(figures, &start)?;
+    step::reached(Step::DumpBegun);
     let bars = &context.out.bars;
     let progress = Progress::start(bars, &backup.database, ready.facts.size_bytes, &meter, watched)?;
     let (made, ends) = flow::run(&plan(context, part_size_bytes), &mut source, secrets, lanes, &meter);
     drop(progress);
     let (dump, mut figures) = source.into_parts();
+    step::reached(Step::DumpEnded);
     if made.is_ok() && !context.interrupt.is_raised() {
         figures.record(context, backup);
     } else {
@@ -202,19 +204,20 @@ fn lanes(
     backup: &Backup,
     shelves: &[Shelf],
     part_size_bytes: u64,
-    unmade: &Arc<Vec<Unmade>>,
+    leftovers: &Arc<Leftovers>,
 ) -> Vec<fanout::Lane<Lane>> {
     let usable = shelves.iter().filter_map(|shelf| Some((shelf, shelf.store.as_ref().ok()?)));
     let lane = |(shelf, store): (&Shelf, &Arc<dyn Store>)| {
         let store = Arc::clone(store);
         let path = copies::path_in(backup, store.as_ref());
-        let leftovers = leftovers(backup, store.as_ref(), unmade);
+        let leftovers = Arc::clone(leftovers);
         fanout::Lane {
             name: shelf.name.clone(),
             moved: Moved::default(),
             open: Box::new(move || {
                 let upload = store.begin(&path, part_size_bytes)?;
-                if let Err(error) = sweep(store.as_ref(), &leftovers) {
+                step::reached(Step::UploadBegun);
+                if let Err(error) = leftovers.sweep(store.as_ref()) {
                     log::info!("store `{}`: not swept: {}", store.name(), one_line(&error));
                 }
                 Ok(Lane(upload))
@@ -222,28 +225,6 @@ fn lanes(
         }
     };
     usable.map(lane).collect()
-}
-
-/// What the path of each artifact starts with that no run made whole in this store: what is unpublished
-/// there belongs to nobody. Nothing else is touched: another host may use the same names in the same bucket.
-fn leftovers(backup: &Backup, store: &dyn Store, unmade: &[Unmade]) -> Vec<String> {
-    let here = |unmade: &&Unmade| unmade.store.as_deref().is_none_or(|name| name == store.name());
-    let path = |unmade: &Unmade| {
-        let artifact = format!("{}.dump", unmade.id);
-        store.path_of(&name::object_key(&backup.source, &backup.database, &unmade.id, &artifact))
-    };
-    unmade.iter().filter(here).map(path).collect()
-}
-
-/// Removes what is unpublished of such artifacts.
-fn sweep(store: &dyn Store, leftovers: &[String]) -> Result<()> {
-    for prefix in leftovers {
-        for stale in store.stale(prefix)? {
-            store.discard(&stale).with_context(|| format!("`{}`", stale.path))?;
-            log::info!("store `{}`: removed the unfinished upload of `{}`", store.name(), stale.path);
-        }
-    }
-    Ok(())
 }
 
 /// The end of each store's lane, in the order of the stores.

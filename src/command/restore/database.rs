@@ -20,6 +20,7 @@ use crate::source::restore::{
     Content, Existing, Ownership, Place, Restore, RestorePlan, Selection, restore_file,
 };
 use crate::source::server::{Facts, Server};
+use crate::step::{self, Step};
 
 pub(super) struct Database<'a> {
     context: &'a Context,
@@ -198,6 +199,7 @@ impl<'a> Database<'a> {
         self.clear_away()?;
         let mut child = Restore::start(&self.plan(), self.context.interrupt.clone())?;
         self.is_begun = true;
+        step::reached(Step::RestoreBegun);
         loop {
             match dump.next() {
                 Ok(Some(block)) => {

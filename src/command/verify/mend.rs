@@ -13,6 +13,7 @@ use crate::exit::one_line;
 use crate::key::KeyRing;
 use crate::manifest::Manifest;
 use crate::name;
+use crate::step::{self, Step};
 use crate::store::{Handle, Kind, Stale, Store};
 
 const MIB: u64 = 1024 * 1024;
@@ -148,10 +149,12 @@ fn mend(
         let size = part_size_bytes.filter(|size| (planned..=LARGEST_PART_BYTES).contains(size));
         let size = size.unwrap_or(planned);
         clear_unfinished(store, &copy.path);
+        step::reached(Step::RepairBegun);
         let artifact = good.store.open(&good.copy.path)?;
         let upload = store.replace(&copy.path, size)?;
         let upload = pour(artifact, upload, size, look.backup, look.interrupt)?;
         let stored = upload.publish().context("cannot publish")?;
+        step::reached(Step::RepairPublished);
         copy.etag = stored.etag;
         copy.size_bytes = Some(stored.size_bytes);
         copy.stored_at = Some(now());

@@ -16,8 +16,11 @@ use ureq::http::{self, HeaderMap, Response};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, SendBody};
 
+use crate::interrupt::Interrupt;
+
 use super::S3Options;
 use super::address::{self, PartAddress};
+use super::aside::aside;
 use super::error::{Place, S3Error};
 use super::xml::{self, ErrorDocument};
 
@@ -28,6 +31,7 @@ pub(super) const DOCUMENT_LIMIT_BYTES: u64 = 64 * 1024;
 pub(super) struct Client {
     bucket: Bucket,
     agent: Agent,
+    interrupt: Interrupt,
     pub(super) place: Place,
 }
 
@@ -41,7 +45,7 @@ pub(super) struct Extras {
 }
 
 impl Client {
-    pub(super) fn new(options: &S3Options) -> Result<Self> {
+    pub(super) fn new(options: &S3Options, interrupt: Interrupt) -> Result<Self> {
         let endpoint = endpoint_of(&options.endpoint)?;
         ensure!(!options.bucket.is_empty(), "the bucket has no name");
         let credentials = Credentials::new(
@@ -60,7 +64,7 @@ impl Client {
         }
         let agent = agent_of(options, endpoint.starts_with("https://"))?;
         let place = Place { host: bucket.host(), bucket: options.bucket.clone() };
-        Ok(Self { bucket, agent, place })
+        Ok(Self { bucket, agent, interrupt, place })
     }
 
     /// Signs and sends a command and gives the answer, if it is a success.
@@ -89,12 +93,8 @@ impl Client {
             headers.insert(name, header_value(operation, &value)?);
         }
         let body = request.request_body().map_err(unsignable)?;
-        let time_limit = extras.time_limit;
-        if has_body {
-            self.carry(operation, &method, &url, headers, body.as_slice(), time_limit)
-        } else {
-            self.carry(operation, &method, &url, headers, (), time_limit)
-        }
+        let body = if has_body { Outgoing::Bytes(body.to_vec()) } else { Outgoing::Nothing };
+        self.carry(operation, &method, &url, headers, body, extras.time_limit)
     }
 
     /// Sends one part of a multipart upload. The payload is not signed: TLS and its MD5 guard it.
@@ -103,7 +103,7 @@ impl Client {
         operation: &str,
         path: &str,
         part: &OutgoingPart<'_>,
-        body: &mut dyn Read,
+        body: impl Read + Send + 'static,
     ) -> Result<Response<Body>, S3Error> {
         let mut headers = HeaderMap::new();
         let md5 = header_value(operation, part.content_md5)?;
@@ -114,7 +114,7 @@ impl Client {
         if part.asks_first {
             headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
         }
-        self.carry(operation, "PUT", &url, headers, SendBody::from_reader(body), None)
+        self.carry(operation, "PUT", &url, headers, Outgoing::Stream(Box::new(body)), None)
     }
 
     /// Has the server make one part of a multipart upload of bytes that the bucket holds already.
@@ -136,7 +136,7 @@ impl Client {
             headers.insert(HeaderName::from_static("x-amz-copy-source-if-match"), value);
         }
         let url = address.url(&self.bucket, operation, path, &headers)?;
-        self.carry(operation, "PUT", &url, headers, &[] as &[u8], None)
+        self.carry(operation, "PUT", &url, headers, Outgoing::Bytes(Vec::new()), None)
     }
 
     /// Asks for one version of an object (`HEAD`), or deletes it for good (`DELETE`).
@@ -148,7 +148,7 @@ impl Client {
         version: &str,
     ) -> Result<Response<Body>, S3Error> {
         let url = address::of_version(&self.bucket, operation, method, path, version)?;
-        self.carry(operation, method, &url, HeaderMap::new(), (), None)
+        self.carry(operation, method, &url, HeaderMap::new(), Outgoing::Nothing, None)
     }
 
     fn carry(
@@ -157,27 +157,24 @@ impl Client {
         method: &str,
         url: &str,
         headers: HeaderMap,
-        body: impl ureq::AsSendBody,
+        body: Outgoing,
         time_limit: Option<Duration>,
     ) -> Result<Response<Body>, S3Error> {
         let mut request = http::Request::builder()
             .method(method)
             .uri(url)
-            .body(body)
+            .body(())
             .map_err(|error| S3Error::from_transport(operation, error.into(), &self.place))?;
         *request.headers_mut() = headers;
-        let answer = match time_limit {
-            None => self.agent.run(request),
-            Some(limit) => {
-                let request = self
-                    .agent
-                    .configure_request(request)
-                    .timeout_per_call(Some(limit))
-                    .timeout_connect(Some(limit / 2))
-                    .build();
-                self.agent.run(request)
+        let agent = self.agent.clone();
+        let send = move || match body {
+            Outgoing::Nothing => run(&agent, request, time_limit),
+            Outgoing::Bytes(bytes) => run(&agent, request.map(|()| bytes.as_slice()), time_limit),
+            Outgoing::Stream(body) => {
+                run(&agent, request.map(|()| SendBody::from_owned_reader(body)), time_limit)
             }
         };
+        let answer = aside(operation, &self.interrupt, time_limit.is_some(), send)?;
         let answer = answer.map_err(|error| S3Error::from_transport(operation, error, &self.place))?;
         if answer.status().is_success() {
             return Ok(answer);
@@ -193,14 +190,13 @@ impl Client {
         limit_bytes: u64,
     ) -> Result<Vec<u8>, S3Error> {
         let announced = length_of(&answer);
-        let mut bytes = Vec::new();
-        answer
-            .into_body()
-            .into_with_config()
-            .limit(u64::MAX)
-            .reader()
-            .take(limit_bytes.saturating_add(1))
-            .read_to_end(&mut bytes)
+        let body = answer.into_body();
+        let read = move || {
+            let mut bytes = Vec::new();
+            let reader = body.into_with_config().limit(u64::MAX).reader();
+            reader.take(limit_bytes.saturating_add(1)).read_to_end(&mut bytes).map(|_| bytes)
+        };
+        let bytes = aside(operation, &self.interrupt, false, read)?
             .map_err(|error| S3Error::from_io(operation, &error, &self.place))?;
         let count = bytes.len() as u64;
         if count > limit_bytes {
@@ -238,6 +234,27 @@ impl Client {
         let document: ErrorDocument = xml::parse("Error", &body).unwrap_or_default();
         S3Error::from_answer(operation, status, &document, retry_after, &self.place)
     }
+}
+
+/// What goes out with a request.
+enum Outgoing {
+    Nothing,
+    Bytes(Vec<u8>),
+    Stream(Box<dyn Read + Send>),
+}
+
+fn run(
+    agent: &Agent,
+    request: http::Request<impl ureq::AsSendBody>,
+    time_limit: Option<Duration>,
+) -> Result<Response<Body>, ureq::Error> {
+    let Some(limit) = time_limit else { return agent.run(request) };
+    let request = agent
+        .configure_request(request)
+        .timeout_per_call(Some(limit))
+        .timeout_connect(Some(limit / 2))
+        .build();
+    agent.run(request)
 }
 
 /// A part whose bytes go out from here.

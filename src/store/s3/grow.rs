@@ -14,6 +14,7 @@ use super::error::S3Error;
 use super::queue::{Crew, Task, interrupted};
 use super::upload::{Multipart, Origin, Traffic, Whole};
 use super::{CANCEL_TIME, CLEANUP_TIME_LIMIT, Shared, segment};
+use crate::step::{self, Step};
 use crate::store::{Part, Stored, Upload};
 
 /// Requests that clean up at once.
@@ -228,6 +229,7 @@ impl Upload for S3Upload {
             return self.publish_empty();
         }
         let etags = self.crew.finish(&self.shared.interrupt)?.into_values();
+        step::reached(Step::PartsUploaded);
         let stored =
             if self.further.is_empty() { self.first.complete(etags.collect())? } else { self.join(etags)? };
         self.is_open = false;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use md5::{Digest, Md5};
 use s3::command::Command;
 use s3::serde_types::{CompleteMultipartUploadData, Part as CompletedPart};
@@ -75,7 +76,12 @@ impl Multipart {
     }
 
     /// Sends a part as the one of that number, and gives its entity tag.
-    pub(super) fn send(&self, number: u32, part: &Part, traffic: &Traffic) -> Result<String, S3Error> {
+    pub(super) fn send(
+        &self,
+        number: u32,
+        part: &Arc<Part>,
+        traffic: &Arc<Traffic>,
+    ) -> Result<String, S3Error> {
         let operation = format!("upload of part {}", part.number);
         let content_md5 = STANDARD.encode(part.md5);
         let mut outgoing = OutgoingPart {
@@ -88,8 +94,8 @@ impl Multipart {
             if traffic.is_cancelled.load(Ordering::SeqCst) || self.shared.interrupt.is_raised() {
                 return Err(interrupted(&operation));
             }
-            let mut body = PartReader { blocks: part.blocks.iter(), block: &[], traffic };
-            let outcome = self.shared.client.send_part(&operation, &self.path, &outgoing, &mut body);
+            let body = PartReader::new(part, traffic);
+            let outcome = self.shared.client.send_part(&operation, &self.path, &outgoing, body);
             outgoing.asks_first = true;
             let answer = outcome?;
             checked_etag(&operation, &answer, part)
@@ -202,13 +208,21 @@ impl Multipart {
 }
 
 /// The bytes of a part, block by block; ends with an error as soon as the upload is cancelled.
-struct PartReader<'a> {
-    blocks: std::slice::Iter<'a, bytes::Bytes>,
-    block: &'a [u8],
-    traffic: &'a Traffic,
+struct PartReader {
+    part: Arc<Part>,
+    /// The next block, and what is left of the one before it.
+    next: usize,
+    block: Bytes,
+    traffic: Arc<Traffic>,
 }
 
-impl Read for PartReader<'_> {
+impl PartReader {
+    fn new(part: &Arc<Part>, traffic: &Arc<Traffic>) -> Self {
+        Self { part: Arc::clone(part), next: 0, block: Bytes::new(), traffic: Arc::clone(traffic) }
+    }
+}
+
+impl Read for PartReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.traffic.is_cancelled.load(Ordering::SeqCst) {
             return Err(io::Error::other("the upload was aborted"));
@@ -216,12 +230,14 @@ impl Read for PartReader<'_> {
         let mut filled = 0;
         while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
             if self.block.is_empty() {
-                match self.blocks.next() {
-                    Some(block) => self.block = block,
-                    None => break,
-                }
+                let Some(block) = self.part.blocks.get(self.next) else { break };
+                self.block = block.clone();
+                self.next = self.next.saturating_add(1);
+                continue;
             }
-            filled = filled.saturating_add(self.block.read(room)?);
+            let some = self.block.split_to(room.len().min(self.block.len()));
+            room.get_mut(..some.len()).unwrap_or_default().copy_from_slice(&some);
+            filled = filled.saturating_add(some.len());
         }
         self.traffic.moved_bytes.fetch_add(filled as u64, Ordering::Relaxed);
         Ok(filled)

@@ -10,12 +10,12 @@ use crate::support::tools::files_under;
 use crate::support::{Cluster, FakeBin, Site};
 
 /// A cluster whose processes stand still until this is dropped.
-struct Frozen {
+pub(crate) struct Frozen {
     processes: Vec<Pid>,
 }
 
 impl Frozen {
-    fn freeze(cluster: &Cluster) -> Self {
+    pub(crate) fn freeze(cluster: &Cluster) -> Self {
         let text = fs::read_to_string(cluster.socket_dir.join("data/postmaster.pid")).unwrap();
         let postmaster: i32 = text.lines().next().unwrap().trim().parse().unwrap();
         let mut frozen = Self { processes: Vec::new() };

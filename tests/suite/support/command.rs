@@ -245,6 +245,11 @@ impl Running {
         kill_process(self.pid, signal).unwrap();
     }
 
+    /// Sends a signal, unless the call has ended by itself: false then.
+    pub(crate) fn try_signal(&self, signal: Signal) -> bool {
+        kill_process(self.pid, signal).is_ok()
+    }
+
     /// Waits until `part` stands on stderr.
     pub(crate) fn wait_for_stderr(&self, part: &str) {
         wait_until(part, || self.stderr.so_far().contains(part));

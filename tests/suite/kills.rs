@@ -1,0 +1,217 @@
+//! `kill -9`, at every step and at any moment: what looks whole is whole, what was whole stays whole, nothing
+//! of the dead run outlives it, and the next run puts the record right.
+
+use std::fs;
+
+use pgkeep::step::Step;
+use rustix::process::Signal;
+
+use crate::support::command::Pgkeep;
+use crate::support::tools::run;
+use crate::support::{FaultServer, Manners, Rule, cluster};
+use crate::zero_config::Visitor;
+
+use world::World;
+
+mod children;
+mod random;
+pub(crate) mod world;
+
+/// The variable by which a debug build stands still.
+pub(crate) const STOP_AT: &str = "PGKEEP_STOP_AT";
+
+/// A call that stands still at a step.
+pub(crate) fn held_at(call: Pgkeep, step: Step, time: u32) -> Pgkeep {
+    call.env(STOP_AT, format!("{}:{time}", step.word()))
+}
+
+/// Steps of every backup, and how often each is reached with a folder and a bucket.
+pub(crate) const OF_A_RUN: [(Step, u32); 14] = [
+    (Step::LockTaken, 1),
+    (Step::DeadBuried, 1),
+    // As it begins, and as it ends.
+    (Step::RecordKept, 2),
+    (Step::RowWritten, 1),
+    (Step::UploadBegun, 2),
+    (Step::DumpBegun, 1),
+    (Step::PartSent, 1),
+    (Step::DumpEnded, 1),
+    (Step::FileDurable, 1),
+    (Step::PartsUploaded, 1),
+    (Step::ArtifactPublished, 2),
+    (Step::ManifestWritten, 2),
+    (Step::CopiesSettled, 1),
+    (Step::RowSettled, 1),
+];
+
+/// Steps that a test of their own goes to.
+const OF_THEIR_OWN: [Step; 7] = [
+    Step::KeyMade,
+    Step::CatalogHalfMade,
+    Step::FillBegun,
+    Step::RepairBegun,
+    Step::RepairPublished,
+    Step::RestoreBegun,
+    Step::RowRebuilt,
+];
+
+#[test]
+fn no_step_is_left_out() {
+    let mut words: Vec<String> = OF_A_RUN.iter().map(|(step, _)| step.word()).collect();
+    words.extend(OF_THEIR_OWN.map(Step::word));
+    words.sort();
+    let mut all: Vec<String> = Step::ALL.map(Step::word).into();
+    all.sort();
+    assert_eq!(words, all);
+}
+
+fn kill_at(call: Pgkeep, step: Step, time: u32) {
+    let running = held_at(call, step, time).start();
+    running.wait_for_stderr("stands still at");
+    running.signal(Signal::KILL);
+    running.await_death();
+}
+
+fn walk(steps: &[(Step, u32)]) {
+    let world = World::new();
+    for (step, times) in steps {
+        for time in 1..=*times {
+            kill_at(world.site.pgkeep(["backup", "full"]), *step, time);
+            world.assert_sound_after_death();
+            world.next_run(&format!("{}:{time}", step.word()));
+        }
+    }
+    world.assert_all_settled();
+}
+
+#[test]
+fn before_the_dump() {
+    walk(&OF_A_RUN[..6]);
+}
+
+#[test]
+fn while_the_dump_is_made() {
+    walk(&OF_A_RUN[6..10]);
+}
+
+#[test]
+fn while_copies_are_published_and_settled() {
+    walk(&OF_A_RUN[10..]);
+}
+
+/// The first run without a configuration makes its key, and the catalog: killed at either, the next one goes on
+/// with the same key.
+#[test]
+fn while_the_key_and_the_catalog_are_made() {
+    let visitor = Visitor::new();
+    let call = || visitor.call(&["backup", "full"]);
+    kill_at(call(), Step::KeyMade, 1);
+    let key = visitor.home.path().join(".local/state/pgkeep/pgkeep.key");
+    let made = fs::read(&key).unwrap();
+    kill_at(call(), Step::CatalogHalfMade, 1);
+    let id = call().any_stdout().run().id();
+    assert_eq!(fs::read(&key).unwrap(), made);
+    let mut client = cluster().connect(&visitor.database);
+    let row = client.query_one("SELECT id, status FROM pgkeep.backup", &[]).unwrap();
+    assert_eq!((row.get::<_, String>(0), row.get::<_, String>(1)), (id, "verified".to_owned()));
+}
+
+#[test]
+fn while_a_copy_is_filled_from_another() {
+    let mut world = World::new();
+    let fault: FaultServer = world.site.fault("r2", Manners::Plain);
+    fault.rule(Rule::on("POST", "uploads").times(1).refuse(403, "AccessDenied"));
+    kill_at(world.site.pgkeep(["backup", "full"]), Step::FillBegun, 1);
+    fault.heal();
+    world.assert_sound_after_death();
+    world.next_run("fill-begun");
+    world.assert_all_settled();
+}
+
+/// The damaged copy stays what it was, or is whole; the other copies are not touched.
+#[test]
+fn while_a_copy_is_repaired() {
+    for (step, store) in [
+        (Step::RepairBegun, "local"),
+        (Step::RepairPublished, "local"),
+        (Step::RepairBegun, "r2"),
+        (Step::PartsUploaded, "r2"),
+        (Step::RepairPublished, "r2"),
+    ] {
+        let world = World::new();
+        crate::verify::spoil(&world.site, &world.good, store, Some(b"damaged"));
+        kill_at(world.site.pgkeep(["verify", &world.good, "--repair"]), step, 1);
+        world.site.pgkeep(["verify", &world.good, "--repair"]).any_stdout().any_stderr().run();
+        world.assert_record_fits_stores(&step.word());
+        world.assert_all_settled();
+    }
+}
+
+/// Rows are written one by one, each of them whole.
+#[test]
+fn while_the_catalog_is_rebuilt() {
+    let world = World::new();
+    world.next_run("");
+    let before = world.usable();
+    let site = &world.site;
+    site.cluster.execute(&site.catalog, "DELETE FROM pgkeep.copy; DELETE FROM pgkeep.backup");
+    let rebuild = || site.pgkeep(["catalog", "rebuild", "--from", "local", "--from", "r2"]);
+    kill_at(rebuild(), Step::RowRebuilt, 1);
+    assert_eq!(site.rows().len(), 1);
+    rebuild().any_stdout().any_stderr().run();
+    assert_eq!(world.usable(), before);
+    world.assert_all_settled();
+}
+
+/// `pg_restore` ends with its parent; the copy that was restored from is as it was.
+#[test]
+fn while_a_database_is_restored() {
+    let world = World::new();
+    let (target, url) = world.site.target();
+    kill_at(world.site.pgkeep(["restore", &world.good, "--into", &url]), Step::RestoreBegun, 1);
+    world.await_no_child(&target);
+    world.site.pgkeep(["verify", &world.good]).any_stdout().run();
+    let again = world.site.pgkeep(["restore", &world.good, "--into", &url, "--clean"]);
+    again.any_stdout().any_stderr().run();
+    crate::support::compare::assert_same(world.site.cluster, &world.site.database, &target);
+}
+
+/// A release build neither stands still nor knows the variable.
+#[test]
+fn a_release_build_does_not_listen() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = crate::support::project().join("src");
+    let main = format!(
+        "#[path = \"{0}/interrupt.rs\"] pub mod interrupt; #[path = \"{0}/step.rs\"] pub mod step;\n\
+         fn main() {{ step::heed(&interrupt::Interrupt::new()); step::reached(step::Step::LockTaken); }}",
+        source.display()
+    );
+    fs::write(folder.path().join("main.rs"), main).unwrap();
+    for (assertions, listens) in [("yes", true), ("no", false)] {
+        let program = folder.path().join(assertions);
+        let flags = format!("-Cdebug-assertions={assertions}");
+        run(
+            "rustc",
+            &[
+                "--edition=2024",
+                "-Adead-code",
+                &flags,
+                "-o",
+                program.to_str().unwrap(),
+                folder.path().join("main.rs").to_str().unwrap(),
+            ],
+        );
+        let bytes = fs::read(&program).unwrap();
+        let known = bytes.windows(STOP_AT.len()).any(|window| window == STOP_AT.as_bytes());
+        assert_eq!(known, listens, "debug assertions: {assertions}");
+        let call = Pgkeep::new(folder.path()).program(&program).env(STOP_AT, "lock-taken");
+        if listens {
+            let running = call.start();
+            running.wait_for_stderr("stands still at lock-taken");
+            running.signal(Signal::KILL);
+            running.await_death();
+        } else {
+            call.run();
+        }
+    }
+}
