@@ -49,7 +49,7 @@ impl Output {
     /// Prints a line of a result, unless it is to be JSON or nothing.
     pub(super) fn line(&self, text: &str) -> Result<()> {
         match self.form {
-            Form::Text => self.write(text),
+            Form::Text => self.write(&printable(text)),
             Form::Json | Form::Quiet => Ok(()),
         }
     }
@@ -57,7 +57,7 @@ impl Output {
     /// Prints the one JSON document, where that is asked for.
     pub(super) fn json(&self, value: &impl Serialize) -> Result<()> {
         match self.form {
-            Form::Json => self.write(&serde_json::to_string_pretty(value)?),
+            Form::Json => self.write(&printable_json(serde_json::to_string_pretty(value)?)),
             Form::Text | Form::Quiet => Ok(()),
         }
     }
@@ -86,6 +86,18 @@ pub(super) fn printable(text: &str) -> Cow<'_, str> {
     let escaped =
         text.chars().map(|c| if is_plain(c) { c.to_string() } else { c.escape_default().to_string() });
     Cow::Owned(escaped.collect())
+}
+
+/// The same of a JSON document, which stays the same document. `serde_json` escapes what stands below the space;
+/// the rest can only stand in its strings.
+fn printable_json(text: String) -> String {
+    let is_plain = |c: char| !c.is_control() || c == '\n';
+    if text.chars().all(is_plain) {
+        return text;
+    }
+    let escaped =
+        text.chars().map(|c| if is_plain(c) { c.to_string() } else { format!("\\u{:04x}", u32::from(c)) });
+    escaped.collect()
 }
 
 /// Log lines go between the bars, not through them.
@@ -121,11 +133,16 @@ fn start_log(level: LevelFilter, bars: MultiProgress) {
 
 #[cfg(test)]
 mod tests {
-    use super::printable;
+    use super::{printable, printable_json};
 
     #[test]
     fn no_terminal_is_told_what_to_do() {
         assert_eq!(printable("b\u{e4}ckup\n\t`x`"), "b\u{e4}ckup\n\t`x`");
         assert_eq!(printable("a\u{1b}[2Jb\r\u{9b}c"), "a\\u{1b}[2Jb\\r\\u{9b}c");
+        let hostile = serde_json::json!({"error\u{7f}": "a\u{9b}2J\u{1b}\n\u{e4}"});
+        let shown = printable_json(serde_json::to_string_pretty(&hostile).unwrap_or_default());
+        assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{shown:?}");
+        assert!(shown.contains('\u{e4}'), "{shown}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).ok(), Some(hostile));
     }
 }
