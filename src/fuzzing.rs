@@ -285,6 +285,10 @@ fn path(bytes: &[u8]) -> Verdict {
 
 /// The body of an answer of the S3 API.
 fn answer(bytes: &[u8]) -> Verdict {
+    if let Some(words) = s3::refusal_in(bytes) {
+        let is_fit = words.len() <= ERROR_LIMIT_BYTES && !words.contains(char::is_control);
+        holds(is_fit, "a refusal that is not fit to be shown")?;
+    }
     Ok(s3::is_document(bytes))
 }
 
@@ -323,5 +327,9 @@ fn value(bytes: &[u8]) -> Verdict {
     let now = Timestamp::UNIX_EPOCH;
     let is_span = Span::parse(text).is_ok();
     let is_size = Bytes::parse(text).is_ok_and(|size| size.0 > 0);
-    Ok(is_span || is_size || select::since(text, now).is_ok())
+    let since = select::since(text, now);
+    if let (true, Ok(since)) = (is_span, &since) {
+        holds(*since <= now, "an age that lies ahead")?;
+    }
+    Ok(is_span || is_size || since.is_ok())
 }

@@ -58,6 +58,13 @@ pub(crate) fn is_document(body: &[u8]) -> bool {
         || parse::<Objects>("ListBucketResult", body).is_some()
 }
 
+/// What the refusal in the body of an answer says to a person.
+pub(crate) fn refusal_in(body: &[u8]) -> Option<String> {
+    let document: xml::ErrorDocument = xml::parse("Error", body)?;
+    let place = error::Place { host: "host".to_owned(), bucket: "bucket".to_owned() };
+    Some(S3Error::from_answer("request", 400, &document, None, &place).to_string())
+}
+
 /// How to reach a bucket.
 #[derive(Clone)]
 pub struct S3Options {
