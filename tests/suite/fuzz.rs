@@ -3,6 +3,7 @@
 
 mod hostile;
 mod long;
+mod random;
 
 use std::fs;
 
