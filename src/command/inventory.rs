@@ -339,6 +339,24 @@ mod tests {
         assert_eq!(again.strays.iter().map(|stray| &stray.path).collect::<Vec<_>>(), [&at(23)]);
     }
 
+    #[test]
+    fn large_manifests_are_read_one_by_one() {
+        let pair = |manifest_bytes| Pair {
+            id: BackupId::parse("full-shop-20261101T020000Z-3f9a").unwrap(),
+            artifact: listed("x"),
+            manifest_bytes,
+        };
+        let counts = |sizes: &[u64]| -> Vec<usize> {
+            let pairs: Vec<Pair> = sizes.iter().map(|size| pair(*size)).collect();
+            handfuls(&pairs).map(<[Pair]>::len).collect()
+        };
+        assert_eq!(counts(&[1000; 40]), [16, 16, 8]);
+        assert_eq!(counts(&[READ_BYTES; 3]), [1, 1, 1]);
+        assert_eq!(counts(&[1, u64::MAX, u64::MAX, 1, 1]), [1, 1, 1, 2]);
+        assert_eq!(counts(&[READ_BYTES / 2, READ_BYTES / 2, 1]), [2, 1]);
+        assert_eq!(counts(&[]), Vec::<usize>::new());
+    }
+
     proptest! {
         #[test]
         fn no_list_is_too_odd(paths in proptest::collection::vec("\\PC{0,60}", 0..20)) {

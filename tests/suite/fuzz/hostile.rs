@@ -82,7 +82,7 @@ fn files_of_libpq_without_end_are_refused_or_left_alone() {
     bounded(&site, call).stderr_has(&file).stderr_has("larger than 4096 KiB").run();
 }
 
-/// Once the fourth store on was compared with each one before it, on the disk.
+/// Each was once looked for on the disk again for each one after it.
 #[test]
 fn a_configuration_of_ten_thousand_stores_is_read() {
     let site = Site::new();
@@ -142,7 +142,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     crate::support::tools::files_under(folder)
 }
 
-/// A document of small objects once stood in memory a hundred times its length, sixteen at once.
+/// A document of small objects once stood in memory a hundred times its length.
 #[test]
 fn large_manifests_do_not_fill_the_memory() {
     let site = Site::new().local_only();
@@ -151,21 +151,18 @@ fn large_manifests_do_not_fill_the_memory() {
     let manifest = fs::read_to_string(format!("{path}.json")).unwrap();
     let mut large = manifest.trim_end().strip_suffix('}').unwrap().trim_end().to_owned();
     large.push_str(",\"more\":[0");
-    while large.len() < 15 << 20 {
+    while large.len() < 6 << 20 {
         large.push_str(",{\"a\":0}");
     }
     large.push_str("]}");
-    for n in 0..3 {
+    for n in 0..2 {
         let other = path.replace(&id[id.len() - 4..], &format!("000{n}"));
         fs::copy(&path, &other).unwrap();
         fs::write(format!("{other}.json"), &large).unwrap();
     }
     let call = site.pgkeep(["list", "--from", "local"]).code(3).stdout_has(&id);
     let ran = bounded(&site, call).stderr_has("mac differs").run();
-    assert_eq!(ran.stderr.matches("mac differs").count(), 3, "{}", ran.stderr);
-    let call = site.pgkeep(["catalog", "rebuild", "--from", "local"]).code(3).any_stdout();
-    bounded(&site, call).stderr_has("mac differs").run();
-    assert_eq!(site.rows().len(), 1);
+    assert_eq!(ran.stderr.matches("mac differs").count(), 2, "{}", ran.stderr);
 }
 
 #[test]
