@@ -165,6 +165,35 @@ fn large_manifests_do_not_fill_the_memory() {
     assert_eq!(ran.stderr.matches("mac differs").count(), 2, "{}", ran.stderr);
 }
 
+/// Each is damage of the artifact, told with its offset; a length is never believed before it is looked at.
+#[test]
+fn a_header_that_lies_is_damage_with_an_offset() {
+    let site = Site::new().local_only();
+    let id = site.backup();
+    let path = site.row(&id)["local_path"].as_str().unwrap().to_owned();
+    let artifact = fs::read(&path).unwrap();
+    let length = u32::from_le_bytes(artifact[8..12].try_into().unwrap());
+    let (start, rest) = artifact[12..].split_at(length as usize);
+    let with = |length: u32, header: &[u8]| [&artifact[..8], &length.to_le_bytes(), header, rest].concat();
+    let header = String::from_utf8(start.to_vec()).unwrap();
+    let nonce = header.split("\"nonce\":\"").nth(1).unwrap().split('"').next().unwrap();
+    let short = header.replace(nonce, "AAAA");
+    for (bytes, offset) in [
+        (with(u32::MAX, start), "offset 8)"),
+        (with(64 * 1024 + 1, start), "offset 8)"),
+        (with(u32::try_from(short.len()).unwrap(), short.as_bytes()), "offset 12)"),
+        (with(length, &b"[".repeat(length as usize)), "offset 12)"),
+        (b"x".repeat(artifact.len()), "offset 0)"),
+    ] {
+        fs::write(&path, bytes).unwrap();
+        let call = site.pgkeep(["verify", &id, "--level", "content"]).code(4).any_stdout();
+        bounded(&site, call).stderr_has(offset).run();
+        let call = site.pgkeep(["restore", &id, "--output", "-"]).any_code();
+        let ran = bounded(&site, call).stderr_has(offset).run();
+        assert!([1, 4].contains(&ran.code), "{ran:?}");
+    }
+}
+
 #[test]
 fn a_manifest_s_words_do_not_fill_the_screen() {
     let site = Site::new().local_only();
