@@ -65,7 +65,7 @@ impl Output {
     /// Says on stderr what is about to be done, unless nobody wants to know.
     pub(super) fn say(&self, text: &str) {
         if !self.quiet {
-            let said = self.bars.suspend(|| writeln!(std::io::stderr(), "pgkeep: {text}"));
+            let said = self.bars.suspend(|| writeln!(std::io::stderr(), "pgkeep: {}", printable(text)));
             // A closed stderr leaves nobody to tell.
             drop(said);
         }
@@ -76,10 +76,15 @@ impl Output {
     }
 }
 
+/// A control character, or one that turns the direction of what follows: a name could look like another.
+fn is_command(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// The text without what a terminal would take for a command: names and messages may come from a server, or from
 /// whoever can write to a bucket.
 pub(super) fn printable(text: &str) -> Cow<'_, str> {
-    let is_plain = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+    let is_plain = |c: char| !is_command(c) || matches!(c, '\n' | '\t');
     if text.chars().all(is_plain) {
         return Cow::Borrowed(text);
     }
@@ -91,7 +96,7 @@ pub(super) fn printable(text: &str) -> Cow<'_, str> {
 /// The same of a JSON document, which stays the same document. `serde_json` escapes what stands below the space;
 /// the rest can only stand in its strings.
 fn printable_json(text: String) -> String {
-    let is_plain = |c: char| !c.is_control() || c == '\n';
+    let is_plain = |c: char| !is_command(c) || c == '\n';
     if text.chars().all(is_plain) {
         return text;
     }
@@ -139,6 +144,7 @@ mod tests {
     fn no_terminal_is_told_what_to_do() {
         assert_eq!(printable("b\u{e4}ckup\n\t`x`"), "b\u{e4}ckup\n\t`x`");
         assert_eq!(printable("a\u{1b}[2Jb\r\u{9b}c"), "a\\u{1b}[2Jb\\r\\u{9b}c");
+        assert_eq!(printable("a\u{202e}b\u{2066}\u{a0}"), "a\\u{202e}b\\u{2066}\u{a0}");
         let hostile = serde_json::json!({"error\u{7f}": "a\u{9b}2J\u{1b}\n\u{e4}"});
         let shown = printable_json(serde_json::to_string_pretty(&hostile).unwrap_or_default());
         assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{shown:?}");
