@@ -152,5 +152,15 @@ fn a_mistyped_configuration_tells_no_secret() {
             check(&format!("{}{}", &text[..at], &text[at + 1..]), &format!("without {at}"));
         }
     }
+    // A value that landed behind the wrong key.
+    for key in [
+        "retry.attempts",
+        "compression.level",
+        "compression.method",
+        "verify.fingerprint",
+        "source.databases",
+    ] {
+        check(&format!("{key} = \"{store}\"\n"), key);
+    }
     assert!(refused > 1000, "{refused} were refused");
 }
