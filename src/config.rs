@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::backup::CheckLevel;
 use crate::conninfo::{ConnInfo, Environment};
 use crate::exit::{Code, Failure};
+use crate::files;
 use crate::fingerprint::Level;
 
 pub mod environment;
@@ -20,6 +21,9 @@ mod resolve;
 pub mod value;
 
 use value::Secret;
+
+/// No configuration is larger; what is, is something else.
+const FILE_LIMIT_BYTES: u64 = 1024 * 1024;
 
 /// Which databases of the source are backed up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -254,12 +258,17 @@ pub fn load(chosen: Option<&Path>, environment: &Environment) -> Result<Config> 
             .find(|path| path.try_exists().unwrap_or(true))
     };
     let Some(file) = asked.or_else(usual) else {
-        return resolve::resolve("", None, environment).map_err(refused);
+        return read_text("", environment);
     };
-    let text = std::fs::read_to_string(&file)
+    let text = files::read_text_at_most(&file, FILE_LIMIT_BYTES)
         .with_context(|| format!("cannot read the configuration file `{}`", file.display()))
         .map_err(refused)?;
     resolve::resolve(&text, Some(file), environment).map_err(refused)
+}
+
+/// Reads the text of a configuration as [`load`] does that of its file.
+pub(crate) fn read_text(text: &str, environment: &Environment) -> Result<Config> {
+    resolve::resolve(text, None, environment).map_err(refused)
 }
 
 fn refused(error: anyhow::Error) -> anyhow::Error {

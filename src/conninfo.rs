@@ -25,6 +25,19 @@ pub use target::Target;
 
 use passfile::PassFile;
 
+/// How many entries the bytes of a password file have.
+pub(crate) fn pass_file_entries(bytes: &[u8]) -> usize {
+    passfile::entries_of(bytes).len()
+}
+
+/// How many parameters a service of the text of a service file has.
+///
+/// # Errors
+/// As [`ConnInfo::resolve`] for that service.
+pub(crate) fn service_parameters(text: &str, service: &str) -> Result<Option<usize>, ConnInfoError> {
+    Ok(service::find(text, Path::new("pg_service.conf"), service)?.map(|parameters| parameters.len()))
+}
+
 /// The parameters of a connection, by libpq's keywords (its chapter "Database Connection Control Functions").
 ///
 /// Secrets are held apart from the rest, zeroized on drop, and shown by neither `Debug` nor `Display`.

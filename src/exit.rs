@@ -146,6 +146,19 @@ pub fn render(error: &anyhow::Error) -> String {
     text
 }
 
+/// Longest text from outside that an error repeats.
+const CLIP_CHARACTERS: usize = 300;
+
+/// A text from outside, or an error that quotes one, cut where it would fill a screen.
+#[must_use]
+pub fn clip(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(CLIP_CHARACTERS) {
+        text.truncate(end);
+        text.push_str(" ...");
+    }
+    text
+}
+
 /// An error and its causes on one line, for a catalog row or a warning.
 #[must_use]
 pub fn one_line(error: &anyhow::Error) -> String {

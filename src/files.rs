@@ -2,7 +2,7 @@
 //! can. It knows nothing of what is in them.
 
 use std::fs::{DirBuilder, File};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
@@ -22,11 +22,13 @@ const SECRET_LIMIT_BYTES: u64 = 64 * 1024;
 /// with libpq's key files, a group may read a file that belongs to root.
 pub fn read_secret(path: &Path) -> Result<Zeroizing<String>> {
     let shown = path.display();
-    let file = File::open(path).with_context(|| format!("cannot open `{shown}`"))?;
+    // Looked at first: to open a pipe is to wait for whoever writes to it.
+    let is_file = std::fs::metadata(path).with_context(|| format!("cannot open `{shown}`"))?.is_file();
+    let opened = is_file.then(|| File::open(path)).transpose();
+    let Some(file) = opened.with_context(|| format!("cannot open `{shown}`"))? else {
+        return Err(Failure::usage(format!("`{shown}` is not a regular file")).into());
+    };
     let about = file.metadata().with_context(|| format!("cannot examine `{shown}`"))?;
-    if !about.is_file() {
-        bail!("`{shown}` is not a regular file");
-    }
     let group_may = about.uid() == 0 && !rustix::process::getuid().is_root();
     let forbidden = if group_may { 0o037 } else { 0o077 };
     if about.mode() & forbidden != 0 {
@@ -43,6 +45,29 @@ pub fn read_secret(path: &Path) -> Result<Zeroizing<String>> {
         bail!("`{shown}` is larger than 64 KiB: not a secret");
     }
     Ok(text)
+}
+
+/// Reads a file from outside, of which no more than `limit_bytes` is held; it may be a pipe.
+///
+/// # Errors
+/// When it can't be read, or is larger.
+pub fn read_at_most(path: &Path, limit_bytes: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit_bytes {
+        let what = format!("it is larger than {} KiB", limit_bytes / 1024);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
+    }
+    Ok(bytes)
+}
+
+/// The same of a text.
+///
+/// # Errors
+/// As [`read_at_most`], and when it is not UTF-8.
+pub fn read_text_at_most(path: &Path, limit_bytes: u64) -> io::Result<String> {
+    String::from_utf8(read_at_most(path, limit_bytes)?)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
 }
 
 /// Makes a new file of mode 0600 with `bytes` in it, durably and at once: it is never seen half written.

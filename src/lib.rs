@@ -27,6 +27,8 @@
 //! - [`config`], [`conninfo`], [`connect`], [`key`], [`manifest`], [`fingerprint`], [`backup`], [`name`],
 //!   [`part`], [`files`], [`process`], [`interrupt`], [`step`], [`exit`]: what the floors above share.
 //!
+//! `fuzzing` stands beside them: what reads bytes from outside, as tests call it.
+//!
 //! What never happens, and is tested from outside:
 //!
 //! - No copy has a manifest before `pg_dump` exited 0 and its store made the artifact durable.
@@ -45,6 +47,8 @@ pub mod conninfo;
 pub mod exit;
 pub mod files;
 pub mod fingerprint;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod interrupt;
 pub mod key;
 pub mod manifest;

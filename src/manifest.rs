@@ -1,16 +1,18 @@
 //! The manifest: the JSON file beside each copy. It is written last, so its presence means "this copy is
 //! whole"; its `mac` means "someone with the key wrote it". It knows no store.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer as _, Serialize};
 use serde_json::json;
 
 use crate::backup::{Backup, Status};
-use crate::exit::Failure;
+use crate::exit::{Failure, clip};
 use crate::fingerprint::Fingerprint;
 use crate::key::{Key, KeyRing};
 use crate::name::BackupId;
+
+mod canonical;
 
 /// The format of artifacts and manifests that this version writes and reads.
 const FORMAT: u32 = 1;
@@ -157,7 +159,8 @@ impl Manifest {
     /// # Errors
     /// When it is none of this format.
     pub fn read(bytes: &[u8]) -> Result<Self> {
-        let manifest: Self = serde_json::from_slice(bytes).context("the manifest is damaged")?;
+        let manifest: Self = serde_json::from_slice(bytes)
+            .map_err(|error| anyhow!(clip(error.to_string())).context("the manifest is damaged"))?;
         if manifest.format != FORMAT {
             bail!("the manifest is of format {}, this version reads {FORMAT}", manifest.format);
         }
@@ -173,7 +176,7 @@ impl Manifest {
         let canonical = canonical_of(bytes)?;
         let mut known = manifest.keys.iter().filter_map(|id| ring.find(id)).peekable();
         if known.peek().is_none() {
-            let ids = manifest.keys.join(", ").escape_default().to_string();
+            let ids = clip(manifest.keys.join(", ")).escape_default().to_string();
             return Err(Failure::failed(format!("no key at hand proves the manifest: it names {ids}"))
                 .hint("name the key's file in `[encryption] open_with`")
                 .into());
@@ -203,10 +206,12 @@ pub fn fingerprint_of(backup: &Backup) -> Result<Option<Fingerprint>> {
 /// The canonical form: the object without `mac`, keys in byte order, no white space. Works on the file
 /// itself rather than on known fields, so that nothing in it goes unproven.
 fn canonical_of(bytes: &[u8]) -> Result<Vec<u8>> {
-    let mut all: std::collections::BTreeMap<String, serde_json::Value> =
-        serde_json::from_slice(bytes).context("the manifest is no JSON object")?;
-    all.remove("mac");
-    Ok(serde_json::to_vec(&all)?)
+    let damaged =
+        |error: serde_json::Error| anyhow!(clip(error.to_string())).context("the manifest is no JSON object");
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let canonical = reader.deserialize_map(canonical::Top { without: "mac" }).map_err(damaged)?;
+    reader.end().map_err(damaged)?;
+    Ok(canonical)
 }
 
 #[cfg(test)]
@@ -260,6 +265,52 @@ mod tests {
             assert_ne!(changed, text);
             assert!(Manifest::open(changed.as_bytes(), &ring).is_err(), "{to}");
         }
+    }
+
+    /// The canonical form as `serde_json` makes it of a document that it holds whole: what signed the manifests
+    /// that are out there.
+    fn reference(bytes: &[u8]) -> Option<Vec<u8>> {
+        let mut all: std::collections::BTreeMap<String, serde_json::Value> =
+            serde_json::from_slice(bytes).ok()?;
+        all.remove("mac");
+        serde_json::to_vec(&all).ok()
+    }
+
+    #[test]
+    fn the_canonical_form_is_that_of_serde_json() {
+        for text in [
+            "{}",
+            "{\"mac\": \"x\", \"b\": {\"z\": 1, \"a\": [1.0, -0, 1e3, 18446744073709551615, -9223372036854775808]}}",
+            "{\"b\": 1, \"a\": null, \"b\": {\"mac\": true}, \"mac\": 1, \"mac\": 2}",
+            "{\"\u{fc}\": \"\\u001b\\n\\\"\u{1f600}\", \"\\u00fc\": 0.1, \"c\": 123456789012345678901234567890}",
+            "{\"a\": {\"k\": [], \"k\": {}}, \"\": [[[]]], \"A\": [{}, {\"\": false}]}",
+            "[]",
+            "{",
+            "{\"a\": 1e999}",
+            "{} x",
+            "null",
+            "{\"a\": }",
+            "",
+        ] {
+            let ours = canonical_of(text.as_bytes()).ok();
+            let text_of = |bytes: Option<Vec<u8>>| bytes.map(|bytes| String::from_utf8(bytes).unwrap());
+            assert_eq!(text_of(ours), text_of(reference(text.as_bytes())), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_hostile_value_does_not_fill_the_screen() {
+        let mut value = serde_json::to_value(sample()).unwrap();
+        for field in ["status", "id", "format", "size_bytes", "started_at"] {
+            let mut hostile = value.clone();
+            hostile[field] = "x".repeat(100_000).into();
+            let error = format!("{:#}", Manifest::read(hostile.to_string().as_bytes()).unwrap_err());
+            assert!(error.len() < 1000, "{field}: {} bytes", error.len());
+        }
+        value["keys"] = vec!["k".repeat(1000); 1000].into();
+        let ring = KeyRing::of(Key::generate().unwrap());
+        let error = format!("{:#}", Manifest::open(value.to_string().as_bytes(), &ring).unwrap_err());
+        assert!(error.len() < 1000, "{} bytes", error.len());
     }
 
     proptest! {

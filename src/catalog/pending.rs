@@ -1,13 +1,18 @@
 //! Records that wait in files while the catalog is down. It knows a folder, and the catalog that takes
 //! them later.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use super::Catalog;
 use crate::backup::Backup;
+use crate::exit::clip;
 use crate::files;
+
+/// No record is larger: it holds what a manifest holds, and more white space.
+const RECORD_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The folder of records that wait.
 #[derive(Clone, Debug)]
@@ -96,6 +101,15 @@ fn is_refused(error: &anyhow::Error) -> bool {
 }
 
 fn read(path: &Path) -> Result<Backup> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    serde_json::from_slice(&bytes).with_context(|| format!("`{}` is no record", path.display()))
+    let shown = path.display();
+    let about = std::fs::metadata(path).with_context(|| format!("cannot read `{shown}`"))?;
+    ensure!(about.is_file(), "`{shown}` is not a regular file");
+    let bytes = files::read_at_most(path, RECORD_LIMIT_BYTES);
+    let bytes = bytes.with_context(|| format!("cannot read `{shown}`"))?;
+    let backup: Backup = serde_json::from_slice(&bytes)
+        .map_err(|error| anyhow!(clip(error.to_string())).context(format!("`{shown}` is no record")))?;
+    // Under another name it would be written again and again, and never be forgotten.
+    let is_its_own = path.file_stem() == Some(OsStr::new(backup.id.as_str()));
+    ensure!(is_its_own, "`{shown}` is the record of `{}`, which has another name", backup.id);
+    Ok(backup)
 }

@@ -19,8 +19,9 @@ use crate::manifest::{LIMIT_BYTES, Manifest};
 use crate::name::{self, BackupId};
 use crate::store::{Listed, Store};
 
-/// Manifests that are read at once.
+/// Manifests that are read at once, and bytes of them: each may be large, and whoever lists may have many.
 const READERS: usize = 16;
+const READ_BYTES: u64 = 16 * 1024 * 1024;
 /// Strays that are worth a second look: more than runs at work can have left are none of theirs.
 const MOST_LOOKED_AT_AGAIN: usize = 64;
 /// What an artifact's name ends with.
@@ -45,6 +46,8 @@ impl Stray {
 pub(super) struct Pair {
     pub(super) id: BackupId,
     pub(super) artifact: Listed,
+    /// Size of the manifest, as it was listed.
+    pub(super) manifest_bytes: u64,
 }
 
 /// What a list of a store's objects comes to.
@@ -65,15 +68,17 @@ pub(super) fn pair(store: &str, listed: Vec<Listed>) -> Paired {
         if artifact == object.path {
             artifacts.insert(artifact, (id, object));
         } else {
-            manifests.push((artifact, object.path));
+            manifests.push((artifact, object));
         }
     }
     let stray = |path: String, what: &str| Stray { store: store.to_owned(), path, what: what.to_owned() };
     let mut paired = Paired::default();
-    for (artifact, path) in manifests {
+    for (artifact, manifest) in manifests {
         match artifacts.remove(&artifact) {
-            Some((id, artifact)) => paired.pairs.push(Pair { id, artifact }),
-            None => paired.strays.push(stray(path, "a manifest without an artifact")),
+            Some((id, artifact)) => {
+                paired.pairs.push(Pair { id, artifact, manifest_bytes: manifest.size_bytes });
+            }
+            None => paired.strays.push(stray(manifest.path, "a manifest without an artifact")),
         }
     }
     let bare = artifacts.into_keys().map(|path| stray(path, "an artifact without a manifest"));
@@ -83,12 +88,12 @@ pub(super) fn pair(store: &str, listed: Vec<Listed>) -> Paired {
 }
 
 /// The path of the artifact that a path is, or that it is the manifest of.
-pub(super) fn artifact_of(path: &str) -> &str {
+pub(crate) fn artifact_of(path: &str) -> &str {
     path.strip_suffix(name::MANIFEST_SUFFIX).unwrap_or(path)
 }
 
 /// The backup whose artifact has that path: `<id>.dump[.gz|.zst].pgk`.
-pub(super) fn id_of(path: &str) -> Option<BackupId> {
+pub(crate) fn id_of(path: &str) -> Option<BackupId> {
     let file = path.rsplit('/').next()?.strip_suffix(ARTIFACT_SUFFIX)?;
     let (id, _) = file.rsplit_once(".dump")?;
     BackupId::parse(id)
@@ -126,7 +131,7 @@ pub(super) fn read(
     let limit = filter.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let mut backups = Vec::new();
     let mut unreadable = None;
-    for some in wanted.chunks(READERS) {
+    for some in handfuls(&wanted) {
         for (pair, read) in
             side_by_side(some.to_vec(), |pair| (pair.clone(), open(shelf, store, ring, &pair)))?
         {
@@ -160,6 +165,22 @@ pub(super) fn read(
         Some(error) if backups.is_empty() => Err(error),
         _ => Ok(Inventory { backups, strays, databases: databases.into_iter().collect() }),
     }
+}
+
+/// As many pairs at a time as are read at once.
+fn handfuls(pairs: &[Pair]) -> impl Iterator<Item = &[Pair]> {
+    let mut left = pairs;
+    std::iter::from_fn(move || {
+        let mut bytes: u64 = 0;
+        let fits = |pair: &&Pair| {
+            bytes = bytes.saturating_add(pair.manifest_bytes);
+            bytes <= READ_BYTES
+        };
+        let count = left.iter().take(READERS).take_while(fits).count().max(1);
+        let (some, rest) = left.split_at_checked(count)?;
+        left = rest;
+        Some(some)
+    })
 }
 
 /// The database whose folder an artifact stands in.
@@ -197,20 +218,20 @@ fn look_again(store: &dyn Store, paired: Paired) -> Result<Paired> {
     let looks = side_by_side(strays, |stray| {
         let artifact = artifact_of(&stray.path).to_owned();
         let both = store.stat(&artifact).and_then(|found| {
-            let has_manifest = store.stat(&name::manifest_path(&artifact))?.is_some();
-            Ok((found, has_manifest))
+            let manifest = store.stat(&name::manifest_path(&artifact))?;
+            Ok((found, manifest))
         });
         (stray, artifact, both)
     })?;
     let mut strays = Vec::new();
     for (stray, path, both) in looks {
         match (both, id_of(&path)) {
-            (Ok((Some(found), true)), Some(id)) => {
+            (Ok((Some(found), Some(manifest))), Some(id)) => {
                 let artifact = Listed { path, size_bytes: found.size_bytes, modified_at: None };
-                pairs.push(Pair { id, artifact });
+                pairs.push(Pair { id, artifact, manifest_bytes: manifest.size_bytes });
             }
             // Some servers list a name that they could not write out under another.
-            (Ok((None, false)), _) if !path.contains(char::REPLACEMENT_CHARACTER) => {}
+            (Ok((None, None)), _) if !path.contains(char::REPLACEMENT_CHARACTER) => {}
             _ => strays.push(stray),
         }
     }
@@ -316,6 +337,24 @@ mod tests {
         let pairs: Vec<&String> = again.pairs.iter().map(|pair| &pair.artifact.path).collect();
         assert_eq!(pairs, [&at(22), &at(21)]);
         assert_eq!(again.strays.iter().map(|stray| &stray.path).collect::<Vec<_>>(), [&at(23)]);
+    }
+
+    #[test]
+    fn large_manifests_are_read_one_by_one() {
+        let pair = |manifest_bytes| Pair {
+            id: BackupId::parse("full-shop-20261101T020000Z-3f9a").unwrap(),
+            artifact: listed("x"),
+            manifest_bytes,
+        };
+        let counts = |sizes: &[u64]| -> Vec<usize> {
+            let pairs: Vec<Pair> = sizes.iter().map(|size| pair(*size)).collect();
+            handfuls(&pairs).map(<[Pair]>::len).collect()
+        };
+        assert_eq!(counts(&[1000; 40]), [16, 16, 8]);
+        assert_eq!(counts(&[READ_BYTES; 3]), [1, 1, 1]);
+        assert_eq!(counts(&[1, u64::MAX, u64::MAX, 1, 1]), [1, 1, 1, 2]);
+        assert_eq!(counts(&[READ_BYTES / 2, READ_BYTES / 2, 1]), [2, 1]);
+        assert_eq!(counts(&[]), Vec::<usize>::new());
     }
 
     proptest! {

@@ -70,7 +70,7 @@ fn table(backups: &[Backup]) -> String {
             right(backup.compression_ratio.map_or_else(none, |share| format!("{:.0} %", share * 100.0))),
             right(backup.backup_duration_seconds.map_or_else(none, took)),
             Cell::new(checked(backup)),
-            Cell::new(copies(backup)),
+            Cell::new(printable(&copies(backup))),
         ];
         table.add_row(cells.into_iter().chain(source));
     }

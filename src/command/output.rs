@@ -49,7 +49,7 @@ impl Output {
     /// Prints a line of a result, unless it is to be JSON or nothing.
     pub(super) fn line(&self, text: &str) -> Result<()> {
         match self.form {
-            Form::Text => self.write(text),
+            Form::Text => self.write(&printable(text)),
             Form::Json | Form::Quiet => Ok(()),
         }
     }
@@ -57,7 +57,7 @@ impl Output {
     /// Prints the one JSON document, where that is asked for.
     pub(super) fn json(&self, value: &impl Serialize) -> Result<()> {
         match self.form {
-            Form::Json => self.write(&serde_json::to_string_pretty(value)?),
+            Form::Json => self.write(&printable_json(serde_json::to_string_pretty(value)?)),
             Form::Text | Form::Quiet => Ok(()),
         }
     }
@@ -65,7 +65,7 @@ impl Output {
     /// Says on stderr what is about to be done, unless nobody wants to know.
     pub(super) fn say(&self, text: &str) {
         if !self.quiet {
-            let said = self.bars.suspend(|| writeln!(std::io::stderr(), "pgkeep: {text}"));
+            let said = self.bars.suspend(|| writeln!(std::io::stderr(), "pgkeep: {}", printable(text)));
             // A closed stderr leaves nobody to tell.
             drop(said);
         }
@@ -76,16 +76,33 @@ impl Output {
     }
 }
 
+/// A control character, or one that turns the direction of what follows: a name could look like another.
+fn is_command(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// The text without what a terminal would take for a command: names and messages may come from a server, or from
 /// whoever can write to a bucket.
 pub(super) fn printable(text: &str) -> Cow<'_, str> {
-    let is_plain = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+    let is_plain = |c: char| !is_command(c) || matches!(c, '\n' | '\t');
     if text.chars().all(is_plain) {
         return Cow::Borrowed(text);
     }
     let escaped =
         text.chars().map(|c| if is_plain(c) { c.to_string() } else { c.escape_default().to_string() });
     Cow::Owned(escaped.collect())
+}
+
+/// The same of a JSON document, which stays the same document. `serde_json` escapes what stands below the space;
+/// the rest can only stand in its strings.
+fn printable_json(text: String) -> String {
+    let is_plain = |c: char| !is_command(c) || c == '\n';
+    if text.chars().all(is_plain) {
+        return text;
+    }
+    let escaped =
+        text.chars().map(|c| if is_plain(c) { c.to_string() } else { format!("\\u{:04x}", u32::from(c)) });
+    escaped.collect()
 }
 
 /// Log lines go between the bars, not through them.
@@ -121,11 +138,17 @@ fn start_log(level: LevelFilter, bars: MultiProgress) {
 
 #[cfg(test)]
 mod tests {
-    use super::printable;
+    use super::{printable, printable_json};
 
     #[test]
     fn no_terminal_is_told_what_to_do() {
         assert_eq!(printable("b\u{e4}ckup\n\t`x`"), "b\u{e4}ckup\n\t`x`");
         assert_eq!(printable("a\u{1b}[2Jb\r\u{9b}c"), "a\\u{1b}[2Jb\\r\\u{9b}c");
+        assert_eq!(printable("a\u{202e}b\u{2066}\u{a0}"), "a\\u{202e}b\\u{2066}\u{a0}");
+        let hostile = serde_json::json!({"error\u{7f}": "a\u{9b}2J\u{1b}\n\u{e4}"});
+        let shown = printable_json(serde_json::to_string_pretty(&hostile).unwrap_or_default());
+        assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{shown:?}");
+        assert!(shown.contains('\u{e4}'), "{shown}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).ok(), Some(hostile));
     }
 }

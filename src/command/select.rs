@@ -31,7 +31,7 @@ pub(super) fn filter(flags: &Filters, now: Timestamp) -> Result<Filter> {
 }
 
 /// An age counted back from now, a date (its start, UTC), or a time.
-fn since(text: &str, now: Timestamp) -> Result<Timestamp> {
+pub(crate) fn since(text: &str, now: Timestamp) -> Result<Timestamp> {
     if let Ok(Span(age)) = Span::parse(text)
         && let Ok(age) = SignedDuration::try_from(age)
         && let Ok(begin) = now.checked_sub(age)

@@ -1,7 +1,7 @@
 //! From the file as written to the configuration as meant: defaults, checks that need more than one
 //! value, and the line of whatever is refused.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -241,6 +241,7 @@ fn stores(page: &Page<'_>, raw: Vec<Spanned<raw::Store>>, state_dir: &Path) -> R
         return Ok(vec![Store { name: "local".to_owned(), place, keep: None }]);
     }
     let mut names = BTreeSet::new();
+    let mut places = BTreeMap::new();
     let mut stores = Vec::new();
     for store in raw {
         let store = store.into_inner();
@@ -261,8 +262,8 @@ fn stores(page: &Page<'_>, raw: Vec<Spanned<raw::Store>>, state_dir: &Path) -> R
             raw::Kind::Local => local(page, span.clone(), store)?,
             raw::Kind::S3 => s3(page, span.clone(), store)?,
         };
-        if let Some(other) = stores.iter().find(|other: &&Store| same_place(&other.place, &place)) {
-            let message = format!("the stores `{}` and `{name}` are one and the same place", other.name);
+        if let Some(other) = places.insert(identity(&place), name.clone()) {
+            let message = format!("the stores `{other}` and `{name}` are one and the same place");
             return Err(page.refuse(span, &message));
         }
         stores.push(Store { name, place, keep });
@@ -270,16 +271,13 @@ fn stores(page: &Page<'_>, raw: Vec<Spanned<raw::Store>>, state_dir: &Path) -> R
     Ok(stores)
 }
 
-/// Whether two stores would keep one copy between them, where each is to have its own.
-fn same_place(one: &Place, other: &Place) -> bool {
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.components().collect());
-    match (one, other) {
-        (Place::Local { path: one }, Place::Local { path: other }) => real(one) == real(other),
-        (
-            Place::S3 { endpoint, bucket, prefix, .. },
-            Place::S3 { endpoint: other_endpoint, bucket: other_bucket, prefix: other_prefix, .. },
-        ) => (endpoint, bucket, prefix) == (other_endpoint, other_bucket, other_prefix),
-        _ => false,
+/// What two stores share that would keep one copy between them, where each is to have its own.
+fn identity(place: &Place) -> (PathBuf, Option<[String; 3]>) {
+    match place {
+        Place::Local { path } => (path.canonicalize().unwrap_or_else(|_| path.components().collect()), None),
+        Place::S3 { endpoint, bucket, prefix, .. } => {
+            (PathBuf::new(), Some([endpoint.clone(), bucket.clone(), prefix.clone()]))
+        }
     }
 }
 

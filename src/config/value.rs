@@ -59,7 +59,7 @@ impl Bytes {
         let (digits, unit) = text.split_at(split);
         let number: u64 = digits.parse().map_err(|_| wrong())?;
         let unit = unit.trim();
-        let (letter, rest) = unit.split_at_checked(1).unwrap_or(("", ""));
+        let (letter, rest) = unit.split_at(unit.chars().next().map_or(0, char::len_utf8));
         let power = match letter {
             "" | "B" => 0,
             "k" | "K" => 1,
@@ -225,7 +225,7 @@ mod tests {
         ] {
             assert_eq!(Bytes::parse(text), Ok(Bytes(bytes)), "{text}");
         }
-        for text in ["", "0", "M", "-1", "1.5G", "5Mi", "5Bi", "99999999999T", "7 Q", "é"] {
+        for text in ["", "0", "M", "-1", "1.5G", "5Mi", "5Bi", "99999999999T", "7 Q", "é", "5é", "5Mé"] {
             assert!(Bytes::parse(text).is_err(), "{text}");
         }
     }

@@ -17,6 +17,10 @@ use super::error::{ConnectErrorKind, Failure};
 use super::settings::{bad_value, unsupported};
 use super::verify::{ServerVerifier, Trust};
 use crate::conninfo::ConnInfo;
+use crate::files;
+
+/// No certificate file is larger, root certificates included; what is, is something else.
+const FILE_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
 
 /// libpq's `sslmode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
@@ -174,7 +178,7 @@ fn refuse_revocation_lists(info: &ConnInfo) -> Result<(), Failure> {
 
 fn certificates(path: &Path, what: &str) -> Result<Vec<CertificateDer<'static>>, Failure> {
     let failed = |why: String| tls_failure(format!("cannot read {what} file `{}`: {why}", path.display()));
-    let text = fs::read(path).map_err(|error| failed(error.to_string()))?;
+    let text = files::read_at_most(path, FILE_LIMIT_BYTES).map_err(|error| failed(error.to_string()))?;
     let found: Vec<_> = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<_, _>>()
         .map_err(|error| failed(error.to_string()))?;
@@ -222,7 +226,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Failure> {
             "private key file `{shown}` can be read by others; it must be 0600, or 0640 if root owns it: `chmod 0600 {shown}`"
         )));
     }
-    let text = zeroize::Zeroizing::new(fs::read(path).map_err(unreadable)?);
+    let text = zeroize::Zeroizing::new(files::read_at_most(path, FILE_LIMIT_BYTES).map_err(unreadable)?);
     let is_encrypted = String::from_utf8_lossy(&text).lines().any(|line| line.contains("ENCRYPTED"));
     if is_encrypted {
         return Err(tls_failure(format!(

@@ -48,17 +48,19 @@ fn parse_pairs(text: &str) -> Result<ConnInfo, ConnInfoError> {
     let mut after_secret = false;
     let mut rest = text.trim_start_matches(is_space);
     while !rest.is_empty() {
-        let position = text.chars().count() - rest.chars().count() + 1;
+        // Counted only where something is wrong: a long text has many words.
+        let begin = text.len() - rest.len();
+        let position = || text.get(..begin).map_or(0, |before| before.chars().count()) + 1;
         let end = rest
             .find(|letter| letter == '=' || is_space(letter))
-            .ok_or(ConnInfoError::MissingEquals(position))?;
+            .ok_or_else(|| ConnInfoError::MissingEquals(position()))?;
         let (word, tail) = rest.split_at(end);
         let value_text = tail
             .trim_start_matches(is_space)
             .strip_prefix('=')
-            .ok_or(ConnInfoError::MissingEquals(position))?
+            .ok_or_else(|| ConnInfoError::MissingEquals(position()))?
             .trim_start_matches(is_space);
-        let known = keyword::find(word).ok_or_else(|| unknown(word, after_secret, position))?;
+        let known = keyword::find(word).ok_or_else(|| unknown(word, after_secret, position()))?;
         let (value, left) = match value_text.strip_prefix('\'') {
             Some(quoted) => take_quoted(quoted).ok_or(ConnInfoError::UnterminatedQuote(known.name))?,
             None => take_plain(value_text),

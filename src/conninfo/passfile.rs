@@ -8,6 +8,11 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use crate::files;
+
+/// No password file is larger; what is, is something else.
+const FILE_LIMIT_BYTES: u64 = 4 * 1024 * 1024;
+
 /// The entries of a password file. Passwords are zeroized on drop, and not shown.
 #[derive(Clone)]
 pub(super) struct PassFile {
@@ -16,7 +21,7 @@ pub(super) struct PassFile {
 }
 
 #[derive(Clone)]
-struct Entry {
+pub(super) struct Entry {
     /// Host, port, database and user; none stands for `*`.
     fields: [Option<String>; 4],
     password: Zeroizing<String>,
@@ -52,7 +57,7 @@ impl PassFile {
                 "password file `{shown}` can be read by its group or others; it is ignored until `chmod 0600 {shown}`"
             ));
         }
-        match fs::read(path).map(Zeroizing::new) {
+        match files::read_at_most(path, FILE_LIMIT_BYTES).map(Zeroizing::new) {
             Ok(bytes) => Reading::Read(PassFile { path: path.to_owned(), entries: entries_of(&bytes) }),
             Err(error) => Reading::Ignored(format!("cannot read password file `{shown}`: {error}")),
         }
@@ -81,7 +86,7 @@ impl PassFile {
 }
 
 /// A line that is not UTF-8 is no line for a host, database and user that are.
-fn entries_of(bytes: &[u8]) -> Vec<Entry> {
+pub(super) fn entries_of(bytes: &[u8]) -> Vec<Entry> {
     bytes
         .split(|byte| *byte == b'\n')
         .filter_map(|line| std::str::from_utf8(line).ok())

@@ -1,11 +1,14 @@
 //! The connection service file (libpq's "The Connection Service File"). It reads one file for one service and
 //! decides nothing about the precedence of what it finds.
 
-use std::fs;
 use std::path::Path;
 
 use super::error::ConnInfoError;
 use super::keyword;
+use crate::files;
+
+/// No service file is larger; what is, is something else.
+const FILE_LIMIT_BYTES: u64 = 1024 * 1024;
 
 /// The parameters of a service, in the order they stand in the file; none when the file has no such service.
 pub(super) type Service = Option<Vec<(&'static str, String)>>;
@@ -15,8 +18,13 @@ pub(super) type Service = Option<Vec<(&'static str, String)>>;
 /// # Errors
 /// When the file cannot be read, or has a line that is neither a section nor a known parameter before the end of that section.
 pub(super) fn read(path: &Path, service: &str) -> Result<Service, ConnInfoError> {
-    let text = fs::read_to_string(path)
+    let text = files::read_text_at_most(path, FILE_LIMIT_BYTES)
         .map_err(|cause| ConnInfoError::ServiceFile { path: path.to_owned(), cause })?;
+    find(&text, path, service)
+}
+
+/// The first section called `service` of the text of a service file; `path` is its name in errors.
+pub(super) fn find(text: &str, path: &Path, service: &str) -> Result<Service, ConnInfoError> {
     let mut found: Service = None;
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();

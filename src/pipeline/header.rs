@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::damage::Damage;
-use crate::exit::Failure;
+use crate::exit::{Failure, clip};
 use crate::key::{Key, KeyRing};
 use crate::name::BackupId;
 
@@ -145,16 +145,20 @@ pub fn read(artifact: &mut dyn Read, ring: &KeyRing) -> Result<Secrets> {
     let in_header =
         |message: String| Damage::at(HEADER_OFFSET, format!("{message} (offset {HEADER_OFFSET})"));
     let header: Header = serde_json::from_slice(&json)
+        .map_err(|error| clip(error.to_string()))
         .map_err(|error| in_header(format!("the artifact's header is damaged: {error}")))?;
     bytes.extend_from_slice(&json);
     if header.cipher != CIPHER || header.chunk != CHUNK_LEN {
-        let cipher = header.cipher.escape_default();
+        let cipher = clip(header.cipher).escape_default().to_string();
         bail!(in_header(format!("cipher `{cipher}` with chunks of {} is unknown here", header.chunk)));
     }
     let raw_key = open_data_key(&header, ring)?;
     let raw_nonce = STANDARD.decode(&header.nonce);
     let raw_nonce =
         raw_nonce.map_err(|error| in_header(format!("the header's nonce is damaged: {error}")))?;
+    if raw_nonce.len() != NONCE_LEN {
+        bail!(in_header(format!("the header's nonce has {} bytes, not {NONCE_LEN}", raw_nonce.len())));
+    }
     secrets(bytes, &header, raw_key.as_slice(), &raw_nonce)
 }
 
@@ -178,7 +182,8 @@ fn open_data_key(header: &Header, ring: &KeyRing) -> Result<Zeroizing<[u8; 32]>>
         }
     }
     let ids: Vec<_> = header.keys.iter().map(|key| key.id.escape_default().to_string()).collect();
-    let failure = Failure::failed(format!("no key at hand opens it: it was sealed by {}", ids.join(", ")))
+    let ids = clip(ids.join(", "));
+    let failure = Failure::failed(format!("no key at hand opens it: it was sealed by {ids}"))
         .hint("name the key's file in `[encryption] open_with`; `pgkeep key show FILE` prints a key's id");
     Err(failure.into())
 }

@@ -136,7 +136,7 @@ fn version_of(path: &Path, interrupt: &Interrupt) -> Result<Client> {
 }
 
 /// The version in `pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`, and its first number.
-fn parse_version(said: &str) -> Option<(String, u32)> {
+pub(crate) fn parse_version(said: &str) -> Option<(String, u32)> {
     let version = said.split_once("(PostgreSQL)")?.1.split_whitespace().next()?;
     let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
     Some((version.to_owned(), digits.parse().ok()?))

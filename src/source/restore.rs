@@ -302,7 +302,7 @@ impl Write for Listing {
 }
 
 /// What follows the numbers in `215; 1259 16386 TABLE public customer postgres`.
-fn entry(line: &str) -> Option<String> {
+pub(crate) fn entry(line: &str) -> Option<String> {
     let mut words = line.splitn(4, ' ');
     let id = words.next()?;
     (!id.starts_with(';') && id.ends_with(';')).then_some(())?;

@@ -24,6 +24,7 @@ mod dump_faults;
 mod faults;
 mod fingerprint;
 mod format;
+mod fuzz;
 mod generated;
 mod https;
 mod inventory;

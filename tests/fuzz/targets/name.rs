@@ -1,0 +1,4 @@
+//! Names of databases and backups.
+#![no_main]
+
+pgkeep_fuzz::fuzz_target!(|bytes: &[u8]| pgkeep_fuzz::run("name", bytes));
