@@ -23,6 +23,11 @@ mod embedded {
 /// Held while migrations run, so that two first runs do not both make the tables.
 const MIGRATION_LOCK: i64 = 0x7067_6b65_6570_0001;
 
+/// What a role has set against idle sessions must not end one that holds a run's lock; older servers know
+/// none of it.
+const KEEP_IDLE: &str = "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings \
+     WHERE name = 'idle_session_timeout'";
+
 /// How long the end of a connection may hold a run up.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -84,7 +89,7 @@ impl Catalog {
         let quoted = quote_identifier(&self.schema);
         self.client()?.batch_execute(&format!(
             "SET search_path TO {quoted}; SET client_min_messages TO warning; \
-             SET statement_timeout TO '60s'; SET lock_timeout TO '30s'"
+             SET statement_timeout TO '60s'; SET lock_timeout TO '30s'; {KEEP_IDLE}"
         ))?;
         let newest = embedded::migrations::runner()
             .get_migrations()

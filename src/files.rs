@@ -1,9 +1,9 @@
 //! Files that hold secrets or backups: made so that only their owner can read them, refused when others
 //! can. It knows nothing of what is in them.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -22,7 +22,7 @@ const SECRET_LIMIT_BYTES: u64 = 64 * 1024;
 /// with libpq's key files, a group may read a file that belongs to root.
 pub fn read_secret(path: &Path) -> Result<Zeroizing<String>> {
     let shown = path.display();
-    let file = File::open(path).with_context(|| format!("cannot open `{shown}`"))?;
+    let file = open_at_once(path).with_context(|| format!("cannot open `{shown}`"))?;
     let about = file.metadata().with_context(|| format!("cannot examine `{shown}`"))?;
     if !about.is_file() {
         bail!("`{shown}` is not a regular file");
@@ -43,6 +43,30 @@ pub fn read_secret(path: &Path) -> Result<Zeroizing<String>> {
         bail!("`{shown}` is larger than 64 KiB: not a secret");
     }
     Ok(text)
+}
+
+/// Opens a file to be read. A pipe that nobody writes to does not hold us up.
+fn open_at_once(path: &Path) -> std::io::Result<File> {
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
+/// Reads a file of at most that many bytes.
+///
+/// # Errors
+/// When it can't be read, is no regular file, or is larger.
+pub fn read_limited(path: &Path, limit_bytes: u64) -> Result<Vec<u8>> {
+    let shown = path.display();
+    let file = open_at_once(path).with_context(|| format!("cannot open `{shown}`"))?;
+    if !file.metadata().with_context(|| format!("cannot examine `{shown}`"))?.is_file() {
+        bail!("`{shown}` is not a regular file");
+    }
+    let mut bytes = Vec::new();
+    file.take(limit_bytes + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read `{shown}`"))?;
+    if bytes.len() as u64 > limit_bytes {
+        bail!("`{shown}` is larger than {limit_bytes} bytes");
+    }
+    Ok(bytes)
 }
 
 /// Makes a new file of mode 0600 with `bytes` in it, durably and at once: it is never seen half written.

@@ -9,6 +9,9 @@ use super::Catalog;
 use crate::backup::Backup;
 use crate::files;
 
+/// Larger than any record; a file beyond it is something else.
+const LIMIT_BYTES: u64 = 64 * 1024 * 1024;
+
 /// The folder of records that wait.
 #[derive(Clone, Debug)]
 pub struct Pending {
@@ -96,6 +99,6 @@ fn is_refused(error: &anyhow::Error) -> bool {
 }
 
 fn read(path: &Path) -> Result<Backup> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let bytes = files::read_limited(path, LIMIT_BYTES)?;
     serde_json::from_slice(&bytes).with_context(|| format!("`{}` is no record", path.display()))
 }

@@ -20,7 +20,7 @@ pub(super) struct Locks {
     pub(super) catalog: Option<RunLock>,
 }
 
-/// Takes both locks; without the catalog the file lock alone.
+/// Takes both locks; without the catalog the file lock alone, and none where there can be none.
 ///
 /// # Errors
 /// Exit code 6 when another run holds one; says who, since when.
@@ -28,11 +28,16 @@ pub(super) fn take(context: &Context, database: &str, catalog_is_up: bool) -> Re
     let source = &context.config.source.name;
     let file = match lock_file(context, source, database) {
         Ok(file) => Some(file),
-        Err(error) if catalog_is_up && crate::exit::code_of(&error) != Code::Locked => {
+        Err(error) if crate::exit::code_of(&error) == Code::Locked => return Err(error),
+        Err(error) if catalog_is_up => {
             log::warn!("no file lock, the catalog's alone: {error:#}");
             None
         }
-        Err(error) => return Err(error),
+        // A backup that nobody guards is better than none: two runs have different ids, and share nothing.
+        Err(error) => {
+            log::warn!("no lock at all, so a second run would not be noticed: {error:#}");
+            None
+        }
     };
     if !catalog_is_up {
         return Ok(Locks { _file: file, catalog: None });

@@ -80,7 +80,7 @@ impl Server {
 }
 
 /// What `pg_dump` and libpq say of troubles that pass by themselves.
-const PASSING: [&str; 14] = [
+const PASSING: [&str; 25] = [
     "Connection refused",
     "connection refused",
     "Connection reset",
@@ -95,6 +95,17 @@ const PASSING: [&str; 14] = [
     "too many clients already",
     "remaining connection slots are reserved",
     "could not receive data from server",
+    "could not send data to server",
+    "too many connections for role",
+    "too many connections for database",
+    "SSL connection has been closed unexpectedly",
+    "SSL SYSCALL error",
+    "unexpected eof while reading",
+    "timeout expired",
+    "Connection timed out",
+    "No route to host",
+    "Temporary failure in name resolution",
+    "due to conflict with recovery",
 ];
 
 /// Whether the source's trouble is one that passes: a server that restarts, a lock held too long, no

@@ -19,6 +19,7 @@ mod compression;
 mod configuration;
 mod connect;
 mod crontab;
+mod disk;
 mod docs;
 mod dump_faults;
 mod faults;
