@@ -22,6 +22,7 @@ mod examine;
 mod generate;
 mod inventory;
 mod key;
+mod limits;
 mod list;
 mod locks;
 mod output;
@@ -70,6 +71,7 @@ fn run(cli: Cli) -> Result<Code> {
         cli::Command::Generate { folder } => return generate::run(&folder),
         _ => {}
     }
+    limits::ensure()?;
     let interrupt = Interrupt::new();
     signals::watch(&interrupt)?;
     let environment = environment::of_process();

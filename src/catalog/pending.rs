@@ -1,6 +1,7 @@
 //! Records that wait in files while the catalog is down. It knows a folder, and the catalog that takes
 //! them later.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -43,7 +44,7 @@ impl Pending {
     pub fn forget(&self, backup: &Backup) -> Result<()> {
         let path = self.path_of(backup);
         match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 Err(error).with_context(|| format!("cannot remove `{}`", path.display()))
             }
             _ => Ok(()),

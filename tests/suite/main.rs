@@ -40,6 +40,7 @@ mod restore;
 mod roundtrip;
 mod runbook;
 mod selftest;
+mod state_dir;
 mod store;
 mod stores;
 mod support;
