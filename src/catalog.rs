@@ -87,10 +87,12 @@ impl Catalog {
 
     fn prepare(&mut self) -> Result<()> {
         let quoted = quote_identifier(&self.schema);
-        self.client()?.batch_execute(&format!(
-            "SET search_path TO {quoted}; SET client_min_messages TO warning; \
+        self.client()?
+            .batch_execute(&format!(
+                "SET search_path TO {quoted}; SET client_min_messages TO warning; \
              SET statement_timeout TO '60s'; SET lock_timeout TO '30s'; {KEEP_IDLE}"
-        ))?;
+            ))
+            .context("cannot begin a session in the catalog")?;
         let newest = embedded::migrations::runner()
             .get_migrations()
             .iter()
@@ -117,12 +119,14 @@ impl Catalog {
     /// The newest migration in place, 0 for none.
     fn applied(&mut self) -> Result<i32> {
         let table = format!("{}.refinery_schema_history", quote_identifier(&self.schema));
-        let known = self.client()?.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table])?;
+        let to_read = "cannot read the catalog";
+        let known =
+            self.client()?.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).context(to_read)?;
         if !known.try_get::<_, bool>(0)? {
             return Ok(0);
         }
-        let row =
-            self.client()?.query_one(&format!("SELECT coalesce(max(version), 0)::int FROM {table}"), &[])?;
+        let newest = format!("SELECT coalesce(max(version), 0)::int FROM {table}");
+        let row = self.client()?.query_one(&newest, &[]).context(to_read)?;
         Ok(row.try_get(0)?)
     }
 

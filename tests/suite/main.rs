@@ -40,6 +40,7 @@ mod restore;
 mod roundtrip;
 mod runbook;
 mod selftest;
+mod source_faults;
 mod state_dir;
 mod store;
 mod stores;

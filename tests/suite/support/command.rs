@@ -272,6 +272,11 @@ impl Running {
         wait_until(part, || self.stderr.so_far().contains(part));
     }
 
+    /// What stands on stderr by now.
+    pub(crate) fn stderr_so_far(&self) -> String {
+        self.stderr.so_far()
+    }
+
     /// Waits for the end of a call that was killed.
     pub(crate) fn await_death(self) {
         self.ended.recv_timeout(DEADLINE).expect("a killed process ends");
