@@ -15,6 +15,7 @@
 
 mod backup;
 mod catalog;
+mod clock;
 mod compression;
 mod configuration;
 mod connect;
