@@ -26,12 +26,14 @@ const MIGRATION_LOCK: i64 = 0x7067_6b65_6570_0001;
 
 /// Has the server notice within minutes that we are gone without a word (a host that lost its power, a
 /// connection that a firewall forgot): by default that takes it hours, and the session's lock lives as long.
-const NOTICE_THE_DEAD: &str = "\
-SELECT set_config(name, wanted, false)
+/// What a role has set against idle sessions must not end one that holds a run's lock. Older servers know none
+/// of some of it.
+const SESSION: &str = "\
+SELECT pg_catalog.set_config(name, wanted, false)
 FROM (VALUES ('tcp_keepalives_idle', '60'), ('tcp_keepalives_interval', '10'),
     ('tcp_keepalives_count', '6'), ('tcp_user_timeout', '120000'),
-    ('client_connection_check_interval', '10000')) known(name, wanted)
-    JOIN pg_settings USING (name)
+    ('client_connection_check_interval', '10000'), ('idle_session_timeout', '0')) known(name, wanted)
+    JOIN pg_catalog.pg_settings USING (name)
 WHERE context = 'user'";
 
 /// How long the end of a connection may hold a run up.
@@ -88,11 +90,12 @@ impl Catalog {
 
     fn prepare(&mut self) -> Result<()> {
         let quoted = quote_identifier(&self.schema);
-        self.client()?.batch_execute(&format!(
-            "SET search_path TO {quoted}; SET client_min_messages TO warning; \
-             SET statement_timeout TO '60s'; SET lock_timeout TO '30s'"
-        ))?;
-        self.client()?.batch_execute(NOTICE_THE_DEAD)?;
+        self.client()?
+            .batch_execute(&format!(
+                "SET search_path TO {quoted}; SET client_min_messages TO warning; \
+                 SET statement_timeout TO '60s'; SET lock_timeout TO '30s'; {SESSION}"
+            ))
+            .context("cannot begin a session in the catalog")?;
         let newest = embedded::migrations::runner()
             .get_migrations()
             .iter()
@@ -119,12 +122,14 @@ impl Catalog {
     /// The newest migration in place, 0 for none.
     fn applied(&mut self) -> Result<i32> {
         let table = format!("{}.refinery_schema_history", quote_identifier(&self.schema));
-        let known = self.client()?.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table])?;
+        let to_read = "cannot read the catalog";
+        let known =
+            self.client()?.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).context(to_read)?;
         if !known.try_get::<_, bool>(0)? {
             return Ok(0);
         }
-        let row =
-            self.client()?.query_one(&format!("SELECT coalesce(max(version), 0)::int FROM {table}"), &[])?;
+        let newest = format!("SELECT coalesce(max(version), 0)::int FROM {table}");
+        let row = self.client()?.query_one(&newest, &[]).context(to_read)?;
         Ok(row.try_get(0)?)
     }
 

@@ -23,6 +23,7 @@ mod examine;
 mod generate;
 pub(crate) mod inventory;
 mod key;
+mod limits;
 mod list;
 mod locks;
 mod output;
@@ -71,6 +72,7 @@ fn run(cli: Cli) -> Result<Code> {
         cli::Command::Generate { folder } => return generate::run(&folder),
         _ => {}
     }
+    limits::ensure()?;
     let interrupt = Interrupt::new();
     let last_words = signals::LastWords::default();
     signals::watch(&interrupt, &last_words)?;

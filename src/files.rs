@@ -1,9 +1,9 @@
 //! Files that hold secrets or backups: made so that only their owner can read them, refused when others
 //! can. It knows nothing of what is in them.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -22,13 +22,11 @@ const SECRET_LIMIT_BYTES: u64 = 64 * 1024;
 /// with libpq's key files, a group may read a file that belongs to root.
 pub fn read_secret(path: &Path) -> Result<Zeroizing<String>> {
     let shown = path.display();
-    // Looked at first: to open a pipe is to wait for whoever writes to it.
-    let is_file = std::fs::metadata(path).with_context(|| format!("cannot open `{shown}`"))?.is_file();
-    let opened = is_file.then(|| File::open(path)).transpose();
-    let Some(file) = opened.with_context(|| format!("cannot open `{shown}`"))? else {
-        return Err(Failure::usage(format!("`{shown}` is not a regular file")).into());
-    };
+    let file = open_at_once(path).with_context(|| format!("cannot open `{shown}`"))?;
     let about = file.metadata().with_context(|| format!("cannot examine `{shown}`"))?;
+    if !about.is_file() {
+        return Err(Failure::usage(format!("`{shown}` is not a regular file")).into());
+    }
     let group_may = about.uid() == 0 && !rustix::process::getuid().is_root();
     let forbidden = if group_may { 0o037 } else { 0o077 };
     if about.mode() & forbidden != 0 {
@@ -47,13 +45,36 @@ pub fn read_secret(path: &Path) -> Result<Zeroizing<String>> {
     Ok(text)
 }
 
+/// Opens a file to be read. A pipe that nobody writes to does not hold us up.
+fn open_at_once(path: &Path) -> io::Result<File> {
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
+/// Reads a regular file of at most that many bytes.
+///
+/// # Errors
+/// When it can't be read, is no regular file, or is larger.
+pub fn read_limited(path: &Path, limit_bytes: u64) -> Result<Vec<u8>> {
+    let shown = path.display();
+    let file = open_at_once(path).with_context(|| format!("cannot open `{shown}`"))?;
+    if !file.metadata().with_context(|| format!("cannot examine `{shown}`"))?.is_file() {
+        bail!("`{shown}` is not a regular file");
+    }
+    read_to_limit(file, limit_bytes).with_context(|| format!("cannot read `{shown}`"))
+}
+
 /// Reads a file from outside, of which no more than `limit_bytes` is held; it may be a pipe.
 ///
 /// # Errors
 /// When it can't be read, or is larger.
 pub fn read_at_most(path: &Path, limit_bytes: u64) -> io::Result<Vec<u8>> {
+    read_to_limit(File::open(path)?, limit_bytes)
+}
+
+fn read_to_limit(file: File, limit_bytes: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(limit_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
+    file.take(limit_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit_bytes {
         let what = format!("it is larger than {} KiB", limit_bytes / 1024);
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));

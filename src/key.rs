@@ -11,7 +11,7 @@ use orion::{aead, auth};
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::exit::Failure;
+use crate::exit::{Code, Failure, code_of};
 use crate::files;
 
 const KEY_LEN: usize = 32;
@@ -192,8 +192,10 @@ impl KeyRing {
                 if missing {
                     let what = format!("the key file `{}` is missing", path.display());
                     error.context(Failure::usage(what).hint(hint))
-                } else {
+                } else if code_of(&error) == Code::Usage {
                     error
+                } else {
+                    error.context(Failure::usage(format!("no key can be had from `{}`", path.display())))
                 }
             })
         };

@@ -146,8 +146,19 @@ pub fn output_of(path: &Path, arguments: &[String], interrupt: &Interrupt) -> Re
             }
         }
     }
-    running.finish(interrupt)?;
-    Ok(out)
+    // It may have closed its stdout and go on.
+    loop {
+        if let Some(status) = running.poll()? {
+            running.verdict(status)?;
+            return Ok(out);
+        }
+        if begun.elapsed() > OUTPUT_TIME {
+            bail!("{} did not end within {OUTPUT_TIME:?}", program.name());
+        }
+        if interrupt.wait(Duration::from_millis(2)) {
+            bail!("interrupted");
+        }
+    }
 }
 
 /// The numbers of the signals that whoever started this process has set to be ignored (proc(5)).

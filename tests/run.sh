@@ -11,6 +11,8 @@ export PGKEEP_TEST_PG_BIN=$pg_bin PGKEEP_TEST_WEED=$weed PGKEEP_TEST_PYTHON=$pyt
 command -v script >/dev/null || apt_install "script (for a terminal)" bsdutils
 command -v pigz >/dev/null || apt_install pigz pigz
 command -v zstd >/dev/null || apt_install zstd zstd
+command -v ip >/dev/null || apt_install "ip (for networks of their own)" iproute2
+ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || apt_install "libfaketime (for clocks that are off)" libfaketime
 command -v openssl >/dev/null || apt_install "openssl (for certificates)" openssl
 
 # The tests wait for servers more than they compute.

@@ -13,6 +13,8 @@ use crate::name::BackupId;
 
 /// How often a run says that it is alive; also keeps its idle connection open through firewalls.
 const BEAT: Duration = Duration::from_secs(10);
+/// A heartbeat this young is that of a run which lives.
+pub(super) const FRESH: Duration = BEAT.saturating_mul(9);
 /// How long the end of a run waits for a beat that is on its way.
 const PATIENCE: Duration = Duration::from_secs(5);
 

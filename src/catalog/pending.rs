@@ -2,6 +2,7 @@
 //! them later.
 
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -45,7 +46,7 @@ impl Pending {
     pub fn forget(&self, backup: &Backup) -> Result<()> {
         let path = self.path_of(backup);
         match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 Err(error).with_context(|| format!("cannot remove `{}`", path.display()))
             }
             _ => Ok(()),
@@ -101,11 +102,8 @@ fn is_refused(error: &anyhow::Error) -> bool {
 }
 
 fn read(path: &Path) -> Result<Backup> {
+    let bytes = files::read_limited(path, RECORD_LIMIT_BYTES)?;
     let shown = path.display();
-    let about = std::fs::metadata(path).with_context(|| format!("cannot read `{shown}`"))?;
-    ensure!(about.is_file(), "`{shown}` is not a regular file");
-    let bytes = files::read_at_most(path, RECORD_LIMIT_BYTES);
-    let bytes = bytes.with_context(|| format!("cannot read `{shown}`"))?;
     let backup: Backup = serde_json::from_slice(&bytes)
         .map_err(|error| anyhow!(clip(error.to_string())).context(format!("`{shown}` is no record")))?;
     // Under another name it would be written again and again, and never be forgotten.

@@ -195,6 +195,27 @@ impl Catalog {
         Ok(size.map(u64::try_from).transpose()?)
     }
 
+    /// When the newest run for a database began.
+    ///
+    /// # Errors
+    /// When the catalog can't be read.
+    pub fn newest(&mut self, source: &str, database: &str) -> Result<Option<Timestamp>> {
+        self.revive()?;
+        let query = "SELECT max(created_at) FROM backup WHERE source = $1 AND database = $2";
+        Ok(self.client()?.query_one(query, &[&source, &database])?.try_get(0)?)
+    }
+
+    /// Whether the run of a backup has said of late that it is alive, by the clock that stamps its beats.
+    ///
+    /// # Errors
+    /// When the catalog can't be read.
+    pub fn is_beating(&mut self, id: &BackupId) -> Result<bool> {
+        let query = "SELECT coalesce(abs(extract(epoch FROM now() - heartbeat_at))::float8 < $2::float8, false) \
+                     FROM backup WHERE id = $1";
+        let row = self.client()?.query_opt(query, &[&id.as_str(), &super::lock::FRESH.as_secs_f64()])?;
+        row.map_or(Ok(false), |row| Ok(row.try_get(0)?))
+    }
+
     /// The unfinished backups of a database: a run that works on one, or those that died over theirs.
     ///
     /// # Errors

@@ -36,6 +36,7 @@ pub(super) fn run(context: &Context, named: &[String]) -> Result<Code> {
                 if let Err(error) = context.out.line(done.backup.id.as_str()) {
                     // The backup stands all the same, and so do those that are still to be made.
                     log::warn!("{}: {error:#}", done.backup.id);
+                    code = code.worse(Code::Degraded);
                 }
                 code = code.worse(done.code);
                 made.push(done.backup);
@@ -50,10 +51,14 @@ pub(super) fn run(context: &Context, named: &[String]) -> Result<Code> {
             break;
         }
     }
-    match (databases.as_slice(), made.as_slice()) {
-        ([_], [backup]) => context.out.json(backup)?,
-        ([_], _) => context.out.json(&json!(null))?,
-        _ => context.out.json(&made)?,
+    let told = match (databases.as_slice(), made.as_slice()) {
+        ([_], [backup]) => context.out.json(backup),
+        ([_], _) => context.out.json(&json!(null)),
+        _ => context.out.json(&made),
+    };
+    if let Err(error) = told {
+        log::warn!("{error:#}");
+        code = code.worse(Code::Degraded);
     }
     Ok(code)
 }

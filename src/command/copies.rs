@@ -60,13 +60,11 @@ impl Making<'_> {
         let stored = upload.publish().context("cannot publish")?;
         step::reached(Step::ArtifactPublished);
         if let Err(error) = self.write_manifest(store, &path, &stored) {
-            // Nothing may be left that no record knows of.
-            if let Err(error) = store.remove(&path) {
-                log::warn!(
-                    "store `{}`: `{path}` stays without a manifest: {}",
-                    store.name(),
-                    one_line(&error)
-                );
+            // Nothing may be left that no record knows of; what makes it count may be there all the same.
+            for left in [name::manifest_path(&path), path] {
+                if let Err(error) = store.remove(&left) {
+                    log::warn!("store `{}`: `{left}` may be left: {}", store.name(), one_line(&error));
+                }
             }
             return Err(error);
         }

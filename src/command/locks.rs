@@ -28,18 +28,24 @@ pub(super) struct Locks {
     pub(super) catalog: Option<RunLock>,
 }
 
-/// Takes both locks for the run of a backup; without the catalog the file lock alone.
+/// Takes both locks for the run of a backup; without the catalog the file lock alone, and none where there can
+/// be none.
 ///
 /// # Errors
 /// Exit code 6 when another run holds one; says who, since when.
 pub(super) fn take(context: &Context, backup: &Backup, catalog_is_up: bool) -> Result<Locks> {
     let file = match lock_file(context, backup) {
         Ok(file) => Some(file),
-        Err(error) if catalog_is_up && crate::exit::code_of(&error) != Code::Locked => {
+        Err(error) if crate::exit::code_of(&error) == Code::Locked => return Err(error),
+        Err(error) if catalog_is_up => {
             log::warn!("no file lock, the catalog's alone: {error:#}");
             None
         }
-        Err(error) => return Err(error),
+        // A backup that nobody guards is better than none: two runs have different ids, and share nothing.
+        Err(error) => {
+            log::warn!("no lock at all, so a second run would not be noticed: {error:#}");
+            None
+        }
     };
     if !catalog_is_up {
         return Ok(Locks { _file: file, catalog: None });
@@ -66,7 +72,7 @@ fn lock_in(context: &Context, mut catalog: Catalog, backup: &Backup) -> Result<R
             Err(catalog) => catalog,
         };
         let unfinished = catalog.unfinished(source, database).unwrap_or_default();
-        let holder = unfinished.iter().find(|backup| is_alive(backup));
+        let holder = unfinished.iter().find(|backup| is_alive(&mut catalog, backup).unwrap_or(false));
         if holder.is_some() || begun.elapsed() > LAST_BREATH || context.interrupt.wait(LOOK) {
             let holder = holder.or_else(|| unfinished.iter().find(|backup| !is_dead_here(backup)));
             return Err(held_in(&mut catalog, backup, holder));

@@ -112,7 +112,7 @@ fn merge(catalog: &mut Catalog, told: Backup, odd: &mut Vec<String>) -> Result<O
     let Some(mut known) = found else { return Ok(Outcome::New(told)) };
     let is_whole = told.copies.iter().any(|copy| copy.error.is_none());
     match known.status {
-        Status::InProgress if backup::is_alive(&known) => {
+        Status::InProgress if backup::is_alive(catalog, &known)? => {
             return Ok(Outcome::Left("a run is making it".to_owned()));
         }
         Status::InProgress | Status::Failed if !is_whole => {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 
@@ -61,6 +61,8 @@ pub(super) fn watch(interrupt: &Interrupt, last_words: &LastWords) -> Result<()>
     let ignored = process::ignored_signals();
     let is_wanted = |signal: &i32| !ignored.contains(signal);
     let wanted: Vec<i32> = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(is_wanted).collect();
+    // A file that may grow no further is then an error of its write, not the end of the process.
+    signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     let mut signals = Signals::new(wanted)?;
     let (interrupt, last_words) = (interrupt.clone(), last_words.clone());
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {

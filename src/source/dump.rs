@@ -72,7 +72,7 @@ impl Dump {
 }
 
 fn child_connection(plan: &DumpPlan<'_>) -> Result<ConnInfo> {
-    let wanted = [
+    let mut wanted = vec![
         ("application_name", "pgkeep".to_owned()),
         ("connect_timeout", plan.connect_timeout.as_secs().max(2).to_string()),
         ("keepalives", "1".to_owned()),
@@ -80,6 +80,10 @@ fn child_connection(plan: &DumpPlan<'_>) -> Result<ConnInfo> {
         ("keepalives_interval", "10".to_owned()),
         ("keepalives_count", "6".to_owned()),
     ];
+    if plan.client.major >= 12 {
+        // Keepalives are not sent while a question is on its way into nowhere.
+        wanted.push(("tcp_user_timeout", "60000".to_owned()));
+    }
     let mut info = plan.connection.clone();
     for (keyword, value) in wanted {
         if info.get(keyword).is_none() {

@@ -80,7 +80,7 @@ impl Server {
 }
 
 /// What `pg_dump` and libpq say of troubles that pass by themselves.
-const PASSING: [&str; 14] = [
+const PASSING: [&str; 28] = [
     "Connection refused",
     "connection refused",
     "Connection reset",
@@ -95,10 +95,25 @@ const PASSING: [&str; 14] = [
     "too many clients already",
     "remaining connection slots are reserved",
     "could not receive data from server",
+    "could not send data to server",
+    "too many connections for role",
+    "too many connections for database",
+    "SSL connection has been closed unexpectedly",
+    "SSL SYSCALL error",
+    "unexpected eof while reading",
+    "timeout expired",
+    "Connection timed out",
+    "No route to host",
+    "Temporary failure in name resolution",
+    "due to conflict with recovery",
+    // Somebody changes tables, and has done so by the next try.
+    "deadlock detected",
+    "could not open relation with OID",
+    "cache lookup failed for",
 ];
 
 /// Whether the source's trouble is one that passes: a server that restarts, a lock held too long, no
-/// free connection. A wrong name, password or right does not.
+/// free connection, a table that went away. A wrong name, password or right does not.
 #[must_use]
 pub fn is_passing(error: &anyhow::Error) -> bool {
     let text = format!("{error:#}");
@@ -106,5 +121,7 @@ pub fn is_passing(error: &anyhow::Error) -> bool {
         cause.downcast_ref::<ConnectError>().is_some_and(ConnectError::is_transient)
             || cause.downcast_ref::<postgres::Error>().is_some_and(connect::is_transient)
     });
-    told || PASSING.iter().any(|words| text.contains(words))
+    // A table that was dropped between its listing and its lock.
+    let is_dropped = text.contains("Query was: LOCK TABLE") && text.contains("does not exist");
+    told || is_dropped || PASSING.iter().any(|words| text.contains(words))
 }

@@ -1,5 +1,7 @@
 //! The catalog: where it is, what other programs find in it, and that its absence never stops a backup.
 
+mod trouble;
+
 use std::fs;
 
 use crate::support::tools::files_under;

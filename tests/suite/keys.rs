@@ -1,5 +1,7 @@
 //! `pgkeep key`, and keys that rotate.
 
+mod trouble;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 

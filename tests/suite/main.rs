@@ -15,10 +15,12 @@
 
 mod backup;
 mod catalog;
+mod clock;
 mod compression;
 mod configuration;
 mod connect;
 mod crontab;
+mod disk;
 mod docs;
 mod dump_faults;
 mod faults;
@@ -44,6 +46,8 @@ mod roundtrip;
 mod runbook;
 mod selftest;
 mod signals;
+mod source_faults;
+mod state_dir;
 mod store;
 mod stores;
 mod support;

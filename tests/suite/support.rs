@@ -13,6 +13,7 @@ pub(crate) mod manners;
 pub(crate) mod rule;
 pub(crate) mod s3server;
 pub(crate) mod secrets;
+pub(crate) mod shim;
 pub(crate) mod sigv4;
 pub(crate) mod site;
 pub(crate) mod tools;

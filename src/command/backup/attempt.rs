@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use indicatif::HumanBytes;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::ledger::Ledger;
@@ -37,8 +38,9 @@ pub(super) struct Done {
 /// Makes one backup: locks, records that it began, streams, settles every copy, records the truth.
 pub(super) fn run(context: &Context, database: &str, ring: &KeyRing, shelves: &[Shelf]) -> Result<Done> {
     let begun = Instant::now();
-    let mut backup = begin(context, database, ring)?;
     let mut ledger = Ledger::open(context);
+    let at = ledger.begin_after_others(&context.config.source.name, database);
+    let mut backup = begin(context, database, ring, at)?;
     let catalog_is_up = ledger.catalog().is_some();
     let mut locks = locks::take(context, &backup, catalog_is_up)?;
     step::reached(Step::LockTaken);
@@ -47,11 +49,11 @@ pub(super) fn run(context: &Context, database: &str, ring: &KeyRing, shelves: &[
         if locks.catalog.is_some() { ledger.bury_the_dead(&backup.source, database) } else { Vec::new() };
     step::reached(Step::DeadBuried);
     let leftovers = Arc::new(Leftovers::of(&backup, unmade));
-    ledger.save(&backup).context("the record of this run can be kept nowhere")?;
+    ledger.save(&backup);
     let heartbeat = locks.catalog.take().map(|lock| lock.beat(backup.id.clone())).transpose()?;
     step::reached(Step::RowWritten);
-    let made = make(context, &mut ledger, &mut backup, ring, shelves, &leftovers);
-    backup.finished_at = Some(now());
+    let made = make(context, &mut ledger, &mut backup, ring, shelves, &leftovers, begun);
+    backup.finished_at = Some(end_of(&backup, begun));
     backup.backup_duration_seconds = Some(begun.elapsed().as_secs_f64());
     if let Err(error) = &made {
         backup.status = Status::Failed;
@@ -67,25 +69,28 @@ pub(super) fn run(context: &Context, database: &str, ring: &KeyRing, shelves: &[
     if let Some(heartbeat) = heartbeat {
         heartbeat.stop();
     }
-    let recorded = match made {
-        Ok(()) => recorded.context("the backup is whole, but its record can be kept nowhere")?,
-        Err(error) => {
-            let error = match context.interrupt.signal() {
-                Some(signal) => {
-                    log::info!("{}", one_line(&error));
-                    anyhow!(signals::in_words(signal))
-                }
-                None => error,
-            };
-            return Err(wrap(error, format!("backup of `{database}` failed: there is no usable copy")));
-        }
-    };
+    if let Err(error) = made {
+        let error = match context.interrupt.signal() {
+            Some(signal) => {
+                log::info!("{}", one_line(&error));
+                anyhow!(signals::in_words(signal))
+            }
+            None => error,
+        };
+        return Err(wrap(error, format!("backup of `{database}` failed: there is no usable copy")));
+    }
     let code = if recorded && backup.status != Status::Degraded { Code::Done } else { Code::Degraded };
     Ok(Done { backup, code })
 }
 
-fn begin(context: &Context, database: &str, ring: &KeyRing) -> Result<Backup> {
-    let at = now();
+/// When a run ends that began at this moment: by the clock that nobody puts back.
+fn end_of(backup: &Backup, begun: Instant) -> Timestamp {
+    let took = SignedDuration::try_from(begun.elapsed()).unwrap_or_default();
+    let end = backup.created_at.checked_add(took).unwrap_or(backup.created_at);
+    end.round(jiff::Unit::Microsecond).unwrap_or(end)
+}
+
+fn begin(context: &Context, database: &str, ring: &KeyRing, at: Timestamp) -> Result<Backup> {
     let id = BackupId::new(TYPE, database, at, random_u16()?);
     let packing = packing(context);
     let filename = name::artifact(&id, packing.suffix());
@@ -126,6 +131,7 @@ fn make(
     ring: &KeyRing,
     shelves: &[Shelf],
     leftovers: &Arc<Leftovers>,
+    begun: Instant,
 ) -> Result<()> {
     let Streamed { made, uploads, part_size_bytes } =
         stream::run(context, ledger, backup, ring, shelves, leftovers)?;
@@ -136,7 +142,7 @@ fn make(
     backup.compression_ratio = Some(ratio);
     backup.metadata.insert("dump_bytes".to_owned(), json!(made.dump.size_bytes));
     backup.metadata.insert("dump_checksum".to_owned(), json!(made.dump.sha256));
-    backup.finished_at = Some(now());
+    backup.finished_at = Some(end_of(backup, begun));
     log::info!(
         "{} dumped, {} sealed, SHA-256 {}; publishing and reading back",
         HumanBytes(made.dump.size_bytes),

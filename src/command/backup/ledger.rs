@@ -1,7 +1,7 @@
 //! The record of a run: written to the catalog, or kept in a file until the catalog is back.
 
 use anyhow::Result;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::backup::{Backup, Status};
 use crate::catalog::Catalog;
@@ -12,8 +12,10 @@ use crate::exit::one_line;
 use crate::process;
 use crate::step::{self, Step};
 
-/// A heartbeat this young is that of a run which lives; it beats several times as often.
-const FRESH: SignedDuration = SignedDuration::from_secs(90);
+/// A clock that was put back by more, or one that is further ahead, was not put right: it is wrong.
+const LARGEST_STEP: SignedDuration = SignedDuration::from_hours(25);
+/// Clocks of several hosts differ by so much, and nobody needs to know.
+const USUAL_SKEW: SignedDuration = SignedDuration::from_secs(5);
 
 /// Where the record of this run goes.
 pub(super) struct Ledger<'a> {
@@ -53,11 +55,34 @@ impl<'a> Ledger<'a> {
         })
     }
 
-    /// Records how the backup stands. False: it waits in a file.
-    ///
-    /// # Errors
-    /// When it can be kept nowhere.
-    pub(super) fn save(&mut self, backup: &Backup) -> Result<bool> {
+    /// When a run that begins now is said to have begun: after every other of its database, also where the
+    /// clock was put back since, so that ids and `latest` go on in the order of the runs.
+    pub(super) fn begin_after_others(&mut self, source: &str, database: &str) -> Timestamp {
+        let begun = now();
+        let newest =
+            self.catalog.as_mut().and_then(|catalog| catalog.newest(source, database).ok().flatten());
+        let Some(newest) = newest.filter(|newest| *newest >= begun) else { return begun };
+        let ahead = newest.duration_since(begun);
+        let shown = newest.strftime("%Y-%m-%d %H:%M:%S UTC");
+        if ahead > LARGEST_STEP {
+            log::warn!(
+                "the clock of this host says {}, and a backup of `{database}` on record is of {shown}: \
+                 `latest` goes by these times, and one of them is wrong",
+                begun.strftime("%Y-%m-%d %H:%M:%S UTC")
+            );
+            return begun;
+        }
+        if ahead > USUAL_SKEW {
+            log::warn!(
+                "the clock went back: the last backup of `{database}` is of {shown}; this one is said to \
+                 have begun right after it"
+            );
+        }
+        newest.checked_add(SignedDuration::from_secs(1)).unwrap_or(begun)
+    }
+
+    /// Records how the backup stands. False: it waits in a file, or is kept nowhere, which is said.
+    pub(super) fn save(&mut self, backup: &Backup) -> bool {
         if self.catalog.is_none() && backup.status != Status::InProgress {
             // It may be back by the end of a long run.
             self.catalog = self.context.open_catalog().ok();
@@ -77,7 +102,7 @@ impl<'a> Ledger<'a> {
                 if let Err(error) = self.context.pending.forget(backup) {
                     log::warn!("{}", one_line(&error));
                 }
-                return Ok(true);
+                return true;
             }
             Some(Err(error)) => {
                 log::warn!("the catalog does not take the record: {}", one_line(&error));
@@ -85,15 +110,30 @@ impl<'a> Ledger<'a> {
             }
             None => {}
         }
-        let path = waits?;
-        log::info!("the record waits in `{}`", path.display());
-        Ok(false)
+        match waits {
+            Ok(path) => log::info!("the record waits in `{}`", path.display()),
+            Err(error) => tell_loss(backup, &one_line(&error)),
+        }
+        false
+    }
+}
+
+/// Says that a record is kept nowhere, and what brings it back.
+fn tell_loss(backup: &Backup, why: &str) {
+    match backup.copies.iter().find(|copy| copy.state.is_published()) {
+        Some(copy) => log::error!(
+            "`{}` stands, but its record can be kept nowhere: {why}; once the catalog is back, \
+             `pgkeep catalog rebuild --from {}` makes it from the manifest",
+            backup.id,
+            copy.store
+        ),
+        None => log::warn!("the record of `{}` can be kept nowhere: {why}", backup.id),
     }
 }
 
 fn bury(catalog: &mut Catalog, source: &str, database: &str) -> Result<Vec<Unmade>> {
     for backup in catalog.unfinished(source, database)? {
-        if is_alive(&backup) {
+        if is_alive(catalog, &backup)? {
             log::warn!("`{}` seems to be at work although nobody holds its lock: left alone", backup.id);
         } else if catalog.bury(&backup.id, "its run died before it ended")? {
             log::info!("`{}` was left unfinished: its run died", backup.id);
@@ -102,11 +142,13 @@ fn bury(catalog: &mut Catalog, source: &str, database: &str) -> Result<Vec<Unmad
     catalog.unmade(source, database)
 }
 
-/// Whether the run of an unfinished backup still shows signs of life: a fresh heartbeat, and a process
-/// where we can look.
-pub(in crate::command) fn is_alive(backup: &Backup) -> bool {
-    let is_fresh = backup.heartbeat_at.is_some_and(|beat| now().duration_since(beat) < FRESH);
-    is_fresh && !is_dead_here(backup)
+/// Whether the run of an unfinished backup still shows signs of life: a fresh heartbeat by the catalog's own
+/// clock, and a process where we can look.
+///
+/// # Errors
+/// When the catalog can't be asked.
+pub(in crate::command) fn is_alive(catalog: &mut Catalog, backup: &Backup) -> Result<bool> {
+    Ok(!is_dead_here(backup) && catalog.is_beating(&backup.id)?)
 }
 
 /// Whether the run of an unfinished backup was one of this host, and its process is gone. One of our own

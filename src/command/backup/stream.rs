@@ -85,20 +85,21 @@ pub(super) fn run(
     drop(progress);
     let (dump, mut figures) = source.into_parts();
     step::reached(Step::DumpEnded);
-    if made.is_ok() && !context.interrupt.is_raised() {
-        figures.record(context, backup);
-    } else {
-        figures.cancel();
-    }
     if !dump.warnings().is_empty() {
         log::info!("pg_dump: {}", dump.warnings());
         backup.metadata.insert("pg_dump_warnings".to_owned(), json!(dump.warnings()));
     }
     match made {
         Ok(made) if !context.interrupt.is_raised() => {
+            figures.record(context, backup);
             Ok(Streamed { made, uploads: in_order(shelves, ends), part_size_bytes })
         }
-        made => Err(abandon(ends, made.err().unwrap_or_else(|| anyhow!("interrupted")))),
+        made => {
+            let error = abandon(ends, made.err().unwrap_or_else(|| anyhow!("interrupted")));
+            // A server that hangs must not keep what was uploaded from being removed.
+            figures.cancel();
+            Err(error)
+        }
     }
 }
 

@@ -125,6 +125,28 @@ impl Pgkeep {
         self
     }
 
+    /// Runs by way of another program and its words, and a shell's script in which the call is `"$@"`.
+    pub(crate) fn through(mut self, words: &[&str], script: &str) -> Self {
+        let call = std::mem::take(&mut self.arguments);
+        let shell = ["/bin/sh", "-c", script, "sh"];
+        let words: Vec<OsString> = words.iter().chain(&shell).map(OsString::from).collect();
+        let called = [std::mem::take(&mut self.program).into_os_string()];
+        self.program = words[0].clone().into();
+        self.arguments = words.into_iter().skip(1).chain(called).chain(call).collect();
+        self
+    }
+
+    /// Runs in a name space of its own for mounts, also where the tests are not root; `script` is as in
+    /// [`Pgkeep::through`].
+    pub(crate) fn with_mounts(self, script: &str) -> Self {
+        self.through(&["/usr/bin/unshare", "--mount", "--map-root-user"], script)
+    }
+
+    /// Runs with a limit of the system's, in the words of `prlimit`.
+    pub(crate) fn limited(self, limit: &str) -> Self {
+        self.through(&["/usr/bin/prlimit", limit], "exec \"$@\"")
+    }
+
     /// Runs in that folder, instead of its home.
     pub(crate) fn in_folder(mut self, folder: &Path) -> Self {
         folder.clone_into(&mut self.folder);
@@ -253,6 +275,11 @@ impl Running {
     /// Waits until `part` stands on stderr.
     pub(crate) fn wait_for_stderr(&self, part: &str) {
         wait_until(part, || self.stderr.so_far().contains(part));
+    }
+
+    /// What stands on stderr by now.
+    pub(crate) fn stderr_so_far(&self) -> String {
+        self.stderr.so_far()
     }
 
     /// Waits for the end of a call that was killed.

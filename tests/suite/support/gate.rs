@@ -1,8 +1,11 @@
-//! A door in front of a TCP server: open, it passes everything; shut, it cuts what is open and lets nothing in.
+//! A door in front of a TCP server: open, it passes everything; shut, it cuts what is open and lets nothing in;
+//! silent, it passes nothing on and tells nobody, as a firewall does that has forgotten a connection.
 
+use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 /// A running gate on a port of its own.
 #[derive(Debug)]
@@ -15,7 +18,12 @@ pub(crate) struct Gate {
 struct Shared {
     behind: u16,
     is_shut: AtomicBool,
+    is_silent: AtomicBool,
+    /// Connections of an earlier age pass nothing on.
+    age: AtomicUsize,
+    delay_ms: AtomicU64,
     streams: Mutex<Vec<TcpStream>>,
+    times: Mutex<Vec<Instant>>,
 }
 
 impl Gate {
@@ -23,10 +31,19 @@ impl Gate {
     pub(crate) fn open_to(behind: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let shared = Arc::new(Shared { behind, is_shut: AtomicBool::new(false), streams: Mutex::default() });
+        let shared = Arc::new(Shared {
+            behind,
+            is_shut: AtomicBool::new(false),
+            is_silent: AtomicBool::new(false),
+            age: AtomicUsize::new(0),
+            delay_ms: AtomicU64::new(0),
+            streams: Mutex::default(),
+            times: Mutex::default(),
+        });
         let for_thread = Arc::clone(&shared);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                for_thread.times.lock().unwrap().push(Instant::now());
                 for_thread.let_in(&stream).ok();
             }
         });
@@ -44,25 +61,72 @@ impl Gate {
     /// Lets new connections in again.
     pub(crate) fn reopen(&self) {
         self.shared.is_shut.store(false, Ordering::SeqCst);
+        self.shared.is_silent.store(false, Ordering::SeqCst);
+    }
+
+    /// Passes nothing on for the connections there are, which stay open; new ones are as before.
+    pub(crate) fn silence(&self) {
+        self.shared.age.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// The same for new ones too.
+    pub(crate) fn silence_all(&self) {
+        self.shared.is_silent.store(true, Ordering::SeqCst);
+        self.silence();
+    }
+
+    /// Lets whatever comes from behind take so much longer.
+    pub(crate) fn slow_down(&self, delay: Duration) {
+        self.shared.delay_ms.store(u64::try_from(delay.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
+    /// How many connections were made, also those that were not let in.
+    pub(crate) fn count(&self) -> usize {
+        self.times().len()
+    }
+
+    /// When each of them was made.
+    pub(crate) fn times(&self) -> Vec<Instant> {
+        self.shared.times.lock().unwrap().clone()
     }
 }
 
 impl Shared {
-    fn let_in(&self, outside: &TcpStream) -> std::io::Result<()> {
+    fn let_in(self: &Arc<Self>, outside: &TcpStream) -> std::io::Result<()> {
         let mut streams = self.streams.lock().unwrap();
         if self.is_shut.load(Ordering::SeqCst) {
             return outside.shutdown(Shutdown::Both);
         }
         let inside = TcpStream::connect(("127.0.0.1", self.behind))?;
-        for (from, to) in [(outside, &inside), (&inside, outside)] {
-            let (mut from, mut to) = (from.try_clone()?, to.try_clone()?);
-            std::thread::spawn(move || {
-                std::io::copy(&mut from, &mut to).ok();
-                to.shutdown(Shutdown::Both).ok();
-            });
+        let age = self.age.load(Ordering::SeqCst);
+        for (from, to, is_answer) in [(outside, &inside, false), (&inside, outside, true)] {
+            let (from, to) = (from.try_clone()?, to.try_clone()?);
+            let shared = Arc::clone(self);
+            std::thread::spawn(move || shared.pass_on(from, to, age, is_answer));
         }
         streams.push(outside.try_clone()?);
         streams.push(inside);
         Ok(())
+    }
+
+    fn pass_on(&self, mut from: TcpStream, mut to: TcpStream, age: usize, is_answer: bool) {
+        let mut block = vec![0; 65536];
+        loop {
+            let count = from.read(&mut block).unwrap_or_default();
+            if self.is_silent.load(Ordering::SeqCst) || self.age.load(Ordering::SeqCst) != age {
+                // Not even that one end is gone is told to the other.
+                if count == 0 {
+                    return;
+                }
+                continue;
+            }
+            if is_answer {
+                std::thread::sleep(Duration::from_millis(self.delay_ms.load(Ordering::SeqCst)));
+            }
+            if count == 0 || to.write_all(&block[..count]).is_err() {
+                break;
+            }
+        }
+        to.shutdown(Shutdown::Both).ok();
     }
 }
