@@ -15,7 +15,8 @@ use zeroize::Zeroizing;
 
 use crate::interrupt::Interrupt;
 
-use self::client::{Client, Extras, etag_of, length_of};
+use self::answer::{etag_of, length_of};
+use self::client::{Client, Extras};
 pub use self::error::S3Error;
 use self::grow::{Limits, S3Upload};
 use self::read::ObjectReader;
@@ -25,6 +26,7 @@ use super::{Handle, Kind, Listed, Missing, Stale, Stat, Store, Upload};
 use crate::name;
 
 mod address;
+mod answer;
 mod client;
 mod compose;
 mod error;
@@ -36,6 +38,7 @@ mod replace;
 mod retry;
 mod segment;
 mod upload;
+mod words;
 mod xml;
 
 /// Time for a request that cleans up.
@@ -225,7 +228,8 @@ impl Store for S3Store {
         let client = &self.shared.client;
         let outcome = self.shared.policy.run(|| {
             let answer = client.send(operation, path, Command::GetObject, Extras::default())?;
-            client.read_body(operation, answer, limit_bytes)
+            let answer = answer::of_object(operation, answer, &client.place)?;
+            answer::read_body(operation, answer, limit_bytes, &client.place)
         });
         match outcome {
             Ok(bytes) => Ok(Some(bytes)),
@@ -266,6 +270,7 @@ impl Shared {
         let client = &self.client;
         let outcome = self.policy.run(|| {
             let answer = client.send(operation, path, Command::HeadObject, Extras::default())?;
+            let answer = answer::of_object(operation, answer, &client.place)?;
             let size_bytes =
                 length_of(&answer).ok_or_else(|| S3Error::refused(operation, "the server gave no size"))?;
             Ok(Stat { size_bytes, etag: etag_of(&answer) })
@@ -299,6 +304,7 @@ impl Shared {
                 multipart: None,
             };
             let answer = self.client.send(operation, path, command, Extras::default())?;
+            let answer = answer::of_object(operation, answer, &self.client.place)?;
             Ok(etag_of(&answer))
         })
     }
@@ -316,7 +322,9 @@ impl Shared {
     fn remove_by(&self, policy: &Policy, path: &str, time_limit: Option<Duration>) -> Result<(), S3Error> {
         let outcome = policy.run(|| {
             let extras = Extras { time_limit, ..Extras::default() };
-            self.client.send("removal of object", path, Command::DeleteObject, extras)
+            let operation = "removal of object";
+            let answer = self.client.send(operation, path, Command::DeleteObject, extras)?;
+            answer::document(operation, answer, &self.client.place)
         });
         match outcome {
             Ok(_) => Ok(()),

@@ -225,18 +225,19 @@ fn fill_the_gaps(context: &Context, making: &Making<'_>, shelves: &[Shelf], copi
             let Some(store) = store.filter(|_| !is_whole(copy) && !context.interrupt.is_raised()) else {
                 break;
             };
-            let filled = making.fill(shelf, store, copy, from, *source);
-            if is_whole(&filled) {
-                told = format!("{told}; its copy was filled from `{}`", from.store);
-            } else {
-                let more = told_too(&told, filled.error.as_deref().unwrap_or_default());
-                if more == told {
+            match making.fill(shelf, store, copy, from, *source) {
+                Ok(filled) if is_whole(&filled) => {
+                    told = format!("{told}; its copy was filled from `{}`", from.store);
+                    *copy = filled;
+                }
+                Ok(filled) => {
                     // The store's own trouble: another source would not change it.
+                    told = told_too(&told, filled.error.as_deref().unwrap_or_default());
+                    *copy = filled;
                     break;
                 }
-                told = more;
+                Err(unreadable) => told = told_too(&told, &unreadable),
             }
-            *copy = filled;
         }
         log::warn!("store `{}`: {told}", shelf.name);
         if !is_whole(copy) {

@@ -150,7 +150,7 @@ fn mend(
         clear_unfinished(store, &copy.path);
         let artifact = good.store.open(&good.copy.path)?;
         let upload = store.replace(&copy.path, size)?;
-        let upload = pour(artifact, upload, size, look.backup, look.interrupt)?;
+        let upload = pour(artifact, good.store.name(), upload, size, look.backup, look.interrupt)?;
         let stored = upload.publish().context("cannot publish")?;
         copy.etag = stored.etag;
         copy.size_bytes = Some(stored.size_bytes);

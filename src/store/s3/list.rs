@@ -3,10 +3,12 @@
 //! are left over: the caller knows what is running.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use s3::command::Command;
 use serde::Deserialize;
 
+use super::answer;
 use super::client::Extras;
 use super::error::S3Error;
 use super::xml::{self, Objects, Uploads};
@@ -19,6 +21,8 @@ const MOST_PAGES: usize = 100;
 /// The same where all that a bucket holds is listed: some gigabytes of memory.
 const MOST_LISTED: usize = 10_000_000;
 const OBJECTS: &str = "list of objects";
+/// Objects that must come within the time of one request: a page that drips must not keep us for ever.
+const LEG_OBJECTS: usize = 1000;
 
 /// Lists what is not published of the artifacts whose path starts with `path_prefix`, in an order in which
 /// it can be removed: what shows an object to be unfinished comes after the object.
@@ -38,7 +42,7 @@ pub(super) fn unpublished(shared: &Shared, path_prefix: &str) -> Result<Vec<Stal
 fn unfinished_uploads(shared: &Shared, path_prefix: &str) -> Result<Vec<Stale>, S3Error> {
     let operation = "list of unfinished uploads";
     let mut found = Vec::new();
-    read_to_end(operation, |marker: Option<&(String, String)>| {
+    read_to_end(shared, operation, |marker: Option<&(String, String)>| {
         let command = Command::ListMultipartUploads {
             prefix: Some(path_prefix),
             delimiter: None,
@@ -62,7 +66,7 @@ fn unfinished_uploads(shared: &Shared, path_prefix: &str) -> Result<Vec<Stale>, 
 
 fn segments(shared: &Shared, path_prefix: &str) -> Result<Vec<Stale>, S3Error> {
     let mut found = Vec::new();
-    read_to_end(OBJECTS, |token: Option<&String>| {
+    read_to_end(shared, OBJECTS, |token: Option<&String>| {
         let page = page_of_objects(shared, path_prefix, token)?;
         for object in page.entries {
             let path = segment::artifact_of(&object.key).filter(|path| path.starts_with(path_prefix));
@@ -82,6 +86,7 @@ pub(super) fn published(shared: &Shared, path_prefix: &str) -> Result<Vec<Listed
     let mut found = BTreeMap::new();
     let mut token: Option<String> = None;
     let mut idle_pages: usize = 0;
+    let mut leg = (Instant::now(), LEG_OBJECTS);
     loop {
         let page = page_of_objects(shared, path_prefix, token.as_ref())?;
         let known = found.len();
@@ -104,6 +109,13 @@ pub(super) fn published(shared: &Shared, path_prefix: &str) -> Result<Vec<Listed
             let what = format!("the list does not come to its end after {} objects", found.len());
             return Err(S3Error::refused(OBJECTS, what));
         }
+        let request = shared.client.place.request;
+        if found.len() >= leg.1 {
+            leg = (Instant::now(), found.len().saturating_add(LEG_OBJECTS));
+        } else if leg.0.elapsed() > request {
+            let what = format!("the server is too slow: {} objects so far (timeouts.request)", found.len());
+            return Err(S3Error::refused(OBJECTS, what));
+        }
         token = Some(page.next_token);
     }
     let listed = |(path, (size_bytes, modified_at))| Listed { path, size_bytes, modified_at };
@@ -123,14 +135,19 @@ fn page_of_objects(shared: &Shared, path_prefix: &str, token: Option<&String>) -
 
 /// Reads one page after the other, each from the marker that the one before gave.
 fn read_to_end<M: PartialEq>(
+    shared: &Shared,
     operation: &str,
     mut read_page: impl FnMut(Option<&M>) -> Result<Option<M>, S3Error>,
 ) -> Result<(), S3Error> {
     let mut marker = None;
+    let started = Instant::now();
     for _ in 0..MOST_PAGES {
         let next = read_page(marker.as_ref())?;
         if next.is_none() || next == marker {
             return Ok(());
+        }
+        if started.elapsed() > shared.client.place.request {
+            return Err(S3Error::refused(operation, "the server is too slow (timeouts.request)"));
         }
         marker = next;
     }
@@ -146,10 +163,9 @@ fn page<T: for<'de> Deserialize<'de>>(
     shared.policy.run(|| {
         let client = &shared.client;
         let answer = client.send(operation, "", command.clone(), Extras::default())?;
-        let body = client.read_body(operation, answer, PAGE_LIMIT_BYTES)?;
+        let body = answer::read_body(operation, answer, PAGE_LIMIT_BYTES, &client.place)?;
         xml::parse(root, &body).ok_or_else(|| {
-            client
-                .hidden_refusal(operation, &body)
+            answer::hidden_refusal(operation, &body, &client.place)
                 .unwrap_or_else(|| S3Error::refused(operation, "the answer is no such list"))
         })
     })

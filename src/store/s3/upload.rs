@@ -3,7 +3,6 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,12 +13,13 @@ use ureq::Body;
 use ureq::http::Response;
 
 use super::address::PartAddress;
-use super::client::{CopySource, DOCUMENT_LIMIT_BYTES, Extras, OutgoingPart, etag_of, query_value};
+use super::answer::{self, etag_of};
+use super::client::{CopySource, Extras, OutgoingPart, query_value};
 use super::error::S3Error;
 use super::queue::interrupted;
 use super::xml::{self, Initiated, Tagged};
 use super::{CONTENT_TYPE, Shared, hex};
-use crate::store::{Part, Stored};
+use crate::store::{Part, Stored, Traffic};
 
 const COMPLETION: &str = "completion of upload";
 
@@ -46,13 +46,6 @@ pub(super) enum Origin {
     Sent,
     /// It copied them itself.
     Copied,
-}
-
-/// What goes out for an artifact, and whether it still should.
-#[derive(Default)]
-pub(super) struct Traffic {
-    pub(super) is_cancelled: AtomicBool,
-    pub(super) moved_bytes: Arc<AtomicU64>,
 }
 
 impl Whole {
@@ -85,13 +78,13 @@ impl Multipart {
             asks_first: false,
         };
         self.shared.part_policy.run(|| {
-            if traffic.is_cancelled.load(Ordering::SeqCst) || self.shared.interrupt.is_raised() {
+            if traffic.is_cancelled() || self.shared.interrupt.is_raised() {
                 return Err(interrupted(&operation));
             }
             let mut body = PartReader { blocks: part.blocks.iter(), block: &[], traffic };
             let outcome = self.shared.client.send_part(&operation, &self.path, &outgoing, &mut body);
             outgoing.asks_first = true;
-            let answer = outcome?;
+            let answer = answer::of_object(&operation, outcome?, &self.shared.client.place)?;
             checked_etag(&operation, &answer, part)
         })
     }
@@ -109,10 +102,7 @@ impl Multipart {
                 return Err(interrupted(operation));
             }
             let answer = client.copy_part(operation, &self.path, self.address(number), from)?;
-            let body = client.read_body(operation, answer, DOCUMENT_LIMIT_BYTES)?;
-            if let Some(refusal) = client.hidden_refusal(operation, &body) {
-                return Err(refusal);
-            }
+            let body = answer::document(operation, answer, &client.place)?;
             // A server that does not know copies takes an empty part, and gives no such document.
             let copied: Tagged = xml::parse("CopyPartResult", &body)
                 .ok_or_else(|| S3Error::passing(operation, "the answer says neither yes nor no"))?;
@@ -157,10 +147,7 @@ impl Multipart {
         let data = CompleteMultipartUploadData { parts };
         let command = Command::CompleteMultipartUpload { upload_id: &encoded_id, data };
         let answer = client.send(COMPLETION, &self.path, command, Extras::default())?;
-        let body = client.read_body(COMPLETION, answer, DOCUMENT_LIMIT_BYTES)?;
-        if let Some(refusal) = client.hidden_refusal(COMPLETION, &body) {
-            return Err(refusal);
-        }
+        let body = answer::document(COMPLETION, answer, &client.place)?;
         let completed: Tagged = xml::parse("CompleteMultipartUploadResult", &body)
             .ok_or_else(|| S3Error::passing(COMPLETION, "the answer says neither yes nor no"))?;
         Ok(completed.tag())
@@ -210,7 +197,7 @@ struct PartReader<'a> {
 
 impl Read for PartReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.traffic.is_cancelled.load(Ordering::SeqCst) {
+        if self.traffic.is_cancelled() {
             return Err(io::Error::other("the upload was aborted"));
         }
         let mut filled = 0;
@@ -223,7 +210,7 @@ impl Read for PartReader<'_> {
             }
             filled = filled.saturating_add(self.block.read(room)?);
         }
-        self.traffic.moved_bytes.fetch_add(filled as u64, Ordering::Relaxed);
+        self.traffic.add(filled as u64);
         Ok(filled)
     }
 }
@@ -234,10 +221,7 @@ fn initiate(shared: &Shared, path: &str) -> Result<String, S3Error> {
     shared.policy.run(|| {
         let command = Command::InitiateMultipartUpload { content_type: CONTENT_TYPE };
         let answer = client.send(operation, path, command, Extras::default())?;
-        let body = client.read_body(operation, answer, DOCUMENT_LIMIT_BYTES)?;
-        if let Some(refusal) = client.hidden_refusal(operation, &body) {
-            return Err(refusal);
-        }
+        let body = answer::document(operation, answer, &client.place)?;
         xml::parse::<Initiated>("InitiateMultipartUploadResult", &body)
             .map(|initiated| initiated.upload_id)
             .filter(|upload_id| !upload_id.is_empty())
