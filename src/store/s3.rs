@@ -22,6 +22,7 @@ use self::grow::{Limits, S3Upload};
 use self::read::ObjectReader;
 use self::replace::{Replaced, Replacement};
 use self::retry::Policy;
+use self::starts::Starts;
 use super::{Handle, Kind, Listed, Missing, Stale, Stat, Store, Upload};
 use crate::name;
 
@@ -37,6 +38,7 @@ mod read;
 mod replace;
 mod retry;
 mod segment;
+mod starts;
 mod upload;
 mod words;
 mod xml;
@@ -111,6 +113,7 @@ struct Shared {
     part_policy: Policy,
     cleanup_policy: Policy,
     interrupt: Interrupt,
+    starts: Starts,
 }
 
 impl fmt::Debug for S3Store {
@@ -141,6 +144,7 @@ impl S3Store {
             policy,
             cleanup_policy: Policy::for_cleanup(CLEANUP_TIME_LIMIT),
             interrupt,
+            starts: Starts::default(),
         };
         Ok(Self {
             name: options.name.clone(),

@@ -59,7 +59,7 @@ pub(super) fn of_object(
     answer: Response<Body>,
     place: &Place,
 ) -> Result<Response<Body>, S3Error> {
-    if etag_of(&answer).is_some() || !is_of_type(&answer, "xml") {
+    if etag_of(&answer).is_some() || !is_of_type(&answer, "xml") || length_of(&answer) == Some(0) {
         return Ok(answer);
     }
     document(operation, answer, place)?;

@@ -12,7 +12,7 @@ use super::answer;
 use super::client::Extras;
 use super::error::S3Error;
 use super::xml::{self, Objects, Uploads};
-use super::{Handle, Listed, Shared, Stale, segment};
+use super::{CLEANUP_TIME_LIMIT, Handle, Listed, Shared, Stale, segment};
 
 const PAGE_ENTRIES: usize = 1000;
 const PAGE_LIMIT_BYTES: u64 = 8 * 1024 * 1024;
@@ -21,6 +21,7 @@ const MOST_PAGES: usize = 100;
 /// The same where all that a bucket holds is listed: some gigabytes of memory.
 const MOST_LISTED: usize = 10_000_000;
 const OBJECTS: &str = "list of objects";
+const UPLOADS: &str = "list of unfinished uploads";
 /// Objects that must come within the time of one request: a page that drips must not keep us for ever.
 const LEG_OBJECTS: usize = 1000;
 
@@ -40,9 +41,8 @@ pub(super) fn unpublished(shared: &Shared, path_prefix: &str) -> Result<Vec<Stal
 }
 
 fn unfinished_uploads(shared: &Shared, path_prefix: &str) -> Result<Vec<Stale>, S3Error> {
-    let operation = "list of unfinished uploads";
     let mut found = Vec::new();
-    read_to_end(shared, operation, |marker: Option<&(String, String)>| {
+    read_to_end(shared, UPLOADS, |marker: Option<&(String, String)>| {
         let command = Command::ListMultipartUploads {
             prefix: Some(path_prefix),
             delimiter: None,
@@ -50,7 +50,7 @@ fn unfinished_uploads(shared: &Shared, path_prefix: &str) -> Result<Vec<Stale>, 
             upload_id_marker: marker.map(|(_, id)| id.clone()).filter(|id| !id.is_empty()),
             max_uploads: Some(PAGE_ENTRIES),
         };
-        let page: Uploads = page(shared, operation, "ListMultipartUploadsResult", &command)?;
+        let page: Uploads = page(shared, UPLOADS, "ListMultipartUploadsResult", &command)?;
         for upload in page.entries {
             let path = segment::artifact_of(&upload.key).unwrap_or(&upload.key).to_owned();
             // Not every server takes the prefix at its word.
@@ -62,6 +62,23 @@ fn unfinished_uploads(shared: &Shared, path_prefix: &str) -> Result<Vec<Stale>, 
         Ok(is_more.then_some((page.next_key_marker, page.next_upload_id_marker)))
     })?;
     Ok(found)
+}
+
+/// The ids of the uploads to just that path. One page and a short look: it is for cleaning up.
+pub(super) fn uploads_at(shared: &Shared, path: &str) -> Result<Vec<String>, S3Error> {
+    let command = Command::ListMultipartUploads {
+        prefix: Some(path),
+        delimiter: None,
+        key_marker: None,
+        upload_id_marker: None,
+        max_uploads: Some(PAGE_ENTRIES),
+    };
+    let page: Uploads = shared.cleanup_policy.run(|| {
+        let extras = Extras { time_limit: Some(CLEANUP_TIME_LIMIT), ..Extras::default() };
+        attempt_page(shared, UPLOADS, "ListMultipartUploadsResult", &command, extras)
+    })?;
+    let own = page.entries.into_iter().filter(|upload| upload.key == path && !upload.upload_id.is_empty());
+    Ok(own.map(|upload| upload.upload_id).collect())
 }
 
 fn segments(shared: &Shared, path_prefix: &str) -> Result<Vec<Stale>, S3Error> {
@@ -160,13 +177,21 @@ fn page<T: for<'de> Deserialize<'de>>(
     root: &str,
     command: &Command<'_>,
 ) -> Result<T, S3Error> {
-    shared.policy.run(|| {
-        let client = &shared.client;
-        let answer = client.send(operation, "", command.clone(), Extras::default())?;
-        let body = answer::read_body(operation, answer, PAGE_LIMIT_BYTES, &client.place)?;
-        xml::parse(root, &body).ok_or_else(|| {
-            answer::hidden_refusal(operation, &body, &client.place)
-                .unwrap_or_else(|| S3Error::refused(operation, "the answer is no such list"))
-        })
+    shared.policy.run(|| attempt_page(shared, operation, root, command, Extras::default()))
+}
+
+fn attempt_page<T: for<'de> Deserialize<'de>>(
+    shared: &Shared,
+    operation: &str,
+    root: &str,
+    command: &Command<'_>,
+    extras: Extras,
+) -> Result<T, S3Error> {
+    let client = &shared.client;
+    let answer = client.send(operation, "", command.clone(), extras)?;
+    let body = answer::read_body(operation, answer, PAGE_LIMIT_BYTES, &client.place)?;
+    xml::parse(root, &body).ok_or_else(|| {
+        answer::hidden_refusal(operation, &body, &client.place)
+            .unwrap_or_else(|| S3Error::refused(operation, "the answer is no such list"))
     })
 }

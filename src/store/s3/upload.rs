@@ -18,7 +18,7 @@ use super::client::{CopySource, Extras, OutgoingPart, query_value};
 use super::error::S3Error;
 use super::queue::interrupted;
 use super::xml::{self, Initiated, Tagged};
-use super::{CONTENT_TYPE, Shared, hex};
+use super::{CONTENT_TYPE, Shared, hex, starts};
 use crate::store::{Part, Stored, Traffic};
 
 const COMPLETION: &str = "completion of upload";
@@ -58,8 +58,14 @@ impl Whole {
 
 impl Multipart {
     pub(super) fn begin(shared: Arc<Shared>, path: &str) -> Result<Self, S3Error> {
-        let upload_id = initiate(&shared, path)?;
-        Ok(Self { shared, path: path.to_owned(), upload_id })
+        shared.starts.enter(path);
+        match initiate(&shared, path) {
+            Ok(upload_id) => Ok(Self { shared, path: path.to_owned(), upload_id }),
+            Err(error) => {
+                starts::leave(&shared, path);
+                Err(error)
+            }
+        }
     }
 
     /// Ends it and removes its parts; one that is gone is no error. Short, and deaf to the interrupt.
@@ -188,6 +194,12 @@ impl Multipart {
     }
 }
 
+impl Drop for Multipart {
+    fn drop(&mut self) {
+        starts::leave(&self.shared, &self.path);
+    }
+}
+
 /// The bytes of a part, block by block; ends with an error as soon as the upload is cancelled.
 struct PartReader<'a> {
     blocks: std::slice::Iter<'a, bytes::Bytes>,
@@ -216,17 +228,19 @@ impl Read for PartReader<'_> {
 }
 
 fn initiate(shared: &Shared, path: &str) -> Result<String, S3Error> {
+    shared.policy.run(|| attempt_start(shared, path).inspect_err(|error| shared.starts.fail(path, error)))
+}
+
+fn attempt_start(shared: &Shared, path: &str) -> Result<String, S3Error> {
     let operation = "start of upload";
     let client = &shared.client;
-    shared.policy.run(|| {
-        let command = Command::InitiateMultipartUpload { content_type: CONTENT_TYPE };
-        let answer = client.send(operation, path, command, Extras::default())?;
-        let body = answer::document(operation, answer, &client.place)?;
-        xml::parse::<Initiated>("InitiateMultipartUploadResult", &body)
-            .map(|initiated| initiated.upload_id)
-            .filter(|upload_id| !upload_id.is_empty())
-            .ok_or_else(|| S3Error::refused(operation, "the answer has no upload id"))
-    })
+    let command = Command::InitiateMultipartUpload { content_type: CONTENT_TYPE };
+    let answer = client.send(operation, path, command, Extras::default())?;
+    let body = answer::document(operation, answer, &client.place)?;
+    xml::parse::<Initiated>("InitiateMultipartUploadResult", &body)
+        .map(|initiated| initiated.upload_id)
+        .filter(|upload_id| !upload_id.is_empty())
+        .ok_or_else(|| S3Error::refused(operation, "the answer has no upload id"))
 }
 
 /// The entity tag of a part, compared with its MD5 where it is one.
