@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::command::Ran;
 use crate::support::rule::{Action, Drip};
-use crate::support::{FaultServer, Manners, Rule, Site};
+use crate::support::{FakeBin, FaultServer, Manners, Rule, Site};
 
 mod downloads;
 mod slow;
@@ -239,4 +239,26 @@ fn what_happens_once_is_ridden_out() {
     site.assert_copies(&id, &["local", "r2", "b2"]);
     site.assert_no_uploads();
     assert_eq!(fault.count("PUT", "partNumber="), 6);
+}
+
+/// A store that answers neither an abort nor, in the next run, the list of what is left there: neither run waits
+/// for ever, neither is worse for it, and what is left goes as soon as the store answers.
+#[test]
+fn cleaning_up_that_hangs_is_made_up_for() {
+    let mut day = Day::short();
+    let script = "\"$REAL\" \"$@\" >/dev/null; exit 1";
+    let bin = FakeBin::new(&day.site.path(""), script);
+    day.site.config.set("source.pg_bin", bin.folder.to_str().unwrap());
+    let ran = day.backup(("DELETE", "uploadId="), &Action::Hang);
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("store `b2`: abort of upload"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the next run removes it"), "{}", ran.stderr);
+    assert_eq!(day.site.b2.uploads().len(), 1);
+    day.site.config.set("source.pg_bin", crate::support::tools::pg_bin().to_str().unwrap());
+    let ran = day.backup(("GET", "uploads"), &Action::Hang);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let id = ran.json()["id"].as_str().unwrap().to_owned();
+    day.site.assert_copies(&id, &["local", "r2", "b2"]);
+    day.site.backup();
+    day.site.assert_no_uploads();
 }

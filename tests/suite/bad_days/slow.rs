@@ -1,6 +1,8 @@
 //! A store that is slow: others wait for its queue and no longer, and memory does not grow.
 
 use super::*;
+use crate::support::FakeBin;
+use crate::support::tools::binary;
 
 /// A narrow fault server in front of a store of a site with three parts.
 fn narrow(pace: Drip) -> (Site, FaultServer) {
@@ -38,4 +40,30 @@ fn a_store_that_moves_too_slowly_for_a_part_is_dropped() {
     site.config.set("timeouts.request", "4s");
     assert_dropped(&site, "timeouts.request");
     drop(fault);
+}
+
+/// A source that is silent for longer than `stall`: no store is to blame for it.
+#[test]
+fn a_slow_source_drops_no_store() {
+    let mut site = Site::of_parts();
+    let script = "\"$REAL\" \"$@\" >\"$HERE/dump\" || exit; head -c 9000000 \"$HERE/dump\"; sleep 4; \
+        tail -c +9000001 \"$HERE/dump\" | head -c 9000000; sleep 4; tail -c +18000001 \"$HERE/dump\"";
+    let bin = FakeBin::new(&site.path(""), script);
+    site.config.set("source.pg_bin", bin.folder.to_str().unwrap());
+    site.config.set("timeouts.stall", "3s");
+    let id = site.backup();
+    site.assert_copies(&id, &["local", "r2", "b2"]);
+}
+
+/// One core for all threads, and the last to get it: slower, and the same.
+#[test]
+fn a_scarce_cpu_changes_nothing_but_the_time() {
+    let mut site = Site::of_parts();
+    site.config.set("compression.threads", 16);
+    site.config.write(&site.path("config.toml"));
+    let call = site.bare().program("/usr/bin/nice").args(["-n", "19", "taskset", "-c", "0"]).args([binary()]);
+    let call = call.args(["--config".into(), site.path("config.toml")]).args(["backup", "full"]);
+    let id = call.any_stdout().run().id();
+    assert_eq!(site.row(&id)["status"], "verified");
+    site.assert_copies(&id, &["local", "r2", "b2"]);
 }

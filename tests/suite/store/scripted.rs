@@ -39,6 +39,10 @@ impl Scripted {
         stream.write_all(&bytes)
     }
 
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
     pub(super) fn store(&self) -> S3Store {
         self.store_of(10_000)
     }
