@@ -15,6 +15,7 @@ mod attempt;
 mod figures;
 mod ledger;
 mod stream;
+mod sweep;
 
 pub(super) use ledger::is_alive;
 

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::ledger::Ledger;
 use super::stream::{self, Streamed};
+use super::sweep::Sweeps;
 use crate::backup::{Backup, CheckLevel, Copy, CopyState, Status};
-use crate::catalog::query::Unmade;
 use crate::command::context::{Context, Shelf, now};
 use crate::command::copies::{Making, mark_checked, side_by_side};
 use crate::command::examine::{Opening, Verdict};
@@ -44,7 +44,9 @@ pub(super) fn run(context: &Context, database: &str, ring: &KeyRing, shelves: &[
         if locks.catalog.is_some() { ledger.bury_the_dead(&backup.source, database) } else { Vec::new() };
     ledger.save(&backup).context("the record of this run can be kept nowhere")?;
     let heartbeat = locks.catalog.take().map(|lock| lock.beat(backup.id.clone())).transpose()?;
-    let made = make(context, &mut ledger, &mut backup, ring, shelves, unmade);
+    let sweeps = Sweeps::start(context, &backup, shelves, &unmade);
+    let made = make(context, &mut ledger, &mut backup, ring, shelves);
+    sweeps.finish();
     backup.finished_at = Some(now());
     backup.backup_duration_seconds = Some(begun.elapsed().as_secs_f64());
     if let Err(error) = &made {
@@ -110,10 +112,8 @@ fn make(
     backup: &mut Backup,
     ring: &KeyRing,
     shelves: &[Shelf],
-    unmade: Vec<Unmade>,
 ) -> Result<()> {
-    let Streamed { made, uploads, part_size_bytes } =
-        stream::run(context, ledger, backup, ring, shelves, unmade)?;
+    let Streamed { made, uploads, part_size_bytes } = stream::run(context, ledger, backup, ring, shelves)?;
     backup.size_bytes = Some(made.artifact.size_bytes);
     backup.checksum = Some(made.artifact.sha256.clone());
     #[allow(clippy::cast_precision_loss, reason = "a share shown to people")]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use indicatif::HumanBytes;
 use serde_json::json;
 
@@ -10,14 +10,12 @@ use super::attempt::packing;
 use super::figures::{Counted, Figures};
 use super::ledger::Ledger;
 use crate::backup::Backup;
-use crate::catalog::query::Unmade;
 use crate::command::context::{Context, Shelf};
 use crate::command::copies::{self, Lane, side_by_side};
 use crate::command::progress::Progress;
 use crate::conninfo::ConnInfo;
 use crate::exit::{Failure, one_line};
 use crate::key::KeyRing;
-use crate::name;
 use crate::pipeline::compress::Compression;
 use crate::pipeline::fanout::{self, LaneEnd, Moved};
 use crate::pipeline::flow::{self, Made, Meter, Plan};
@@ -59,7 +57,6 @@ pub(super) fn run(
     backup: &mut Backup,
     ring: &KeyRing,
     shelves: &[Shelf],
-    unmade: Vec<Unmade>,
 ) -> Result<Streamed> {
     let ready = prepare(context, ledger, backup).map_err(source_trouble)?;
     let part_size_bytes = planned_part_size(ledger, backup, ready.facts.size_bytes);
@@ -73,7 +70,7 @@ pub(super) fn run(
     );
     let secrets = header::create(&backup.id, packing(context), ring.sealing())?;
     let meter = Arc::new(Meter::default());
-    let lanes = lanes(backup, shelves, part_size_bytes, &Arc::new(unmade));
+    let lanes = lanes(backup, shelves, part_size_bytes);
     let watched = lanes.iter().map(|lane| (lane.name.clone(), Arc::clone(&lane.moved))).collect();
     let figures = Figures::open(context, &ready.connection, ready.without_schema.as_deref(), ring.sealing());
     let start = |snapshot: Option<&str>| start_dump(context, &ready, snapshot);
@@ -197,53 +194,19 @@ pub(super) fn part_size_of(artifact_bytes: u64) -> u64 {
     artifact_bytes.div_ceil(PARTS_PLANNED).next_multiple_of(MIB).clamp(LEAST_PART_BYTES, LARGEST_PART_BYTES)
 }
 
-/// A lane into each store that can be used: it starts the upload, then sweeps what dead runs left.
-fn lanes(
-    backup: &Backup,
-    shelves: &[Shelf],
-    part_size_bytes: u64,
-    unmade: &Arc<Vec<Unmade>>,
-) -> Vec<fanout::Lane<Lane>> {
+/// A lane into each store that can be used.
+fn lanes(backup: &Backup, shelves: &[Shelf], part_size_bytes: u64) -> Vec<fanout::Lane<Lane>> {
     let usable = shelves.iter().filter_map(|shelf| Some((shelf, shelf.store.as_ref().ok()?)));
     let lane = |(shelf, store): (&Shelf, &Arc<dyn Store>)| {
         let store = Arc::clone(store);
         let path = copies::path_in(backup, store.as_ref());
-        let leftovers = leftovers(backup, store.as_ref(), unmade);
         fanout::Lane {
             name: shelf.name.clone(),
             moved: Moved::default(),
-            open: Box::new(move || {
-                let upload = store.begin(&path, part_size_bytes)?;
-                if let Err(error) = sweep(store.as_ref(), &leftovers) {
-                    log::info!("store `{}`: not swept: {}", store.name(), one_line(&error));
-                }
-                Ok(Lane(upload))
-            }),
+            open: Box::new(move || Ok(Lane(store.begin(&path, part_size_bytes)?))),
         }
     };
     usable.map(lane).collect()
-}
-
-/// What the path of each artifact starts with that no run made whole in this store: what is unpublished
-/// there belongs to nobody. Nothing else is touched: another host may use the same names in the same bucket.
-fn leftovers(backup: &Backup, store: &dyn Store, unmade: &[Unmade]) -> Vec<String> {
-    let here = |unmade: &&Unmade| unmade.store.as_deref().is_none_or(|name| name == store.name());
-    let path = |unmade: &Unmade| {
-        let artifact = format!("{}.dump", unmade.id);
-        store.path_of(&name::object_key(&backup.source, &backup.database, &unmade.id, &artifact))
-    };
-    unmade.iter().filter(here).map(path).collect()
-}
-
-/// Removes what is unpublished of such artifacts.
-fn sweep(store: &dyn Store, leftovers: &[String]) -> Result<()> {
-    for prefix in leftovers {
-        for stale in store.stale(prefix)? {
-            store.discard(&stale).with_context(|| format!("`{}`", stale.path))?;
-            log::info!("store `{}`: removed the unfinished upload of `{}`", store.name(), stale.path);
-        }
-    }
-    Ok(())
 }
 
 /// The end of each store's lane, in the order of the stores.
