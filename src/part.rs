@@ -1,4 +1,7 @@
-//! A run of bytes of an artifact, as it goes from the pipeline to every store. It knows neither.
+//! A run of bytes of an artifact, as it goes from the pipeline to every store, and what watches it go. It
+//! knows neither.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 
@@ -14,4 +17,35 @@ pub struct Part {
     pub size_bytes: u64,
     /// MD5 of the bytes, computed once for all stores (the Content-MD5 of an upload).
     pub md5: [u8; 16],
+}
+
+/// What an upload moves, and whether it still should: its link with whoever watches it.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    moved_bytes: AtomicU64,
+    is_cancelled: AtomicBool,
+}
+
+impl Traffic {
+    /// Counts bytes that are on their way; those sent again count again.
+    pub fn add(&self, bytes: u64) {
+        self.moved_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes on their way so far: what tells a slow upload from one that stalls.
+    #[must_use]
+    pub fn moved_bytes(&self) -> u64 {
+        self.moved_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Nobody waits for the upload any more: what is on its way ends as soon as it can.
+    pub fn cancel(&self) {
+        self.is_cancelled.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether nobody waits for it.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.is_cancelled.load(Ordering::SeqCst)
+    }
 }

@@ -3,12 +3,11 @@
 
 use std::io::Read;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use anyhow::Result;
 use jiff::Timestamp;
 
-pub use crate::part::Part;
+pub use crate::part::{Part, Traffic};
 
 pub mod local;
 pub mod s3;
@@ -179,8 +178,8 @@ pub trait Upload: Send {
     /// When this or an earlier part failed for good; the upload is of no use then.
     fn write(&mut self, part: Arc<Part>) -> Result<()>;
 
-    /// Bytes on their way so far, for whoever watches that the upload moves; parts sent again count again.
-    fn moved_bytes(&self) -> Arc<AtomicU64>;
+    /// What whoever watches the upload sees of it, and by which it can be told to stop.
+    fn traffic(&self) -> Arc<Traffic>;
 
     /// Waits for all parts, makes the object durable and visible under its path. An S3 store that has to
     /// join an artifact out of several uploads shows a part of it under the path for a while; like all that

@@ -16,6 +16,7 @@ mod figures;
 mod ledger;
 mod leftovers;
 mod stream;
+mod sweep;
 
 pub(super) use ledger::{is_alive, is_dead_here};
 

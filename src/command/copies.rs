@@ -2,7 +2,6 @@
 
 use std::io::Read;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::thread;
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -16,7 +15,7 @@ use crate::exit::one_line;
 use crate::interrupt::Interrupt;
 use crate::manifest::Manifest;
 use crate::name;
-use crate::part::Part;
+use crate::part::{Part, Traffic};
 use crate::pipeline::digest::Hashed;
 use crate::pipeline::parts::Cutter;
 use crate::pipeline::readback::ReadAhead;
@@ -86,7 +85,20 @@ impl Making<'_> {
             bail!("it took {} bytes of {:?}", stored.size_bytes, self.backup.size_bytes);
         }
         let manifest = self.manifest_for(store, stored)?;
-        store.put_small(&name::manifest_path(path), &manifest).context("cannot write the manifest")
+        let path = name::manifest_path(path);
+        store.put_small(&path, &manifest).context("cannot write the manifest")?;
+        if self.check.is_none() {
+            return Ok(());
+        }
+        // A yes to a write that never arrived would leave a copy that does not count.
+        let found = store.stat(&path).context("cannot look at the manifest")?.map(|stat| stat.size_bytes);
+        if found != Some(manifest.len() as u64) {
+            bail!(
+                "the store took the manifest and does not have it (found {found:?} bytes of {})",
+                manifest.len()
+            );
+        }
+        Ok(())
     }
 
     fn manifest_for(&self, store: &dyn Store, stored: &Stored) -> Result<Vec<u8>> {
@@ -126,6 +138,9 @@ impl Making<'_> {
     }
 
     /// Makes the copy of one store from the whole copy in another, in place of `damaged`.
+    ///
+    /// # Errors
+    /// When the other copy can't be read; any other trouble is in the copy.
     pub(super) fn fill(
         &self,
         shelf: &Shelf,
@@ -133,10 +148,11 @@ impl Making<'_> {
         damaged: &Copy,
         from: &Copy,
         source: &dyn Store,
-    ) -> Copy {
+    ) -> Result<Copy, String> {
         match self.refill(store, damaged, &from.path, source) {
-            Ok(upload) => self.settle(shelf, store, upload),
-            Err(error) => self.none(shelf, &one_line(&error)),
+            Ok(upload) => Ok(self.settle(shelf, store, upload)),
+            Err(error) if error.is::<Unreadable>() => Err(one_line(&error)),
+            Err(error) => Ok(self.none(shelf, &one_line(&error))),
         }
     }
 
@@ -148,21 +164,30 @@ impl Making<'_> {
         source: &dyn Store,
     ) -> Result<Box<dyn Upload>> {
         let path = self.path_in(store);
-        let artifact = source.open(from)?;
+        let unreadable = || Unreadable(source.name().to_owned());
+        let artifact = source.open(from).with_context(unreadable)?;
         if damaged.state == CopyState::Corrupt {
             // This run published it and found it damaged; what makes it count goes first.
             store.remove(&name::manifest_path(&path))?;
             store.remove(&path)?;
         }
         let upload = store.begin(&path, self.part_size_bytes)?;
-        pour(artifact, upload, self.part_size_bytes, self.backup, self.interrupt)
-            .with_context(|| format!("from the copy in `{}`", source.name()))
+        pour(artifact, source.name(), upload, self.part_size_bytes, self.backup, self.interrupt)
     }
 }
 
+/// The copy that another one is made from can't be read: a third may do.
+#[derive(Debug, thiserror::Error)]
+#[error("from the copy in `{0}`")]
+pub(super) struct Unreadable(String);
+
 /// Writes an artifact into an upload, and makes sure that it was the one on record; not published yet.
+///
+/// # Errors
+/// [`Unreadable`] where it is not the upload's trouble but that of the copy in the store `from`.
 pub(super) fn pour(
     artifact: Box<dyn Read + Send>,
+    from: &str,
     mut upload: Box<dyn Upload>,
     part_size_bytes: u64,
     backup: &Backup,
@@ -172,7 +197,8 @@ pub(super) fn pour(
     let mut cutter = Cutter::new(part_size_bytes);
     loop {
         let mut block = vec![0u8; BLOCK_LEN];
-        let got = crate::pipeline::seal::fill(&mut reader, &mut block)?;
+        let read = crate::pipeline::seal::fill(&mut reader, &mut block);
+        let got = read.with_context(|| Unreadable(from.to_owned()))?;
         block.truncate(got);
         for part in cutter.push(Bytes::from(block)) {
             upload.write(part)?;
@@ -186,7 +212,8 @@ pub(super) fn pour(
     }
     let sum = reader.sum();
     if Some(sum.size_bytes) != backup.size_bytes || Some(&sum.sha256) != backup.checksum.as_ref() {
-        bail!("it changed while it was read: its SHA-256 is {} now", sum.sha256);
+        let message = format!("it changed while it was read: its SHA-256 is {} now", sum.sha256);
+        return Err(anyhow!(message).context(Unreadable(from.to_owned())));
     }
     Ok(upload)
 }
@@ -199,8 +226,8 @@ impl crate::pipeline::fanout::Sink for Lane {
         self.0.write(part)
     }
 
-    fn moved_bytes(&self) -> Arc<AtomicU64> {
-        self.0.moved_bytes()
+    fn traffic(&self) -> Arc<Traffic> {
+        self.0.traffic()
     }
 }
 

@@ -17,6 +17,7 @@ use crate::exit::{Code, Failure, one_line};
 use crate::key::KeyRing;
 use crate::manifest::{LIMIT_BYTES, Manifest};
 use crate::name::{self, BackupId};
+use crate::store::s3::S3Error;
 use crate::store::{Listed, Store};
 
 /// Manifests that are read at once, and bytes of them: each may be large, and whoever lists may have many.
@@ -132,6 +133,7 @@ pub(super) fn read(
     let mut backups = Vec::new();
     let mut unreadable = None;
     for some in handfuls(&wanted) {
+        let mut unread: usize = 0;
         for (pair, read) in
             side_by_side(some.to_vec(), |pair| (pair.clone(), open(shelf, store, ring, &pair)))?
         {
@@ -145,6 +147,8 @@ pub(super) fn read(
                 Ok(Err(what)) => Some(what),
                 Err(error) => {
                     let what = format!("its manifest can't be read: {}", one_line(&error));
+                    let is_away = error.downcast_ref().is_some_and(S3Error::is_passing);
+                    unread = unread.saturating_add(usize::from(is_away));
                     unreadable = Some(error);
                     Some(what)
                 }
@@ -154,6 +158,10 @@ pub(super) fn read(
                 path: pair.artifact.path,
                 what,
             }));
+        }
+        // So many at once: it is the store that does not answer, and the rest would take as long each.
+        if let Some(error) = unreadable.take_if(|_| unread == READERS) {
+            return Err(error);
         }
         if backups.len() >= limit {
             break;

@@ -2,7 +2,7 @@
 //! lane that takes nothing for the stall time or fails is dropped, and neither ends the others. It knows
 //! lanes, not stores.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use anyhow::{Result, anyhow, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
 
 use crate::interrupt::Interrupt;
-use crate::part::Part;
+use crate::part::{Part, Traffic};
 
 /// Parts that may wait for a lane beside those it has in flight.
 const QUEUE_PARTS: usize = 1;
@@ -18,6 +18,10 @@ const QUEUE_PARTS: usize = 1;
 const LOOK: Duration = Duration::from_millis(100);
 /// How long after an interrupt the lanes are waited for, all of them together.
 const LAST_WAIT: Duration = Duration::from_secs(4);
+/// How long a lane that was dropped has to take back what it left in its store.
+const FAREWELL: Duration = Duration::from_secs(20);
+/// How long after an interrupt all of them have for that.
+const LAST_FAREWELL: Duration = Duration::from_secs(7);
 
 /// Takes the parts of an artifact, in order.
 pub trait Sink: Send + 'static {
@@ -27,17 +31,17 @@ pub trait Sink: Send + 'static {
     /// When this or an earlier part is lost; no more parts come then.
     fn write(&mut self, part: Arc<Part>) -> Result<()>;
 
-    /// Bytes on their way so far: what tells a slow sink from one that stalls.
-    fn moved_bytes(&self) -> Arc<AtomicU64>;
+    /// What tells a slow sink from one that stalls, and by which it is told that it was dropped.
+    fn traffic(&self) -> Arc<Traffic>;
 }
 
-/// A lane's count of bytes, known once its sink is open.
-pub type Moved = Arc<OnceLock<Arc<AtomicU64>>>;
+/// A lane's traffic, known once its sink is open.
+pub type Moved = Arc<OnceLock<Arc<Traffic>>>;
 
 /// How many bytes a lane has moved.
 #[must_use]
 pub fn moved(lane: &Moved) -> u64 {
-    lane.get().map_or(0, |moved| moved.load(Ordering::Relaxed))
+    lane.get().map_or(0, |traffic| traffic.moved_bytes())
 }
 
 /// A way out of the fan-out, before it is opened.
@@ -63,7 +67,9 @@ struct Running<S> {
     queue: Option<Sender<Arc<Part>>>,
     ended: Receiver<Result<S>>,
     moved: Moved,
+    quiet: Quiet,
     dropped: Option<anyhow::Error>,
+    is_dropped: Arc<AtomicBool>,
 }
 
 /// The lanes of one run.
@@ -103,6 +109,7 @@ impl<S: Sink> FanOut<S> {
         let Self { mut lanes, stall, interrupt } = self;
         for lane in &mut lanes {
             lane.queue = None;
+            lane.quiet = Quiet::new(&lane.moved);
         }
         lanes.into_iter().map(|lane| lane.end(stall, &interrupt)).collect()
     }
@@ -112,7 +119,7 @@ impl<S: Sink> Running<S> {
     fn offer(&mut self, part: &Arc<Part>, stall: Duration, interrupt: &Interrupt) -> Result<()> {
         let Some(queue) = self.queue.as_ref() else { return Ok(()) };
         let mut waiting = Arc::clone(part);
-        let mut quiet = Quiet::new(&self.moved);
+        self.quiet = Quiet::new(&self.moved);
         loop {
             match queue.send_timeout(waiting, LOOK.min(stall)) {
                 Ok(()) => return Ok(()),
@@ -125,41 +132,60 @@ impl<S: Sink> Running<S> {
             if interrupt.is_raised() {
                 bail!("interrupted");
             }
-            if quiet.lasted(&self.moved) >= stall {
-                self.dropped = Some(stalled(stall));
+            if self.quiet.lasted(&self.moved) >= stall {
                 self.queue = None;
+                self.drop_for(stalled(stall));
                 return Ok(());
             }
         }
     }
 
-    fn end(self, stall: Duration, interrupt: &Interrupt) -> LaneEnd<S> {
-        let Self { name, ended, moved, dropped, .. } = self;
-        if let Some(error) = dropped {
-            return LaneEnd { name, result: Err(error) };
+    /// Lets it go: nothing more is sent to it, and what is on its way is not waited for.
+    fn drop_for(&mut self, reason: anyhow::Error) {
+        self.dropped = Some(reason);
+        self.is_dropped.store(true, Ordering::SeqCst);
+        if let Some(traffic) = self.moved.get() {
+            traffic.cancel();
         }
-        let mut quiet = Quiet::new(&moved);
-        let result = loop {
-            match ended.recv_timeout(LOOK.min(stall)) {
-                Ok(result) => break result,
-                Err(RecvTimeoutError::Disconnected) => break Err(anyhow!("its thread ended too soon")),
+    }
+
+    fn end(mut self, stall: Duration, interrupt: &Interrupt) -> LaneEnd<S> {
+        while self.dropped.is_none() {
+            match self.ended.recv_timeout(LOOK.min(stall)) {
+                Ok(result) => return LaneEnd { name: self.name, result },
+                Err(RecvTimeoutError::Disconnected) => {
+                    return LaneEnd { name: self.name, result: Err(anyhow!("its thread ended too soon")) };
+                }
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            let silence = quiet.lasted(&moved);
             // An interrupted run gives its lanes a moment to clean up, not a whole stall time.
             if interrupt.raised_for().is_some_and(|since| since >= LAST_WAIT) {
-                break Err(anyhow!("it did not end in time: interrupted"));
+                self.drop_for(anyhow!("it did not end in time: interrupted"));
+            } else if self.quiet.lasted(&self.moved) >= stall {
+                self.drop_for(stalled(stall));
             }
-            if silence >= stall {
-                break Err(stalled(stall));
+        }
+        self.await_farewell(interrupt);
+        let gone = || anyhow!("it was dropped");
+        LaneEnd { name: self.name, result: Err(self.dropped.unwrap_or_else(gone)) }
+    }
+
+    /// A lane that was dropped takes back what it left in its store, as far as that answers; a run that ended
+    /// before would leave it there. One that was never open has nothing to take back.
+    fn await_farewell(&self, interrupt: &Interrupt) {
+        let started = Instant::now();
+        while self.moved.get().is_some() {
+            let is_over = interrupt.raised_for().is_some_and(|since| since >= LAST_FAREWELL);
+            match self.ended.recv_timeout(LOOK) {
+                Err(RecvTimeoutError::Timeout) if started.elapsed() < FAREWELL && !is_over => {}
+                Ok(_) | Err(_) => return,
             }
-        };
-        LaneEnd { name, result }
+        }
     }
 }
 
 fn stalled(time: Duration) -> anyhow::Error {
-    anyhow!("it took no byte for {time:?}: dropped")
+    anyhow!("it took no byte for {time:?} (timeouts.stall): dropped")
 }
 
 /// How long a lane has taken nothing.
@@ -186,22 +212,36 @@ fn start_lane<S: Sink>(lane: Lane<S>) -> Result<Running<S>> {
     let Lane { name, moved, open } = lane;
     let (queue, parts) = bounded::<Arc<Part>>(QUEUE_PARTS);
     let (end, ended) = bounded(1);
-    let counted = Arc::clone(&moved);
+    let is_dropped = Arc::new(AtomicBool::new(false));
+    let (counted, is_over) = (Arc::clone(&moved), Arc::clone(&is_dropped));
     std::thread::Builder::new().name(format!("store {name}")).spawn(move || {
-        // Nobody listens any more when the lane was dropped for stalling; its sink is dropped then,
-        // which aborts it.
-        drop(end.send(run_lane(open, &parts, &counted)));
+        let result = run_lane(open, &parts, &counted, &is_over);
+        // The sink of a lane that was dropped is aborted here, before its end is told.
+        let result = if is_over.load(Ordering::SeqCst) {
+            drop(result);
+            Err(anyhow!("it was dropped"))
+        } else {
+            result
+        };
+        // Nobody may listen any more.
+        drop(end.send(result));
     })?;
-    Ok(Running { name, queue: Some(queue), ended, moved, dropped: None })
+    let quiet = Quiet::new(&moved);
+    Ok(Running { name, queue: Some(queue), ended, moved, quiet, dropped: None, is_dropped })
 }
 
 fn run_lane<S: Sink>(
     open: Box<dyn FnOnce() -> Result<S> + Send>,
     parts: &Receiver<Arc<Part>>,
     moved: &Moved,
+    is_dropped: &AtomicBool,
 ) -> Result<S> {
     let mut sink = open()?;
-    moved.get_or_init(|| sink.moved_bytes());
+    let traffic = moved.get_or_init(|| sink.traffic());
+    if is_dropped.load(Ordering::SeqCst) {
+        traffic.cancel();
+        bail!("it was dropped");
+    }
     for part in parts {
         sink.write(part)?;
     }
@@ -225,7 +265,7 @@ mod tests {
             Ok(())
         }
 
-        fn moved_bytes(&self) -> Arc<AtomicU64> {
+        fn traffic(&self) -> Arc<Traffic> {
             Arc::default()
         }
     }

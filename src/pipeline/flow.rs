@@ -278,7 +278,7 @@ mod tests {
     use super::*;
     use crate::key::{Key, KeyRing};
     use crate::name::BackupId;
-    use crate::part::Part;
+    use crate::part::{Part, Traffic};
     use crate::pipeline::header::{self, CHUNK_LEN, Packing};
     use crate::pipeline::readback::{Opened, open_and_sum};
     use std::io::{self, Cursor};
@@ -298,7 +298,7 @@ mod tests {
             Ok(())
         }
 
-        fn moved_bytes(&self) -> Arc<AtomicU64> {
+        fn traffic(&self) -> Arc<Traffic> {
             Arc::default()
         }
     }

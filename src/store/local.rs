@@ -6,14 +6,13 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use tempfile::NamedTempFile;
 
 use crate::step::{self, Step};
 
-use super::{Handle, Kind, Listed, Missing, Part, Stale, Stat, Store, Stored, Upload};
+use super::{Handle, Kind, Listed, Missing, Part, Stale, Stat, Store, Stored, Traffic, Upload};
 
 mod listing;
 
@@ -158,7 +157,7 @@ struct LocalUpload {
     target: PathBuf,
     existing: Existing,
     written_bytes: u64,
-    moved_bytes: Arc<AtomicU64>,
+    traffic: Arc<Traffic>,
     parts: u32,
 }
 
@@ -167,7 +166,7 @@ impl LocalUpload {
         ensure!(part_size_bytes > 0, "a part must have at least one byte");
         let target = PathBuf::from(path);
         let temporary = temporary_beside(&target)?;
-        Ok(Self { temporary, target, existing, written_bytes: 0, moved_bytes: Arc::default(), parts: 0 })
+        Ok(Self { temporary, target, existing, written_bytes: 0, traffic: Arc::default(), parts: 0 })
     }
 }
 
@@ -185,7 +184,7 @@ impl Upload for LocalUpload {
                 .write_all(block)
                 .with_context(|| format!("can't write `{}`", self.target.display()))?;
             part_bytes = part_bytes.saturating_add(block.len() as u64);
-            self.moved_bytes.fetch_add(block.len() as u64, Ordering::Relaxed);
+            self.traffic.add(block.len() as u64);
         }
         ensure!(
             part_bytes == part.size_bytes,
@@ -198,8 +197,8 @@ impl Upload for LocalUpload {
         Ok(())
     }
 
-    fn moved_bytes(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.moved_bytes)
+    fn traffic(&self) -> Arc<Traffic> {
+        Arc::clone(&self.traffic)
     }
 
     fn publish(self: Box<Self>) -> Result<Stored> {

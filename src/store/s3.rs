@@ -15,16 +15,19 @@ use zeroize::Zeroizing;
 
 use crate::interrupt::Interrupt;
 
-use self::client::{Client, Extras, etag_of, length_of};
+use self::answer::{etag_of, length_of};
+use self::client::{Client, Extras};
 pub use self::error::S3Error;
 use self::grow::{Limits, S3Upload};
 use self::read::ObjectReader;
 use self::replace::{Replaced, Replacement};
 use self::retry::Policy;
+use self::starts::Starts;
 use super::{Handle, Kind, Listed, Missing, Stale, Stat, Store, Upload};
 use crate::name;
 
 mod address;
+mod answer;
 mod aside;
 mod client;
 mod compose;
@@ -36,7 +39,9 @@ mod read;
 mod replace;
 mod retry;
 mod segment;
+mod starts;
 mod upload;
+mod words;
 mod xml;
 
 /// Time for a request that cleans up.
@@ -62,8 +67,8 @@ pub(crate) fn is_document(body: &[u8]) -> bool {
 /// What the refusal in the body of an answer says to a person.
 pub(crate) fn refusal_in(body: &[u8]) -> Option<String> {
     let document: xml::ErrorDocument = xml::parse("Error", body)?;
-    let place = error::Place { host: "host".to_owned(), bucket: "bucket".to_owned() };
-    Some(S3Error::from_answer("request", 400, &document, None, &place).to_string())
+    let said = error::Said { document, ..error::Said::default() };
+    Some(S3Error::from_answer("request", 400, &said, &error::Place::default()).to_string())
 }
 
 /// How to reach a bucket.
@@ -127,6 +132,7 @@ struct Shared {
     part_policy: Policy,
     cleanup_policy: Policy,
     interrupt: Interrupt,
+    starts: Starts,
 }
 
 impl fmt::Debug for S3Store {
@@ -157,6 +163,7 @@ impl S3Store {
             policy,
             cleanup_policy: Policy::for_cleanup(CLEANUP_TIME_LIMIT),
             interrupt,
+            starts: Starts::default(),
         };
         Ok(Self {
             name: options.name.clone(),
@@ -244,7 +251,8 @@ impl Store for S3Store {
         let client = &self.shared.client;
         let outcome = self.shared.policy.run(|| {
             let answer = client.send(operation, path, Command::GetObject, Extras::default())?;
-            client.read_body(operation, answer, limit_bytes)
+            let answer = answer::of_object(operation, answer, &client.place)?;
+            answer::read_body(operation, answer, limit_bytes, &client.place)
         });
         match outcome {
             Ok(bytes) => Ok(Some(bytes)),
@@ -285,6 +293,7 @@ impl Shared {
         let client = &self.client;
         let outcome = self.policy.run(|| {
             let answer = client.send(operation, path, Command::HeadObject, Extras::default())?;
+            let answer = answer::of_object(operation, answer, &client.place)?;
             let size_bytes =
                 length_of(&answer).ok_or_else(|| S3Error::refused(operation, "the server gave no size"))?;
             Ok(Stat { size_bytes, etag: etag_of(&answer) })
@@ -318,6 +327,7 @@ impl Shared {
                 multipart: None,
             };
             let answer = self.client.send(operation, path, command, Extras::default())?;
+            let answer = answer::of_object(operation, answer, &self.client.place)?;
             Ok(etag_of(&answer))
         })
     }
@@ -335,7 +345,9 @@ impl Shared {
     fn remove_by(&self, policy: &Policy, path: &str, time_limit: Option<Duration>) -> Result<(), S3Error> {
         let outcome = policy.run(|| {
             let extras = Extras { time_limit, ..Extras::default() };
-            self.client.send("removal of object", path, Command::DeleteObject, extras)
+            let operation = "removal of object";
+            let answer = self.client.send(operation, path, Command::DeleteObject, extras)?;
+            answer::document(operation, answer, &self.client.place)
         });
         match outcome {
             Ok(_) => Ok(()),

@@ -14,6 +14,7 @@
 )]
 
 mod backup;
+mod bad_days;
 mod catalog;
 mod clock;
 mod compression;

@@ -4,9 +4,9 @@ use std::fs;
 use std::time::Duration;
 
 use crate::support::http::header;
-use crate::support::rule::Action;
+use crate::support::rule::{Action, Drip};
 use crate::support::tools::{binary, files_under, run};
-use crate::support::{FakeBin, Manners, Rule, Site};
+use crate::support::{FakeBin, FaultServer, Manners, Rule, Site};
 
 /// 150 MB that do not compress well, three stores, and a peak of less than 200 MiB: a promise of bytes, not of time.
 #[test]
@@ -39,14 +39,7 @@ fn fill(site: &Site, rows: u32) {
 fn the_largest_parts_stay_below_200_mib() {
     let mut site = Site::new();
     fill(&site, 180_000);
-    site.pgkeep(["list"]).any_stdout().any_stderr().run();
-    let insert = format!(
-        "INSERT INTO pgkeep.backup (id, backup_type, source, database, filename, status, created_at, size_bytes) \
-         VALUES ('full-{0}-20260101T000000Z-0000', 'full', 'db1', '{0}', 'x.dump.gz.pgk', 'verified', \
-         now() - interval '1 day', 1::bigint << 40)",
-        site.database
-    );
-    site.cluster.execute(&site.catalog, &insert);
+    expect_largest_parts(&site);
     let fault = site.fault("r2", Manners::Plain);
     fault.rule(Rule::on("PUT", "partNumber").does(Action::Delay(Duration::from_secs(1))));
     // As many threads as a large host would have.
@@ -63,15 +56,73 @@ fn the_largest_parts_stay_below_200_mib() {
     assert!(by_zstd < 200 << 10, "with zstd the backup took {by_zstd} KiB");
 }
 
-/// Runs the binary under a parent that asks the kernel for the peak of its own children; gives stdout and KiB.
+/// Puts a backup on record that was so large that the next one has the largest parts.
+fn expect_largest_parts(site: &Site) {
+    site.pgkeep(["list"]).any_stdout().any_stderr().run();
+    let insert = format!(
+        "INSERT INTO pgkeep.backup (id, backup_type, source, database, filename, status, created_at, size_bytes) \
+         VALUES ('full-{0}-20260101T000000Z-0000', 'full', 'db1', '{0}', 'x.dump.gz.pgk', 'verified', \
+         now() - interval '1 day', 1::bigint << 40)",
+        site.database
+    );
+    site.cluster.execute(&site.catalog, &insert);
+}
+
+/// A store takes a byte a second, or a little more: while it is waited for, when it is dropped, and when it is
+/// filled afterwards, what waits for it stays within bounds.
+#[test]
+fn a_store_of_a_byte_a_second_does_not_fill_memory() {
+    for (bytes, pause) in [(1, 1000), (4096, 10)] {
+        let mut site = Site::new();
+        fill(&site, 100_000);
+        expect_largest_parts(&site);
+        let fault = FaultServer::start_narrow(site.b2.server, Manners::Plain);
+        site.set_endpoint("b2", &fault.address);
+        let pace = Drip { bytes, pause: Duration::from_millis(pause) };
+        fault.rule(Rule::on("PUT", "partNumber").does(Action::DripRequest(pace)));
+        site.config.set("timeouts.stall", "4s");
+        site.config.set("timeouts.request", "8s");
+        site.config.set("compression.threads", 16);
+        let (id, peak) = peak_of_code(&site, &["backup", "full"], 3);
+        site.assert_copies(id.trim(), &["local", "r2"]);
+        assert!(peak < 200 << 10, "the backup took {peak} KiB");
+        site.assert_no_uploads();
+    }
+}
+
+/// Answers that never end cost no memory, whoever asks.
+#[test]
+fn answers_without_an_end_do_not_fill_memory() {
+    let mut site = Site::new();
+    let id = site.backup();
+    let fault = site.fault("b2", Manners::Plain);
+    let document = "HTTP/1.1 403 No\r\nContent-Type: application/xml\r\n\r\n<Error><Code>";
+    let list = "HTTP/1.1 200 Yes\r\nContent-Type: application/xml\r\n\r\n<ListBucketResult>";
+    for (start, more) in [(document, "a"), (list, "<Contents/>"), (list, "<a>")] {
+        fault.heal();
+        fault.rule(Rule::on("", "").does(Action::Endless(start, more)));
+        let verify = ["verify", &id, "--store", "b2"];
+        for (arguments, code) in [(&verify[..], 3), (&["list", "--from", "b2"], 1), (&["backup", "full"], 3)]
+        {
+            let (_, peak) = peak_of_code(&site, arguments, code);
+            assert!(peak < 120 << 10, "{arguments:?} took {peak} KiB");
+        }
+    }
+}
+
+/// The peak of a run that goes well; gives its stdout and KiB.
 fn peak_of(site: &Site, arguments: &[&str]) -> (String, u64) {
+    peak_of_code(site, arguments, 0)
+}
+
+/// Runs the binary under a parent that asks the kernel for the peak of its own children; gives stdout and KiB.
+fn peak_of_code(site: &Site, arguments: &[&str], code: i32) -> (String, u64) {
     // The children of the binary (pg_dump) count on their own: the kernel gives the largest, not the sum.
     let script = "import json, resource, subprocess, sys\n\
         done = subprocess.run(sys.argv[2:], stdout=subprocess.PIPE)\n\
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss\n\
-        open(sys.argv[1], 'w').write(str(peak))\n\
-        sys.stdout.buffer.write(done.stdout)\n\
-        sys.exit(done.returncode)";
+        open(sys.argv[1], 'w').write(f'{peak} {done.returncode}')\n\
+        sys.stdout.buffer.write(done.stdout)";
     let (file, config) = (site.path("peak"), site.path("config.toml"));
     site.config.write(&config);
     let mut words = vec!["-c", script, file.to_str().unwrap(), binary().to_str().unwrap()];
@@ -81,7 +132,10 @@ fn peak_of(site: &Site, arguments: &[&str]) -> (String, u64) {
     let python = crate::support::tools::python();
     let words = [&[secret.as_str(), python.to_str().unwrap()][..], &words].concat();
     let stdout = run("env", &words);
-    (stdout, fs::read_to_string(file).unwrap().parse().unwrap())
+    let told = fs::read_to_string(file).unwrap();
+    let (peak, found) = told.split_once(' ').unwrap();
+    assert_eq!(found, code.to_string(), "the exit code of {arguments:?}");
+    (stdout, peak.parse().unwrap())
 }
 
 /// While the dump runs, and after it, nothing of it is in a temporary folder or beside the local copy.

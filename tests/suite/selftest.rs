@@ -1,11 +1,12 @@
 //! The tests' own machinery, tried without the program under test.
 
-use std::time::Duration;
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
 
 use crate::support::cluster::{SAMPLE, cluster, unique};
 use crate::support::compare::{assert_same, contents};
 use crate::support::http::{Request, Response, set_header};
-use crate::support::rule::Action;
+use crate::support::rule::{Action, Drip};
 use crate::support::s3server::{b2, elements, r2};
 use crate::support::sigv4::{encode, sign};
 use crate::support::tools::finish;
@@ -75,6 +76,60 @@ fn the_fault_server_passes_on_and_breaks_what_it_is_told_to() {
     fault.rule(Rule::on("", "thing").does(Action::Delay(Duration::from_millis(1))));
     assert_eq!(ask(&fault, "GET", &target, b"").unwrap().status, 200);
     assert_eq!((fault.count("GET", "thing"), fault.count("PUT", "thing")), (5, 2));
+}
+
+/// What comes back from a connection of its own, until it ends or nothing more comes for a while.
+fn raw(fault: &FaultServer, target: &str, most: u64) -> Vec<u8> {
+    let mut request = Request::new("GET", target);
+    set_header(&mut request.headers, "Host", &fault.address);
+    sign(&mut request, &r2().credentials);
+    let stream = request.send(&fault.address).unwrap();
+    stream.get_ref().set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let mut bytes = Vec::new();
+    // A time limit ends it too: that is what a server that hangs looks like.
+    stream.take(most).read_to_end(&mut bytes).ok();
+    bytes
+}
+
+#[test]
+fn the_fault_server_hangs_drips_and_lies_as_it_is_told_to() {
+    let bucket = r2().bucket();
+    let fault = FaultServer::start(r2(), Manners::Plain);
+    let target = format!("/{}/thing", bucket.name);
+    bucket.put("thing", b"0123456789");
+    let ends = |answer: &[u8], end: &str| String::from_utf8_lossy(answer).ends_with(end);
+    let answer = |action: Action| {
+        fault.rule(Rule::on("GET", "thing").times(1).does(action));
+        raw(&fault, &target, 100_000)
+    };
+    assert!(ends(&answer(Action::HangInResponse(3)), "\r\n\r\n012"));
+    assert!(ends(&answer(Action::HangInResponse(0)), "\r\n\r\n"));
+    assert!(ends(&answer(Action::CutChunks(4)), "\r\n\r\n5\r\n0123"));
+    assert_eq!(answer(Action::HangInRequest(0)), b"");
+    let drip = Drip { bytes: 1, pause: Duration::from_millis(700) };
+    let start = Instant::now();
+    fault.rule(Rule::on("GET", "thing").times(1).does(Action::DripResponse(drip)));
+    assert_eq!(raw(&fault, &target, 3), b"HTT");
+    assert!(start.elapsed() >= drip.pause * 2);
+    assert_eq!(answer(Action::Endless("<", "a")).len(), 100_000);
+    let page = Action::answer(200, "text/html", &[("X-Odd", "yes")], "<html/>");
+    fault.rule(Rule::on("GET", "thing").times(1).does(page));
+    let answer = ask(&fault, "GET", &target, b"").unwrap();
+    assert_eq!((answer.status, answer.body.as_slice()), (200, &b"<html/>"[..]));
+    assert_eq!(ask(&fault, "GET", &target, b"").unwrap().body, b"0123456789");
+}
+
+/// What a narrow server does not read stays with the client, whose writes wait.
+#[test]
+fn a_narrow_fault_server_holds_a_sender_up() {
+    let fault = FaultServer::start_narrow(r2(), Manners::Plain);
+    fault.rule(Rule::on("PUT", "thing").does(Action::HangInRequest(1000)));
+    let mut stream = std::net::TcpStream::connect(&fault.address).unwrap();
+    stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    let (head, body) = ("PUT /any/thing HTTP/1.1\r\nContent-Length: 100000000\r\n\r\n", vec![0; 1 << 20]);
+    stream.write_all(head.as_bytes()).unwrap();
+    let sent = (0..64).take_while(|_| stream.write_all(&body).is_ok()).count();
+    assert!(sent < 16, "{sent} MiB were taken");
 }
 
 fn upload(fault: &FaultServer, target: &str, sizes: &[usize]) -> Response {

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::ledger::Ledger;
 use super::leftovers::Leftovers;
 use super::stream::{self, Streamed};
+use super::sweep::Sweeps;
 use crate::backup::{Backup, CheckLevel, Copy, CopyState, Status};
 use crate::command::context::{Context, Shelf, now};
 use crate::command::copies::{Making, mark_checked, side_by_side};
@@ -52,7 +53,9 @@ pub(super) fn run(context: &Context, database: &str, ring: &KeyRing, shelves: &[
     ledger.save(&backup);
     let heartbeat = locks.catalog.take().map(|lock| lock.beat(backup.id.clone())).transpose()?;
     step::reached(Step::RowWritten);
-    let made = make(context, &mut ledger, &mut backup, ring, shelves, &leftovers, begun);
+    let sweeps = Sweeps::start(context, &leftovers, shelves);
+    let made = make(context, &mut ledger, &mut backup, ring, shelves, begun);
+    sweeps.finish();
     backup.finished_at = Some(end_of(&backup, begun));
     backup.backup_duration_seconds = Some(begun.elapsed().as_secs_f64());
     if let Err(error) = &made {
@@ -130,11 +133,9 @@ fn make(
     backup: &mut Backup,
     ring: &KeyRing,
     shelves: &[Shelf],
-    leftovers: &Arc<Leftovers>,
     begun: Instant,
 ) -> Result<()> {
-    let Streamed { made, uploads, part_size_bytes } =
-        stream::run(context, ledger, backup, ring, shelves, leftovers)?;
+    let Streamed { made, uploads, part_size_bytes } = stream::run(context, ledger, backup, ring, shelves)?;
     backup.size_bytes = Some(made.artifact.size_bytes);
     backup.checksum = Some(made.artifact.sha256.clone());
     #[allow(clippy::cast_precision_loss, reason = "a share shown to people")]
@@ -247,18 +248,19 @@ fn fill_the_gaps(context: &Context, making: &Making<'_>, shelves: &[Shelf], copi
                 break;
             };
             step::reached(Step::FillBegun);
-            let filled = making.fill(shelf, store, copy, from, *source);
-            if is_whole(&filled) {
-                told = format!("{told}; its copy was filled from `{}`", from.store);
-            } else {
-                let more = told_too(&told, filled.error.as_deref().unwrap_or_default());
-                if more == told {
+            match making.fill(shelf, store, copy, from, *source) {
+                Ok(filled) if is_whole(&filled) => {
+                    told = format!("{told}; its copy was filled from `{}`", from.store);
+                    *copy = filled;
+                }
+                Ok(filled) => {
                     // The store's own trouble: another source would not change it.
+                    told = told_too(&told, filled.error.as_deref().unwrap_or_default());
+                    *copy = filled;
                     break;
                 }
-                told = more;
+                Err(unreadable) => told = told_too(&told, &unreadable),
             }
-            *copy = filled;
         }
         log::warn!("store `{}`: {told}", shelf.name);
         if !is_whole(copy) {

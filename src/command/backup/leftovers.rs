@@ -14,6 +14,7 @@ use crate::command::context::{Context, Shelf};
 use crate::command::inventory::{self, Pair};
 use crate::command::{copies, rebuild, standing};
 use crate::exit::one_line;
+use crate::interrupt::Interrupt;
 use crate::key::KeyRing;
 use crate::name::{self, BackupId};
 use crate::store::Store;
@@ -34,18 +35,25 @@ impl Leftovers {
         Self { source, database, unmade, whole: Mutex::default() }
     }
 
+    /// Whether there may be some in a store.
+    pub(super) fn may_be_in(&self, store: &str) -> bool {
+        self.unmade.iter().any(|unmade| is_in(unmade, store))
+    }
+
     /// Removes from a store what is not published of them, and artifacts without a manifest.
-    pub(super) fn sweep(&self, store: &dyn Store) -> Result<()> {
-        let is_here = |unmade: &&Unmade| unmade.store.as_deref().is_none_or(|name| name == store.name());
-        for unmade in self.unmade.iter().filter(is_here) {
+    pub(super) fn sweep(&self, store: &dyn Store, interrupt: &Interrupt) -> Result<()> {
+        for unmade in self.unmade.iter().filter(|unmade| is_in(unmade, store.name())) {
             let artifact = format!("{}.dump", unmade.id);
             let key = name::object_key(&self.source, &self.database, &unmade.id, &artifact);
             let prefix = store.path_of(&key);
             for stale in store.stale(&prefix)? {
+                if interrupt.is_raised() {
+                    return Ok(());
+                }
                 store.discard(&stale).with_context(|| format!("`{}`", stale.path))?;
                 log::info!("store `{}`: removed the unfinished upload of `{}`", store.name(), stale.path);
             }
-            if unmade.store.is_none() {
+            if unmade.store.is_none() && !interrupt.is_raised() {
                 self.sweep_published(store, &prefix)?;
             }
         }
@@ -98,6 +106,10 @@ impl Leftovers {
             }
         }
     }
+}
+
+fn is_in(unmade: &Unmade, store: &str) -> bool {
+    unmade.store.as_deref().is_none_or(|name| name == store)
 }
 
 /// What the manifest of a copy tells.

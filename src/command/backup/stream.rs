@@ -9,7 +9,6 @@ use serde_json::json;
 use super::attempt::packing;
 use super::figures::{Counted, Figures};
 use super::ledger::Ledger;
-use super::leftovers::Leftovers;
 use crate::backup::Backup;
 use crate::command::context::{Context, Shelf};
 use crate::command::copies::{self, Lane, side_by_side};
@@ -59,7 +58,6 @@ pub(super) fn run(
     backup: &mut Backup,
     ring: &KeyRing,
     shelves: &[Shelf],
-    leftovers: &Arc<Leftovers>,
 ) -> Result<Streamed> {
     let ready = prepare(context, ledger, backup).map_err(source_trouble)?;
     let part_size_bytes = planned_part_size(ledger, backup, ready.facts.size_bytes);
@@ -73,7 +71,7 @@ pub(super) fn run(
     );
     let secrets = header::create(&backup.id, packing(context), ring.sealing())?;
     let meter = Arc::new(Meter::default());
-    let lanes = lanes(backup, shelves, part_size_bytes, leftovers);
+    let lanes = lanes(backup, shelves, part_size_bytes);
     let watched = lanes.iter().map(|lane| (lane.name.clone(), Arc::clone(&lane.moved))).collect();
     let figures = Figures::open(context, &ready.connection, ready.without_schema.as_deref(), ring.sealing());
     let start = |snapshot: Option<&str>| start_dump(context, &ready, snapshot);
@@ -200,27 +198,18 @@ pub(super) fn part_size_of(artifact_bytes: u64) -> u64 {
     artifact_bytes.div_ceil(PARTS_PLANNED).next_multiple_of(MIB).clamp(LEAST_PART_BYTES, LARGEST_PART_BYTES)
 }
 
-/// A lane into each store that can be used: it starts the upload, then sweeps what dead runs left.
-fn lanes(
-    backup: &Backup,
-    shelves: &[Shelf],
-    part_size_bytes: u64,
-    leftovers: &Arc<Leftovers>,
-) -> Vec<fanout::Lane<Lane>> {
+/// A lane into each store that can be used.
+fn lanes(backup: &Backup, shelves: &[Shelf], part_size_bytes: u64) -> Vec<fanout::Lane<Lane>> {
     let usable = shelves.iter().filter_map(|shelf| Some((shelf, shelf.store.as_ref().ok()?)));
     let lane = |(shelf, store): (&Shelf, &Arc<dyn Store>)| {
         let store = Arc::clone(store);
         let path = copies::path_in(backup, store.as_ref());
-        let leftovers = Arc::clone(leftovers);
         fanout::Lane {
             name: shelf.name.clone(),
             moved: Moved::default(),
             open: Box::new(move || {
                 let upload = store.begin(&path, part_size_bytes)?;
                 step::reached(Step::UploadBegun);
-                if let Err(error) = leftovers.sweep(store.as_ref()) {
-                    log::info!("store `{}`: not swept: {}", store.name(), one_line(&error));
-                }
                 Ok(Lane(upload))
             }),
         }

@@ -152,7 +152,7 @@ fn mend(
         step::reached(Step::RepairBegun);
         let artifact = good.store.open(&good.copy.path)?;
         let upload = store.replace(&copy.path, size)?;
-        let upload = pour(artifact, upload, size, look.backup, look.interrupt)?;
+        let upload = pour(artifact, good.store.name(), upload, size, look.backup, look.interrupt)?;
         let stored = upload.publish().context("cannot publish")?;
         step::reached(Step::RepairPublished);
         copy.etag = stored.etag;

@@ -11,7 +11,7 @@ use s3::creds::Credentials;
 use s3::request::Request as _;
 use s3::request::blocking::AttoRequest;
 use s3::{Bucket, Region};
-use ureq::http::header::{CONTENT_LENGTH, DATE, EXPECT, HeaderName, HeaderValue, RETRY_AFTER};
+use ureq::http::header::{CONTENT_LENGTH, DATE, EXPECT, HeaderName, HeaderValue};
 use ureq::http::{self, HeaderMap, Response};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, SendBody};
@@ -20,18 +20,14 @@ use crate::interrupt::Interrupt;
 
 use super::S3Options;
 use super::address::{self, PartAddress};
+use super::answer;
 use super::aside::aside;
 use super::error::{Place, S3Error};
-use super::xml::{self, ErrorDocument};
-
-/// Enough for every document but a list.
-pub(super) const DOCUMENT_LIMIT_BYTES: u64 = 64 * 1024;
 
 /// The sender of all requests of one store.
 pub(super) struct Client {
     bucket: Bucket,
     agent: Agent,
-    interrupt: Interrupt,
     pub(super) place: Place,
 }
 
@@ -63,8 +59,14 @@ impl Client {
             bucket.set_path_style();
         }
         let agent = agent_of(options, endpoint.starts_with("https://"))?;
-        let place = Place { host: bucket.host(), bucket: options.bucket.clone() };
-        Ok(Self { bucket, agent, interrupt, place })
+        let place = Place {
+            host: bucket.host(),
+            bucket: options.bucket.clone(),
+            stall: options.stall_timeout,
+            request: options.request_timeout,
+            interrupt,
+        };
+        Ok(Self { bucket, agent, place })
     }
 
     /// Signs and sends a command and gives the answer, if it is a success.
@@ -174,65 +176,15 @@ impl Client {
                 run(&agent, request.map(|()| SendBody::from_owned_reader(body)), time_limit)
             }
         };
-        let answer = aside(operation, &self.interrupt, time_limit.is_some(), send)?;
-        let answer = answer.map_err(|error| S3Error::from_transport(operation, error, &self.place))?;
-        if answer.status().is_success() {
+        let answer = aside(operation, &self.place.interrupt, time_limit.is_some(), send)?;
+        let answer = answer.map_err(|error| {
+            let request = time_limit.unwrap_or(self.place.request);
+            S3Error::from_transport(operation, error, &Place { request, ..self.place.clone() })
+        })?;
+        if answer.status().is_success() && !answer::is_page(&answer) {
             return Ok(answer);
         }
-        Err(self.refusal(operation, answer))
-    }
-
-    /// The whole body of an answer, of which more than `limit_bytes` is an error.
-    pub(super) fn read_body(
-        &self,
-        operation: &str,
-        answer: Response<Body>,
-        limit_bytes: u64,
-    ) -> Result<Vec<u8>, S3Error> {
-        let announced = length_of(&answer);
-        let body = answer.into_body();
-        let read = move || {
-            let mut bytes = Vec::new();
-            let reader = body.into_with_config().limit(u64::MAX).reader();
-            reader.take(limit_bytes.saturating_add(1)).read_to_end(&mut bytes).map(|_| bytes)
-        };
-        let bytes = aside(operation, &self.interrupt, false, read)?
-            .map_err(|error| S3Error::from_io(operation, &error, &self.place))?;
-        let count = bytes.len() as u64;
-        if count > limit_bytes {
-            let message = format!("the answer is larger than {limit_bytes} bytes");
-            return Err(S3Error::refused(operation, message));
-        }
-        match announced {
-            Some(announced) if announced != count => Err(S3Error::passing(
-                operation,
-                format!("the answer ended after {count} of {announced} bytes"),
-            )),
-            _ => Ok(bytes),
-        }
-    }
-
-    /// An error document that came with a status of success.
-    pub(super) fn hidden_refusal(&self, operation: &str, body: &[u8]) -> Option<S3Error> {
-        let document = xml::parse::<ErrorDocument>("Error", body)?;
-        Some(S3Error::from_answer(operation, 200, &document, None, &self.place))
-    }
-
-    fn refusal(&self, operation: &str, answer: Response<Body>) -> S3Error {
-        let status = answer.status().as_u16();
-        let retry_after = answer
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.trim().parse().ok())
-            .map(Duration::from_secs);
-        let mut body = Vec::new();
-        // An answer that breaks off still has its status: what came of the body is read, if it can be.
-        let read = answer.into_body().into_reader().take(DOCUMENT_LIMIT_BYTES).read_to_end(&mut body);
-        if let Err(error) = read {
-            log::debug!("{operation}: the body of a refusal ended early: {error}");
-        }
-        let document: ErrorDocument = xml::parse("Error", &body).unwrap_or_default();
-        S3Error::from_answer(operation, status, &document, retry_after, &self.place)
+        Err(answer::refusal(operation, answer, &self.place))
     }
 }
 
@@ -282,24 +234,6 @@ pub(super) fn query_value(value: &str) -> String {
     const RESERVED: &percent_encoding::AsciiSet =
         &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
     percent_encoding::utf8_percent_encode(value, RESERVED).to_string()
-}
-
-/// The entity tag of an answer, without quotes.
-pub(super) fn etag_of<T>(answer: &Response<T>) -> Option<String> {
-    let value = answer.headers().get("etag")?.to_str().ok()?;
-    Some(value.trim().trim_matches('"').to_owned()).filter(|etag| !etag.is_empty())
-}
-
-/// The id of the version that an answer is about. That there is one does not say that the bucket keeps
-/// versions: R2 gives ids and keeps none.
-pub(super) fn version_of<T>(answer: &Response<T>) -> Option<String> {
-    let value = answer.headers().get("x-amz-version-id")?.to_str().ok()?.trim();
-    (!value.is_empty()).then(|| value.to_owned())
-}
-
-/// The Content-Length of an answer.
-pub(super) fn length_of<T>(answer: &Response<T>) -> Option<u64> {
-    answer.headers().get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
 fn header_value(operation: &str, value: &str) -> Result<HeaderValue, S3Error> {

@@ -89,7 +89,8 @@ impl Joining {
             while first < source.size_bytes {
                 let end = first.saturating_add(self.part_size_bytes).min(source.size_bytes);
                 number = number.saturating_add(1);
-                crew.push(self.copy(number, source, first, end.saturating_sub(1)), interrupt)?;
+                let copy = self.copy(number, source, first, end.saturating_sub(1));
+                crew.push(copy, || interrupt.is_raised())?;
                 first = end;
             }
         }

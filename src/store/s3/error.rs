@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use ureq::Timeout;
 
+use crate::interrupt::Interrupt;
+
+use super::words;
 use super::xml::ErrorDocument;
 
 /// Longest message of a server that is passed on.
@@ -79,27 +82,21 @@ impl S3Error {
     }
 
     /// What an answer other than a success says.
-    pub(super) fn from_answer(
-        operation: &str,
-        status: u16,
-        document: &ErrorDocument,
-        retry_after: Option<Duration>,
-        place: &Place,
-    ) -> Self {
-        let code = Some(clean(&document.code)).filter(|code| !code.is_empty());
-        let mut message = clean(&document.message);
+    pub(super) fn from_answer(operation: &str, status: u16, said: &Said, place: &Place) -> Self {
+        let code = Some(clean(&said.document.code)).filter(|code| !code.is_empty());
+        let mut message = clean(&said.document.message);
         if message.is_empty() {
             message = match &code {
                 Some(_) => "the server gave no message".to_owned(),
                 None => format!("{} without an explanation", phrase(status)),
             };
         }
-        let again = match (is_passing(status, code.as_deref()), retry_after) {
+        let again = match (is_passing(status, code.as_deref()), said.retry_after) {
             (false, _) => Again::Never,
             (true, Some(time)) => Again::After(time),
             (true, None) => Again::Soon,
         };
-        let hint = hint_of(code.as_deref(), status, place);
+        let hint = words::hint(code.as_deref(), status, &message, said, place);
         Self { operation: operation.to_owned(), status: Some(status), code, message, hint, again }
     }
 
@@ -107,16 +104,24 @@ impl S3Error {
     pub(super) fn from_transport(operation: &str, error: ureq::Error, place: &Place) -> Self {
         let host = &place.host;
         let (message, again) = match error {
-            ureq::Error::HostNotFound => (format!("the host `{host}` has no address"), Again::Connect),
+            ureq::Error::HostNotFound => {
+                return Self::unreachable(
+                    operation,
+                    format!("the host `{host}` has no address"),
+                    words::NO_NAME,
+                );
+            }
             ureq::Error::Timeout(Timeout::Resolve) => {
-                (format!("no answer in time about the address of `{host}`"), Again::Connect)
+                let message = format!("the address of `{host}` was not found in time (timeouts.connect)");
+                return Self::unreachable(operation, message, words::NO_NAME);
             }
             ureq::Error::Timeout(Timeout::Connect) | ureq::Error::ConnectionFailed => {
-                (format!("can't connect to `{host}`: timed out"), Again::Connect)
+                let message = format!("can't connect to `{host}`: timed out (timeouts.connect)");
+                return Self::unreachable(operation, message, words::NO_WAY);
             }
-            ureq::Error::Timeout(which) => (format!("`{host}` timed out ({which})"), Again::Soon),
+            ureq::Error::Timeout(which) => (words::timed_out(which, place), Again::Soon),
             ureq::Error::Io(error) => return Self::from_io(operation, &error, place),
-            ureq::Error::Rustls(error) => tls(host, &error),
+            ureq::Error::Rustls(error) => return Self::from_tls(operation, &error, place),
             ureq::Error::Tls(text) => (format!("TLS with `{host}`: {text}"), Again::Soon),
             ureq::Error::Protocol(error) => {
                 (format!("`{host}` does not speak HTTP properly: {error}"), Again::Soon)
@@ -141,32 +146,53 @@ impl S3Error {
         let host = &place.host;
         let inner = error.get_ref();
         if let Some(ureq::Error::Timeout(which)) = inner.and_then(|inner| inner.downcast_ref()) {
-            return Self::passing(operation, format!("`{host}` timed out ({which})"));
+            return Self::passing(operation, words::timed_out(*which, place));
         }
         if let Some(error) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            let (message, again) = tls(host, error);
-            return Self { again, ..Self::refused(operation, message) };
+            return Self::from_tls(operation, error, place);
         }
         // The standard library has no kind for a name that the resolver does not know.
         if error.to_string().contains("lookup address") {
             let message = format!("can't find the address of `{host}`: {error}");
-            return Self { again: Again::Connect, ..Self::refused(operation, message) };
+            return Self::unreachable(operation, message, words::NO_NAME);
         }
-        let (message, again) = match error.kind() {
-            io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::HostUnreachable
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => {
+                let message = format!("can't connect to `{host}`: {error}");
+                Self::unreachable(operation, message, words::NOBODY_LISTENS)
+            }
+            io::ErrorKind::HostUnreachable
             | io::ErrorKind::NetworkUnreachable
             | io::ErrorKind::NetworkDown
             | io::ErrorKind::AddrNotAvailable => {
-                (format!("can't connect to `{host}`: {error}"), Again::Connect)
+                let message = format!("can't connect to `{host}`: {error}");
+                Self::unreachable(operation, message, words::NO_WAY)
             }
-            _ => (format!("the connection to `{host}` broke: {}", clean(&error.to_string())), Again::Soon),
+            _ => {
+                let message = format!("the connection to `{host}` broke: {}", clean(&error.to_string()));
+                Self::passing(operation, message)
+            }
+        }
+    }
+
+    fn unreachable(operation: &str, message: String, hint: &str) -> Self {
+        Self { hint: Some(hint.to_owned()), again: Again::Connect, ..Self::refused(operation, message) }
+    }
+
+    fn from_tls(operation: &str, error: &rustls::Error, place: &Place) -> Self {
+        // A certificate that is not trusted now is not trusted a second later.
+        let again = match error {
+            rustls::Error::InvalidCertificate(_) => Again::Never,
+            _ => Again::Soon,
         };
-        Self { again, ..Self::refused(operation, message) }
+        let message = format!("TLS with `{}`: {error}", place.host);
+        let hint = words::tls_hint(error).map(str::to_owned);
+        Self { hint, again, ..Self::refused(operation, message) }
     }
 
     /// Whether the request may have been carried out, or may be on another attempt.
-    pub(super) fn is_passing(&self) -> bool {
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
         self.again != Again::Never
     }
 
@@ -180,20 +206,25 @@ impl S3Error {
     }
 }
 
-/// Where the requests go, as far as a message may name it.
-#[derive(Clone, Debug)]
+/// Where the requests go, as far as a message may name it, and what ends those that hang.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Place {
     pub(super) host: String,
     pub(super) bucket: String,
+    pub(super) stall: Duration,
+    pub(super) request: Duration,
+    pub(super) interrupt: Interrupt,
 }
 
-fn tls(host: &str, error: &rustls::Error) -> (String, Again) {
-    // A certificate that is not trusted now is not trusted a second later.
-    let again = match error {
-        rustls::Error::InvalidCertificate(_) => Again::Never,
-        _ => Again::Soon,
-    };
-    (format!("TLS with `{host}`: {error}"), again)
+/// What an answer says beside its status.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    pub(super) document: ErrorDocument,
+    pub(super) retry_after: Option<Duration>,
+    /// How far the server's clock is ahead of this host's, in seconds.
+    pub(super) clock_lead: Option<i64>,
+    /// Whether it is a web page, which no S3 server gives.
+    pub(super) is_page: bool,
 }
 
 fn is_passing(status: u16, code: Option<&str>) -> bool {
@@ -221,28 +252,6 @@ fn phrase(status: u16) -> &'static str {
         500..=599 => "the server is in trouble",
         _ => "refused",
     }
-}
-
-fn hint_of(code: Option<&str>, status: u16, place: &Place) -> Option<String> {
-    let Place { host, bucket } = place;
-    let hint = match (code, status) {
-        (Some("InvalidAccessKeyId" | "SignatureDoesNotMatch"), _) => {
-            "check access_key_id and secret_access_key".to_owned()
-        }
-        (Some("RequestTimeTooSkewed"), _) => "this host's clock is wrong".to_owned(),
-        (Some("NoSuchBucket"), _) => format!("bucket `{bucket}` does not exist at `{host}`"),
-        (Some("AccessDenied" | "AllAccessDisabled"), _) | (None, 401 | 403) => {
-            format!("the access key may not do this in bucket `{bucket}`")
-        }
-        (Some("QuotaExceeded" | "InsufficientStorage" | "StorageCapExceeded"), _) | (_, 507) => {
-            "the store is full or its quota is used up".to_owned()
-        }
-        (Some("EntityTooLarge"), _) => "the object is larger than the store takes".to_owned(),
-        (Some("AuthorizationHeaderMalformed" | "PermanentRedirect" | "TemporaryRedirect"), _)
-        | (None, 301 | 302 | 307 | 308) => "check endpoint and region".to_owned(),
-        _ => return None,
-    };
-    Some(hint)
 }
 
 /// A server's text, fit for one line of a log: bounded, without control characters, and without what

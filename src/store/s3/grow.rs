@@ -3,7 +3,6 @@
 //! must not know what an artifact is.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
@@ -12,10 +11,10 @@ use anyhow::{Context, Result, ensure};
 use super::compose::{self, Source, copied_part_size};
 use super::error::S3Error;
 use super::queue::{Crew, Task, interrupted};
-use super::upload::{Multipart, Origin, Traffic, Whole};
+use super::upload::{Multipart, Origin, Whole};
 use super::{CANCEL_TIME, CLEANUP_TIME_LIMIT, Shared, segment};
 use crate::step::{self, Step};
-use crate::store::{Part, Stored, Upload};
+use crate::store::{Part, Stored, Traffic, Upload};
 
 /// Requests that clean up at once.
 const CLEANERS: usize = 8;
@@ -183,7 +182,7 @@ impl S3Upload {
             return Ok(());
         }
         self.is_open = false;
-        self.traffic.is_cancelled.store(true, Ordering::SeqCst);
+        self.traffic.cancel();
         self.crew.cancel(CANCEL_TIME);
         self.take_back()
     }
@@ -213,15 +212,16 @@ impl Upload for S3Upload {
         segment.part_md5s.extend_from_slice(&md5);
         let upload = Arc::clone(&segment.upload);
         let parcel = Parcel { part, upload, number: segment.parts, traffic };
-        self.crew.push(parcel, &self.shared.interrupt)?;
+        let traffic = Arc::clone(&self.traffic);
+        self.crew.push(parcel, || self.shared.interrupt.is_raised() || traffic.is_cancelled())?;
         self.parts = number;
         self.last_part_bytes = size_bytes;
         self.sent_bytes = self.sent_bytes.saturating_add(size_bytes);
         Ok(())
     }
 
-    fn moved_bytes(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.traffic.moved_bytes)
+    fn traffic(&self) -> Arc<Traffic> {
+        Arc::clone(&self.traffic)
     }
 
     fn publish(mut self: Box<Self>) -> Result<Stored> {

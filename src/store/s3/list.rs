@@ -3,14 +3,16 @@
 //! are left over: the caller knows what is running.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use s3::command::Command;
 use serde::Deserialize;
 
+use super::answer;
 use super::client::Extras;
 use super::error::S3Error;
 use super::xml::{self, Objects, Uploads};
-use super::{Handle, Listed, Shared, Stale, segment};
+use super::{CLEANUP_TIME_LIMIT, Handle, Listed, Shared, Stale, segment};
 
 const PAGE_ENTRIES: usize = 1000;
 const PAGE_LIMIT_BYTES: u64 = 8 * 1024 * 1024;
@@ -19,6 +21,9 @@ const MOST_PAGES: usize = 100;
 /// The same where all that a bucket holds is listed: some gigabytes of memory.
 const MOST_LISTED: usize = 10_000_000;
 const OBJECTS: &str = "list of objects";
+const UPLOADS: &str = "list of unfinished uploads";
+/// Objects that must come within the time of one request: a page that drips must not keep us for ever.
+const LEG_OBJECTS: usize = 1000;
 
 /// Lists what is not published of the artifacts whose path starts with `path_prefix`, in an order in which
 /// it can be removed: what shows an object to be unfinished comes after the object.
@@ -36,9 +41,8 @@ pub(super) fn unpublished(shared: &Shared, path_prefix: &str) -> Result<Vec<Stal
 }
 
 fn unfinished_uploads(shared: &Shared, path_prefix: &str) -> Result<Vec<Stale>, S3Error> {
-    let operation = "list of unfinished uploads";
     let mut found = Vec::new();
-    read_to_end(operation, |marker: Option<&(String, String)>| {
+    read_to_end(shared, UPLOADS, |marker: Option<&(String, String)>| {
         let command = Command::ListMultipartUploads {
             prefix: Some(path_prefix),
             delimiter: None,
@@ -46,7 +50,7 @@ fn unfinished_uploads(shared: &Shared, path_prefix: &str) -> Result<Vec<Stale>, 
             upload_id_marker: marker.map(|(_, id)| id.clone()).filter(|id| !id.is_empty()),
             max_uploads: Some(PAGE_ENTRIES),
         };
-        let page: Uploads = page(shared, operation, "ListMultipartUploadsResult", &command)?;
+        let page: Uploads = page(shared, UPLOADS, "ListMultipartUploadsResult", &command)?;
         for upload in page.entries {
             let path = segment::artifact_of(&upload.key).unwrap_or(&upload.key).to_owned();
             // Not every server takes the prefix at its word.
@@ -60,9 +64,26 @@ fn unfinished_uploads(shared: &Shared, path_prefix: &str) -> Result<Vec<Stale>, 
     Ok(found)
 }
 
+/// The ids of the uploads to just that path. One page and a short look: it is for cleaning up.
+pub(super) fn uploads_at(shared: &Shared, path: &str) -> Result<Vec<String>, S3Error> {
+    let command = Command::ListMultipartUploads {
+        prefix: Some(path),
+        delimiter: None,
+        key_marker: None,
+        upload_id_marker: None,
+        max_uploads: Some(PAGE_ENTRIES),
+    };
+    let page: Uploads = shared.cleanup_policy.run(|| {
+        let extras = Extras { time_limit: Some(CLEANUP_TIME_LIMIT), ..Extras::default() };
+        attempt_page(shared, UPLOADS, "ListMultipartUploadsResult", &command, extras)
+    })?;
+    let own = page.entries.into_iter().filter(|upload| upload.key == path && !upload.upload_id.is_empty());
+    Ok(own.map(|upload| upload.upload_id).collect())
+}
+
 fn segments(shared: &Shared, path_prefix: &str) -> Result<Vec<Stale>, S3Error> {
     let mut found = Vec::new();
-    read_to_end(OBJECTS, |token: Option<&String>| {
+    read_to_end(shared, OBJECTS, |token: Option<&String>| {
         let page = page_of_objects(shared, path_prefix, token)?;
         for object in page.entries {
             let path = segment::artifact_of(&object.key).filter(|path| path.starts_with(path_prefix));
@@ -82,6 +103,7 @@ pub(super) fn published(shared: &Shared, path_prefix: &str) -> Result<Vec<Listed
     let mut found = BTreeMap::new();
     let mut token: Option<String> = None;
     let mut idle_pages: usize = 0;
+    let mut leg = (Instant::now(), LEG_OBJECTS);
     loop {
         let page = page_of_objects(shared, path_prefix, token.as_ref())?;
         let known = found.len();
@@ -104,6 +126,13 @@ pub(super) fn published(shared: &Shared, path_prefix: &str) -> Result<Vec<Listed
             let what = format!("the list does not come to its end after {} objects", found.len());
             return Err(S3Error::refused(OBJECTS, what));
         }
+        let request = shared.client.place.request;
+        if found.len() >= leg.1 {
+            leg = (Instant::now(), found.len().saturating_add(LEG_OBJECTS));
+        } else if leg.0.elapsed() > request {
+            let what = format!("the server is too slow: {} objects so far (timeouts.request)", found.len());
+            return Err(S3Error::refused(OBJECTS, what));
+        }
         token = Some(page.next_token);
     }
     let listed = |(path, (size_bytes, modified_at))| Listed { path, size_bytes, modified_at };
@@ -123,14 +152,19 @@ fn page_of_objects(shared: &Shared, path_prefix: &str, token: Option<&String>) -
 
 /// Reads one page after the other, each from the marker that the one before gave.
 fn read_to_end<M: PartialEq>(
+    shared: &Shared,
     operation: &str,
     mut read_page: impl FnMut(Option<&M>) -> Result<Option<M>, S3Error>,
 ) -> Result<(), S3Error> {
     let mut marker = None;
+    let started = Instant::now();
     for _ in 0..MOST_PAGES {
         let next = read_page(marker.as_ref())?;
         if next.is_none() || next == marker {
             return Ok(());
+        }
+        if started.elapsed() > shared.client.place.request {
+            return Err(S3Error::refused(operation, "the server is too slow (timeouts.request)"));
         }
         marker = next;
     }
@@ -143,14 +177,21 @@ fn page<T: for<'de> Deserialize<'de>>(
     root: &str,
     command: &Command<'_>,
 ) -> Result<T, S3Error> {
-    shared.policy.run(|| {
-        let client = &shared.client;
-        let answer = client.send(operation, "", command.clone(), Extras::default())?;
-        let body = client.read_body(operation, answer, PAGE_LIMIT_BYTES)?;
-        xml::parse(root, &body).ok_or_else(|| {
-            client
-                .hidden_refusal(operation, &body)
-                .unwrap_or_else(|| S3Error::refused(operation, "the answer is no such list"))
-        })
+    shared.policy.run(|| attempt_page(shared, operation, root, command, Extras::default()))
+}
+
+fn attempt_page<T: for<'de> Deserialize<'de>>(
+    shared: &Shared,
+    operation: &str,
+    root: &str,
+    command: &Command<'_>,
+    extras: Extras,
+) -> Result<T, S3Error> {
+    let client = &shared.client;
+    let answer = client.send(operation, "", command.clone(), extras)?;
+    let body = answer::read_body(operation, answer, PAGE_LIMIT_BYTES, &client.place)?;
+    xml::parse(root, &body).ok_or_else(|| {
+        answer::hidden_refusal(operation, &body, &client.place)
+            .unwrap_or_else(|| S3Error::refused(operation, "the answer is no such list"))
     })
 }

@@ -47,15 +47,15 @@ impl<T: Task> Crew<T> {
         Ok(crew)
     }
 
-    /// Hands over a task as soon as there is room for it.
-    pub(super) fn push(&self, task: T, interrupt: &Interrupt) -> Result<(), S3Error> {
+    /// Hands over a task as soon as there is room for it, unless that is not to be waited for any more.
+    pub(super) fn push(&self, task: T, is_over: impl Fn() -> bool) -> Result<(), S3Error> {
         let queue = &self.queue;
         let mut state = queue.lock();
         loop {
             if let Some(failure) = &state.failure {
                 return Err(failure.clone());
             }
-            if interrupt.is_raised() {
+            if is_over() {
                 return Err(interrupted(&task.operation()));
             }
             if state.waiting.is_none() && state.in_flight < queue.most_in_flight {

@@ -4,6 +4,7 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use s3::command::Command;
 use ureq::http::header::{CONTENT_RANGE, IF_MATCH};
@@ -11,13 +12,18 @@ use ureq::http::{Response, StatusCode};
 use ureq::{Body, BodyReader};
 
 use super::Shared;
-use super::client::{Extras, etag_of, length_of};
-use super::error::S3Error;
+use super::answer::{self, etag_of, length_of};
+use super::client::Extras;
+use super::error::{Place, S3Error};
+use super::retry::Patience;
 
 /// Bytes asked for at once: small enough for the time limit of one request, large enough that the
 /// requests cost nothing.
 const WINDOW_BYTES: u64 = 32 * 1024 * 1024;
 const OPERATION: &str = "read of object";
+/// Bytes that must come within the time of one request, and that renew the patience for breaks: a server that
+/// gives a byte now and then must not keep us for ever.
+const LEG_BYTES: u64 = 1024 * 1024;
 
 pub(super) struct ObjectReader {
     shared: Arc<Shared>,
@@ -27,6 +33,15 @@ pub(super) struct ObjectReader {
     size_bytes: u64,
     etag: Option<String>,
     window: Option<Window>,
+    leg: Leg,
+}
+
+/// A stretch of the object, and what it has cost so far.
+struct Leg {
+    end: u64,
+    /// Time spent waiting for the store, not for whoever takes the bytes.
+    waited: Duration,
+    patience: Patience,
 }
 
 /// An answer that is being read.
@@ -46,7 +61,9 @@ impl ObjectReader {
     /// Asks for the first window, so that an object that is missing shows here.
     pub(super) fn open(shared: Arc<Shared>, path: &str) -> Result<Self, S3Error> {
         let opened = shared.policy.run(|| fetch(&shared, path, 0, None))?;
+        let leg = Leg::from(0, &shared);
         Ok(Self {
+            leg,
             shared,
             path: path.to_owned(),
             offset: 0,
@@ -98,18 +115,47 @@ impl Read for ObjectReader {
         if buffer.is_empty() || self.offset >= self.size_bytes {
             return Ok(0);
         }
-        // Bytes that came prove the store alive: patience counts from the last of them.
-        let mut patience = self.shared.policy.patience();
         loop {
             if self.shared.interrupt.is_raised() {
                 return Err(io::Error::other(S3Error::refused(OPERATION, "interrupted")));
             }
-            match self.attempt(buffer) {
-                Ok(count) => return Ok(count),
-                Err(error) if patience.another(&error) => {}
-                Err(error) => return Err(io::Error::other(error)),
-            }
+            let asked = Instant::now();
+            let outcome = self.attempt(buffer);
+            let is_worth_it = |reader: &mut Self, error: &S3Error| reader.leg.patience.another(error);
+            let error = match outcome {
+                Ok(count) if self.is_in_time(asked) => return Ok(count),
+                Ok(_) => self.too_slow(),
+                Err(error) if self.is_in_time(asked) && is_worth_it(self, &error) => continue,
+                Err(error) => error,
+            };
+            return Err(io::Error::other(error));
         }
+    }
+}
+
+impl ObjectReader {
+    /// Whether the store moves fast enough; counts the time since it was asked.
+    fn is_in_time(&mut self, asked: Instant) -> bool {
+        if self.offset >= self.leg.end || self.offset >= self.size_bytes {
+            self.leg = Leg::from(self.offset, &self.shared);
+            return true;
+        }
+        self.leg.waited = self.leg.waited.saturating_add(asked.elapsed());
+        self.leg.waited <= self.shared.client.place.request
+    }
+
+    fn too_slow(&self) -> S3Error {
+        let Place { host, request, .. } = &self.shared.client.place;
+        let came = LEG_BYTES.saturating_sub(self.leg.end.saturating_sub(self.offset));
+        let message = format!("`{host}` is too slow: {came} bytes in {request:?} (timeouts.request)");
+        S3Error::refused(OPERATION, message)
+    }
+}
+
+impl Leg {
+    fn from(offset: u64, shared: &Shared) -> Self {
+        let patience = shared.policy.patience();
+        Self { end: offset.saturating_add(LEG_BYTES), waited: Duration::ZERO, patience }
     }
 }
 
@@ -164,6 +210,7 @@ fn opened(
     offset: u64,
     last: u64,
 ) -> Result<Opened, S3Error> {
+    let answer = answer::of_object(OPERATION, answer, &shared.client.place)?;
     // A weak tag does not promise equal bytes, and If-Match never matches one.
     let etag = etag_of(&answer).filter(|etag| !etag.starts_with("W/"));
     let (size_bytes, left_bytes) = if answer.status() == StatusCode::PARTIAL_CONTENT {

@@ -3,16 +3,16 @@
 //! why an object is replaced.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use anyhow::Result;
 use s3::command::Command;
 
-use super::client::{Extras, version_of};
+use super::answer::version_of;
+use super::client::Extras;
 use super::error::S3Error;
 use super::grow::{Limits, S3Upload};
 use super::{Shared, is_absent};
-use crate::store::{Part, Stored, Upload};
+use crate::store::{Part, Stored, Traffic, Upload};
 
 const LOOK: &str = "look at object";
 const REMOVAL: &str = "removal of the replaced version";
@@ -107,8 +107,8 @@ impl Upload for Replacement {
         self.upload.write(part)
     }
 
-    fn moved_bytes(&self) -> Arc<AtomicU64> {
-        self.upload.moved_bytes()
+    fn traffic(&self) -> Arc<Traffic> {
+        self.upload.traffic()
     }
 
     fn publish(self: Box<Self>) -> Result<Stored> {

@@ -3,7 +3,6 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,12 +14,13 @@ use ureq::Body;
 use ureq::http::Response;
 
 use super::address::PartAddress;
-use super::client::{CopySource, DOCUMENT_LIMIT_BYTES, Extras, OutgoingPart, etag_of, query_value};
+use super::answer::{self, etag_of};
+use super::client::{CopySource, Extras, OutgoingPart, query_value};
 use super::error::S3Error;
 use super::queue::interrupted;
 use super::xml::{self, Initiated, Tagged};
-use super::{CONTENT_TYPE, Shared, hex};
-use crate::store::{Part, Stored};
+use super::{CONTENT_TYPE, Shared, hex, starts};
+use crate::store::{Part, Stored, Traffic};
 
 const COMPLETION: &str = "completion of upload";
 
@@ -49,13 +49,6 @@ pub(super) enum Origin {
     Copied,
 }
 
-/// What goes out for an artifact, and whether it still should.
-#[derive(Default)]
-pub(super) struct Traffic {
-    pub(super) is_cancelled: AtomicBool,
-    pub(super) moved_bytes: Arc<AtomicU64>,
-}
-
 impl Whole {
     /// The entity tag that the object will have where tags are MD5s: that of the parts' MD5s.
     fn expected_etag(&self) -> Option<String> {
@@ -66,8 +59,14 @@ impl Whole {
 
 impl Multipart {
     pub(super) fn begin(shared: Arc<Shared>, path: &str) -> Result<Self, S3Error> {
-        let upload_id = initiate(&shared, path)?;
-        Ok(Self { shared, path: path.to_owned(), upload_id })
+        shared.starts.enter(path);
+        match initiate(&shared, path) {
+            Ok(upload_id) => Ok(Self { shared, path: path.to_owned(), upload_id }),
+            Err(error) => {
+                starts::leave(&shared, path);
+                Err(error)
+            }
+        }
     }
 
     /// Ends it and removes its parts; one that is gone is no error. Short, and deaf to the interrupt.
@@ -91,13 +90,13 @@ impl Multipart {
             asks_first: false,
         };
         self.shared.part_policy.run(|| {
-            if traffic.is_cancelled.load(Ordering::SeqCst) || self.shared.interrupt.is_raised() {
+            if traffic.is_cancelled() || self.shared.interrupt.is_raised() {
                 return Err(interrupted(&operation));
             }
             let body = PartReader::new(part, traffic);
             let outcome = self.shared.client.send_part(&operation, &self.path, &outgoing, body);
             outgoing.asks_first = true;
-            let answer = outcome?;
+            let answer = answer::of_object(&operation, outcome?, &self.shared.client.place)?;
             checked_etag(&operation, &answer, part)
         })
     }
@@ -115,10 +114,7 @@ impl Multipart {
                 return Err(interrupted(operation));
             }
             let answer = client.copy_part(operation, &self.path, self.address(number), from)?;
-            let body = client.read_body(operation, answer, DOCUMENT_LIMIT_BYTES)?;
-            if let Some(refusal) = client.hidden_refusal(operation, &body) {
-                return Err(refusal);
-            }
+            let body = answer::document(operation, answer, &client.place)?;
             // A server that does not know copies takes an empty part, and gives no such document.
             let copied: Tagged = xml::parse("CopyPartResult", &body)
                 .ok_or_else(|| S3Error::passing(operation, "the answer says neither yes nor no"))?;
@@ -163,10 +159,7 @@ impl Multipart {
         let data = CompleteMultipartUploadData { parts };
         let command = Command::CompleteMultipartUpload { upload_id: &encoded_id, data };
         let answer = client.send(COMPLETION, &self.path, command, Extras::default())?;
-        let body = client.read_body(COMPLETION, answer, DOCUMENT_LIMIT_BYTES)?;
-        if let Some(refusal) = client.hidden_refusal(COMPLETION, &body) {
-            return Err(refusal);
-        }
+        let body = answer::document(COMPLETION, answer, &client.place)?;
         let completed: Tagged = xml::parse("CompleteMultipartUploadResult", &body)
             .ok_or_else(|| S3Error::passing(COMPLETION, "the answer says neither yes nor no"))?;
         Ok(completed.tag())
@@ -207,6 +200,12 @@ impl Multipart {
     }
 }
 
+impl Drop for Multipart {
+    fn drop(&mut self) {
+        starts::leave(&self.shared, &self.path);
+    }
+}
+
 /// The bytes of a part, block by block; ends with an error as soon as the upload is cancelled.
 struct PartReader {
     part: Arc<Part>,
@@ -224,7 +223,7 @@ impl PartReader {
 
 impl Read for PartReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.traffic.is_cancelled.load(Ordering::SeqCst) {
+        if self.traffic.is_cancelled() {
             return Err(io::Error::other("the upload was aborted"));
         }
         let mut filled = 0;
@@ -239,26 +238,25 @@ impl Read for PartReader {
             room.get_mut(..some.len()).unwrap_or_default().copy_from_slice(&some);
             filled = filled.saturating_add(some.len());
         }
-        self.traffic.moved_bytes.fetch_add(filled as u64, Ordering::Relaxed);
+        self.traffic.add(filled as u64);
         Ok(filled)
     }
 }
 
 fn initiate(shared: &Shared, path: &str) -> Result<String, S3Error> {
+    shared.policy.run(|| attempt_start(shared, path).inspect_err(|error| shared.starts.fail(path, error)))
+}
+
+fn attempt_start(shared: &Shared, path: &str) -> Result<String, S3Error> {
     let operation = "start of upload";
     let client = &shared.client;
-    shared.policy.run(|| {
-        let command = Command::InitiateMultipartUpload { content_type: CONTENT_TYPE };
-        let answer = client.send(operation, path, command, Extras::default())?;
-        let body = client.read_body(operation, answer, DOCUMENT_LIMIT_BYTES)?;
-        if let Some(refusal) = client.hidden_refusal(operation, &body) {
-            return Err(refusal);
-        }
-        xml::parse::<Initiated>("InitiateMultipartUploadResult", &body)
-            .map(|initiated| initiated.upload_id)
-            .filter(|upload_id| !upload_id.is_empty())
-            .ok_or_else(|| S3Error::refused(operation, "the answer has no upload id"))
-    })
+    let command = Command::InitiateMultipartUpload { content_type: CONTENT_TYPE };
+    let answer = client.send(operation, path, command, Extras::default())?;
+    let body = answer::document(operation, answer, &client.place)?;
+    xml::parse::<Initiated>("InitiateMultipartUploadResult", &body)
+        .map(|initiated| initiated.upload_id)
+        .filter(|upload_id| !upload_id.is_empty())
+        .ok_or_else(|| S3Error::refused(operation, "the answer has no upload id"))
 }
 
 /// The entity tag of a part, compared with its MD5 where it is one.

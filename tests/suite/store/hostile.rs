@@ -79,3 +79,113 @@ fn a_new_object_that_went_with_the_old_one_is_an_error() {
     let error = failed(server.store().replace_small("key", b"whole")).to_string();
     assert!(error.contains("removed the new object"), "{error}");
 }
+
+/// Whatever a server sends without an end, in whichever place, each request ends, and soon.
+#[test]
+fn answers_without_an_end_end() {
+    let yes = "HTTP/1.1 200 Yes\r\nContent-Type: application/xml\r\n";
+    let list = "HTTP/1.1 200 Yes\r\nContent-Type: application/xml\r\n\r\n<ListBucketResult>";
+    let chunks = "HTTP/1.1 200 Yes\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let cases = [
+        ("HTTP/1.1 200 ", "a"),
+        (yes, "X-More: of it\r\n"),
+        (yes, "a"),
+        ("", "HTTP/1.1 100 Continue\r\n\r\n"),
+        ("HTTP/1.1 403 No\r\n\r\n<Error><Code>", "a"),
+        (list, "<a>"),
+        (list, "<Contents><Key>a/1</Key></Contents>"),
+        (list, "<!-- -->"),
+        (chunks, "1;"),
+        (chunks, "0"),
+        (chunks, "1\r\na\r\n"),
+        ("HTTP/1.1 200 Yes\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", "X-More: of it\r\n"),
+        ("HTTP/1.1 200 Yes\r\nContent-Length: 18446744073709551615\r\n\r\n", "a"),
+        ("HTTP/1.1 200 Yes\r\nContent-Length: 99999999999999999999999\r\n\r\n", "a"),
+    ];
+    std::thread::scope(|scope| {
+        for (start, more) in cases {
+            scope.spawn(move || assert_ends(start, more));
+        }
+    });
+}
+
+fn assert_ends(start: &'static str, more: &'static str) {
+    let fault = FaultServer::start(b2(), Manners::Plain);
+    fault.rule(Rule::on("", "").does(Action::Endless(start, more)));
+    let mut options = options(&fault.address, "bucket", &b2().credentials);
+    options.stall_timeout = Duration::from_secs(2);
+    options.request_timeout = Duration::from_secs(3);
+    let store = S3Store::new(&options, Interrupt::new()).unwrap();
+    let begun = Instant::now();
+    let what = format!("{start:?} {more:?}");
+    assert!(store.list("a/").is_err(), "{what}");
+    assert!(store.get_small("key", 1000).is_err(), "{what}");
+    assert!(store.begin("key", 1).is_err(), "{what}");
+    assert!(begun.elapsed() < Duration::from_secs(100), "{what}: {:?}", begun.elapsed());
+}
+
+/// Documents as deep as they may be long: none overflows a stack.
+#[test]
+fn documents_without_a_floor_are_refused() {
+    for (open, close) in [("<a>", "</a>"), ("<Contents>", "</Contents>"), ("<Key><Size>", "</Size></Key>")] {
+        for is_closed in [true, false] {
+            let depth = 7_000_000 / (open.len() + close.len());
+            let close = if is_closed { close.repeat(depth) } else { String::new() };
+            let body = format!("<ListBucketResult>{}{close}</ListBucketResult>", open.repeat(depth));
+            let server = Scripted::start(move |_, _| answer(200, &body, &[]));
+            // A list of nothing is all that may come of it.
+            let listed = server.store().list("a/").unwrap_or_default();
+            assert_eq!(listed, []);
+            let body = format!("<Error><Code>{}</Code></Error>", open.repeat(10_000));
+            let server = Scripted::start(move |_, _| answer(403, &body, &[]));
+            assert!(failed(server.store().put_small("key", b"")).to_string().contains("403"));
+        }
+    }
+}
+
+/// A server that breaks off after each byte, or gives one at a time, is not read for ever.
+#[test]
+fn a_read_that_creeps_is_given_up() {
+    let object = |first: usize, length: usize, body: &str| {
+        let range = format!("bytes {first}-{}/50000000", first + length - 1);
+        let head =
+            format!("HTTP/1.1 206 Some\r\nContent-Range: {range}\r\nContent-Length: {length}\r\n\r\n{body}");
+        head.into_bytes()
+    };
+    let first_of = |request: &Request| -> usize {
+        let range = header(&request.headers, "range").unwrap();
+        range.trim_start_matches("bytes=").split('-').next().unwrap().parse().unwrap()
+    };
+    let breaks = Scripted::start(move |request, _| object(first_of(request), 1000, "x"));
+    let error = read(&breaks.store(), "key").unwrap_err().to_string();
+    assert!(error.contains("broke"), "{error}");
+    assert!(breaks.log.lock().unwrap().len() <= 10);
+    // Each answer is whole, and has one byte.
+    let creeps = Scripted::start(move |request, _| {
+        std::thread::sleep(Duration::from_millis(20));
+        object(first_of(request), 1, "x")
+    });
+    let mut store_options = options(creeps.address(), "bucket", &b2().credentials);
+    store_options.request_timeout = Duration::from_secs(2);
+    let store = S3Store::new(&store_options, Interrupt::new()).unwrap();
+    let begun = Instant::now();
+    let error = read(&store, "key").unwrap_err().to_string();
+    assert!(error.contains("too slow") && error.contains("timeouts.request"), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+}
+
+/// A list that brings an object now and then is given up in the time of a request.
+#[test]
+fn a_list_that_creeps_is_given_up() {
+    let server = Scripted::start(|_, before| {
+        std::thread::sleep(Duration::from_millis(20));
+        page_of(&[format!("a/{before}")], &truncated(&before.to_string()))
+    });
+    let mut store_options = options(server.address(), "bucket", &b2().credentials);
+    store_options.request_timeout = Duration::from_secs(2);
+    let store = S3Store::new(&store_options, Interrupt::new()).unwrap();
+    let begun = Instant::now();
+    let error = failed(store.list("a/")).to_string();
+    assert!(error.contains("too slow") && error.contains("timeouts.request"), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+}

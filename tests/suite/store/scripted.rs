@@ -39,6 +39,10 @@ impl Scripted {
         stream.write_all(&bytes)
     }
 
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
     pub(super) fn store(&self) -> S3Store {
         self.store_of(10_000)
     }
@@ -52,6 +56,9 @@ impl Scripted {
 
 pub(super) fn answer(status: u16, body: &str, headers: &[(&str, &str)]) -> Vec<u8> {
     let mut response = Response::new(status, body);
+    if !body.starts_with('<') {
+        set_header(&mut response.headers, "Content-Type", "application/octet-stream");
+    }
     for (name, value) in headers {
         set_header(&mut response.headers, name, value);
     }

@@ -5,6 +5,7 @@ use std::io::{BufReader, ErrorKind, Read, Result, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use super::http::{Head, Request, Response, header, read_body, set_header};
 use super::manners::Manners;
@@ -33,7 +34,17 @@ struct Shared {
 impl FaultServer {
     /// Starts one in front of `behind`.
     pub(crate) fn start(behind: &'static Server, manners: Manners) -> Self {
+        Self::listen(TcpListener::bind("127.0.0.1:0").unwrap(), behind, manners)
+    }
+
+    /// Starts one whose kernel takes a few KB ahead of it and no more: what it does not read is not sent.
+    pub(crate) fn start_narrow(behind: &'static Server, manners: Manners) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        rustix::net::sockopt::set_socket_recv_buffer_size(&listener, 8192).unwrap();
+        Self::listen(listener, behind, manners)
+    }
+
+    fn listen(listener: TcpListener, behind: &'static Server, manners: Manners) -> Self {
         let address = listener.local_addr().unwrap().to_string();
         let shared = Arc::new(Shared {
             behind,
@@ -114,19 +125,8 @@ impl Shared {
         let mut request = Request::from_head(head, Vec::new())?;
         self.log.lock().unwrap().push(request.clone());
         let action = self.action_for(&request);
-        match &action {
-            Some(Action::Reset) => return Ok(()),
-            Some(Action::Hang) => {
-                let ended = self.ended.lock().unwrap();
-                drop(self.end.wait_while(ended, |ended| !*ended).unwrap());
-                return Ok(());
-            }
-            Some(Action::CutRequest(bytes)) => {
-                reader.take(*bytes as u64).read_to_end(&mut Vec::new())?;
-                return Ok(());
-            }
-            Some(Action::Delay(time)) => std::thread::sleep(*time),
-            _ => {}
+        if self.breaks_early(action.as_ref(), &mut reader)? {
+            return Ok(());
         }
         request.body = read_body(&mut reader, &headers, false)?;
         if self.down.load(Ordering::SeqCst) {
@@ -140,6 +140,15 @@ impl Shared {
                     set_header(&mut answer.headers, "Retry-After", seconds);
                 }
                 Some(answer)
+            }
+            Some(Action::Answer(bytes)) => return stream.write_all(bytes),
+            Some(Action::Endless(start, more)) => {
+                stream.write_all(start.as_bytes())?;
+                let many = more.repeat(1 + 8192 / more.len());
+                while !*self.ended.lock().unwrap() {
+                    stream.write_all(many.as_bytes())?;
+                }
+                return Ok(());
             }
             Some(Action::OkWithError { code }) => {
                 Some(Response::s3_error(200, code, "the fault server was told to answer this"))
@@ -155,6 +164,43 @@ impl Shared {
             }
             None => self.pass_on(&request, action.as_ref(), stream),
         }
+    }
+
+    /// What is done before the body of a request is read; whether the connection ends with it.
+    fn breaks_early(&self, action: Option<&Action>, reader: &mut impl Read) -> Result<bool> {
+        match action {
+            Some(Action::Reset) => {}
+            Some(Action::Hang) => self.hang(),
+            Some(Action::CutRequest(bytes)) => drop(reader.take(*bytes as u64).read_to_end(&mut Vec::new())?),
+            Some(Action::HangInRequest(bytes)) => {
+                reader.take(*bytes as u64).read_to_end(&mut Vec::new())?;
+                self.hang();
+            }
+            Some(Action::DripRequest(pace)) => {
+                let mut some = vec![0; pace.bytes];
+                while !self.has_ended(pace.pause) {
+                    reader.read_exact(&mut some)?;
+                }
+            }
+            Some(Action::Delay(time)) => {
+                std::thread::sleep(*time);
+                return Ok(false);
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Does nothing until the fault server ends.
+    fn hang(&self) {
+        let ended = self.ended.lock().unwrap();
+        drop(self.end.wait_while(ended, |ended| !*ended).unwrap());
+    }
+
+    /// Waits for a while; whether the fault server has ended.
+    fn has_ended(&self, pause: Duration) -> bool {
+        let ended = self.ended.lock().unwrap();
+        *self.end.wait_timeout_while(ended, pause, |ended| !*ended).unwrap().0
     }
 
     fn action_for(&self, request: &Request) -> Option<Action> {
@@ -176,8 +222,34 @@ impl Shared {
             return stream.write_all(&answer.to_bytes());
         }
         set_header(&mut head.headers, "Connection", "close");
-        stream.write_all(&head.to_bytes())?;
         match action {
+            Some(Action::DripResponse(pace)) => {
+                let mut whole = head.to_bytes();
+                server.read_to_end(&mut whole)?;
+                for some in whole.chunks(pace.bytes) {
+                    stream.write_all(some)?;
+                    if self.has_ended(pace.pause) {
+                        break;
+                    }
+                }
+                return Ok(());
+            }
+            Some(Action::CutChunks(bytes)) => {
+                head.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-length"));
+                set_header(&mut head.headers, "Transfer-Encoding", "chunked");
+                let mut some = Vec::new();
+                server.take(*bytes as u64).read_to_end(&mut some)?;
+                stream.write_all(&head.to_bytes())?;
+                stream.write_all(format!("{:x}\r\n", some.len() + 1).as_bytes())?;
+                return stream.write_all(&some);
+            }
+            _ => stream.write_all(&head.to_bytes())?,
+        }
+        match action {
+            Some(Action::HangInResponse(bytes)) => {
+                std::io::copy(&mut server.take(*bytes as u64), &mut stream)?;
+                self.hang();
+            }
             Some(Action::CutResponse(bytes)) => {
                 std::io::copy(&mut server.take(*bytes as u64), &mut stream)?;
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::http::{Request, header};
+use super::http::{Request, Response, header, set_header};
 
 /// A fault for the requests that match, some of them or all.
 #[derive(Clone, Debug)]
@@ -38,6 +38,39 @@ pub(crate) enum Action {
     FlipBit(usize),
     /// Passed on after a while.
     Delay(Duration),
+    /// These bytes are the answer, whatever they are; not passed on.
+    Answer(Vec<u8>),
+    /// So many bytes of the request's body are taken, and nothing is ever answered.
+    HangInRequest(usize),
+    /// Passed on; the head of the answer and so many bytes of its body are sent, then nothing more.
+    HangInResponse(usize),
+    /// Passed on; the answer comes in chunks, and ends without the last one after so many bytes.
+    CutChunks(usize),
+    /// The request's body is taken at that pace, and nothing is ever answered.
+    DripRequest(Drip),
+    /// Passed on; the answer comes at that pace, its head too.
+    DripResponse(Drip),
+    /// The first text, then the second one over and over, for as long as the client takes it.
+    Endless(&'static str, &'static str),
+}
+
+/// A pace: so many bytes, then a pause.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Drip {
+    pub(crate) bytes: usize,
+    pub(crate) pause: Duration,
+}
+
+impl Action {
+    /// A whole answer of the test's own.
+    pub(crate) fn answer(status: u16, content_type: &str, headers: &[(&str, &str)], body: &str) -> Self {
+        let mut response = Response::new(status, body);
+        set_header(&mut response.headers, "Content-Type", content_type);
+        for (name, value) in headers {
+            set_header(&mut response.headers, name, value);
+        }
+        Self::Answer(response.to_bytes())
+    }
 }
 
 impl Rule {
