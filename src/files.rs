@@ -25,7 +25,7 @@ pub fn read_secret(path: &Path) -> Result<Zeroizing<String>> {
     let file = open_at_once(path).with_context(|| format!("cannot open `{shown}`"))?;
     let about = file.metadata().with_context(|| format!("cannot examine `{shown}`"))?;
     if !about.is_file() {
-        return Err(Failure::usage(format!("`{shown}` is not a regular file")).into());
+        bail!("`{shown}` is not a regular file");
     }
     let group_may = about.uid() == 0 && !rustix::process::getuid().is_root();
     let forbidden = if group_may { 0o037 } else { 0o077 };

@@ -24,7 +24,7 @@ mod service;
 mod user;
 
 pub use guard::{GUARD, run_guarded};
-pub use pipes::{ChildReader, ChildWriter, wait_ready};
+pub use pipes::{ChildReader, ChildWriter, Quiet, wait_ready};
 pub use running::Killed;
 pub use service::{Service, run_to_end};
 pub use user::User;

@@ -8,3 +8,4 @@ pub mod restore;
 pub mod scratch;
 pub mod server;
 pub mod target;
+mod watch;

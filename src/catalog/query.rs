@@ -259,6 +259,16 @@ impl Catalog {
         Ok(unmade.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
+    /// Keeps in mind that nothing is left of failed runs in any store; of those that ended within the last hour
+    /// something may still arrive.
+    ///
+    /// # Errors
+    /// When the catalog can't be written.
+    pub fn mark_swept(&mut self, ids: &[&str]) -> Result<()> {
+        self.client()?.execute(MARK_SWEPT, &[&ids])?;
+        Ok(())
+    }
+
     fn select(
         &mut self,
         conditions: &[String],
@@ -344,16 +354,21 @@ pub struct Unmade {
     pub store: Option<String>,
 }
 
-/// Each run removes what earlier ones left, so the newest few are all that can be left.
+/// What was swept in every store, long enough after its run that no request of it is still on its way, is done with.
 const UNMADE: &str = "\
 SELECT id, store FROM (
     (SELECT id, NULL::text AS store, created_at FROM backup
-     WHERE source = $1 AND database = $2 AND status = 'failed' ORDER BY created_at DESC LIMIT 20)
+     WHERE source = $1 AND database = $2 AND status = 'failed' AND NOT metadata ? 'swept_at'
+     ORDER BY created_at DESC LIMIT 1000)
     UNION ALL
     (SELECT id, copy.store, created_at FROM backup JOIN copy ON copy.backup = id
      WHERE source = $1 AND database = $2 AND status = 'degraded' AND state = 'failed'
-     ORDER BY created_at DESC LIMIT 20)) unmade
+     ORDER BY created_at DESC LIMIT 100)) unmade
 ORDER BY created_at DESC";
+
+const MARK_SWEPT: &str = "\
+UPDATE backup SET metadata = metadata || jsonb_build_object('swept_at', now())
+WHERE id = ANY($1) AND status = 'failed' AND finished_at < now() - interval '1 hour'";
 
 const SAVE_BACKUP: &str = "\
 INSERT INTO backup (id, backup_type, source, database, tenant, filename, size_bytes, checksum,

@@ -4,6 +4,7 @@
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::process::{ChildStdin, ChildStdout, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -21,6 +22,15 @@ pub struct ChildReader {
     interrupt: Interrupt,
     warnings: String,
     is_whole: bool,
+    quiet: Option<Quiet>,
+}
+
+/// What is done about a child that gives nothing.
+pub struct Quiet {
+    /// How long it gives nothing before that, and between two times.
+    pub after: Duration,
+    /// Told how many times in a row; an error ends the child.
+    pub ask: Box<dyn FnMut(u32) -> Result<()> + Send>,
 }
 
 impl ChildReader {
@@ -31,7 +41,13 @@ impl ChildReader {
     pub fn start(program: &Program, interrupt: Interrupt) -> Result<Self> {
         let mut running = Running::start(program, &Manner::default(), Stdio::null(), Stdio::piped())?;
         let stdout = running.child.stdout.take();
-        Ok(Self { running, stdout, interrupt, warnings: String::new(), is_whole: false })
+        Ok(Self { running, stdout, interrupt, warnings: String::new(), is_whole: false, quiet: None })
+    }
+
+    /// Has something done about a child that gives nothing while it is read from.
+    #[must_use]
+    pub fn when_quiet(self, quiet: Quiet) -> Self {
+        Self { quiet: Some(quiet), ..self }
     }
 
     /// What the child said on stderr although it exited with 0.
@@ -53,9 +69,9 @@ impl Read for ChildReader {
             // A pipe whose producer failed is broken, never just closed.
             return if self.is_whole { Ok(0) } else { Err(io::Error::from(io::ErrorKind::BrokenPipe)) };
         };
-        if !wait_ready(&*stdout, PollFlags::IN, &self.interrupt)? {
+        if let Err(error) = wait_for_bytes(stdout, &self.interrupt, self.quiet.as_mut()) {
             self.end();
-            return Err(io::Error::other(Failure::failed("interrupted")));
+            return Err(error);
         }
         let count = stdout.read(buffer)?;
         if count > 0 || buffer.is_empty() {
@@ -76,20 +92,57 @@ impl Read for ChildReader {
     }
 }
 
+fn wait_for_bytes(stdout: &ChildStdout, interrupt: &Interrupt, quiet: Option<&mut Quiet>) -> io::Result<()> {
+    let interrupted = || io::Error::other(Failure::failed("interrupted"));
+    let Some(quiet) = quiet else {
+        return if wait_ready(stdout, PollFlags::IN, interrupt)? { Ok(()) } else { Err(interrupted()) };
+    };
+    let mut times: u32 = 0;
+    let mut since = Instant::now();
+    loop {
+        match look(stdout, PollFlags::IN, interrupt)? {
+            Look::Ready => return Ok(()),
+            Look::Interrupted => return Err(interrupted()),
+            Look::NotYet if since.elapsed() >= quiet.after => {
+                times = times.saturating_add(1);
+                (quiet.ask)(times)
+                    .map_err(|error| io::Error::other(Failure::failed(format!("{error:#}"))))?;
+                since = Instant::now();
+            }
+            Look::NotYet => {}
+        }
+    }
+}
+
 /// Waits until a pipe can be read from or written to; false when the interrupt was raised first.
 /// # Errors
 /// When it can't be waited for.
 pub fn wait_ready(pipe: impl AsFd, wanted: PollFlags, interrupt: &Interrupt) -> io::Result<bool> {
-    let look = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
     loop {
-        if interrupt.is_raised() {
-            return Ok(false);
+        match look(&pipe, wanted, interrupt)? {
+            Look::Ready => return Ok(true),
+            Look::Interrupted => return Ok(false),
+            Look::NotYet => {}
         }
-        match poll(&mut [PollFd::new(&pipe, wanted)], Some(&look)) {
-            Ok(0) | Err(rustix::io::Errno::INTR) => {}
-            Ok(_) => return Ok(true),
-            Err(error) => return Err(error.into()),
-        }
+    }
+}
+
+enum Look {
+    Ready,
+    Interrupted,
+    NotYet,
+}
+
+/// Waits a moment.
+fn look(pipe: impl AsFd, wanted: PollFlags, interrupt: &Interrupt) -> io::Result<Look> {
+    let moment = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+    if interrupt.is_raised() {
+        return Ok(Look::Interrupted);
+    }
+    match poll(&mut [PollFd::new(&pipe, wanted)], Some(&moment)) {
+        Ok(0) | Err(rustix::io::Errno::INTR) => Ok(Look::NotYet),
+        Ok(_) => Ok(Look::Ready),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -8,10 +8,11 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::clients::Client;
+use super::watch::Watch;
 use crate::conninfo::ConnInfo;
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
-use crate::process::{ChildReader, Program};
+use crate::process::{ChildReader, Program, Quiet};
 
 /// What each archive of `pg_dump -Fc` starts with.
 const MAGIC: &[u8; 5] = b"PGDMP";
@@ -27,6 +28,9 @@ pub struct DumpPlan<'a> {
     pub lock_wait_timeout: Duration,
     /// How long it may take to connect.
     pub connect_timeout: Duration,
+    /// How long it may give nothing before the server is asked whether it is still there; one that does not
+    /// answer twice in a row ends the dump.
+    pub stall: Duration,
     /// A schema to leave out: the catalog's, where it stands in this database.
     pub without_schema: Option<&'a str>,
     /// The snapshot that it is taken on, where another session shares its own.
@@ -61,7 +65,10 @@ impl Dump {
         // Messages are read for what they mean; they must not depend on the caller's language.
         environment.push(("LC_ALL".to_owned(), "C".to_owned()));
         let program = Program { path: plan.client.path.clone(), arguments, environment };
-        Ok(Self { child: ChildReader::start(&program, interrupt)?, start: Vec::new() })
+        let mut watch = Watch::of(plan.connection, plan.connect_timeout, interrupt.clone());
+        let quiet = Quiet { after: plan.stall, ask: Box::new(move |times| watch.ask(times)) };
+        let child = ChildReader::start(&program, interrupt)?.when_quiet(quiet);
+        Ok(Self { child, start: Vec::new() })
     }
 
     /// What `pg_dump` said on stderr although it exited with 0.

@@ -80,7 +80,8 @@ impl Server {
 }
 
 /// What `pg_dump` and libpq say of troubles that pass by themselves.
-const PASSING: [&str; 28] = [
+const PASSING: [&str; 29] = [
+    super::watch::NO_ANSWER,
     "Connection refused",
     "connection refused",
     "Connection reset",

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use crate::interrupt::Interrupt;
 
 use self::answer::{etag_of, length_of};
+pub(crate) use self::answer::{is_document, refusal_in};
 use self::client::{Client, Extras};
 pub use self::error::S3Error;
 use self::grow::{Limits, S3Upload};
@@ -52,24 +53,6 @@ const CONTENT_TYPE: &str = "application/octet-stream";
 
 /// Bytes that one upload may have in flight, where parts are small enough for more than one.
 const IN_FLIGHT_BYTES: u64 = 48 * 1024 * 1024;
-
-/// Whether the body of an answer is one of the documents that this store reads, whichever.
-pub(crate) fn is_document(body: &[u8]) -> bool {
-    use xml::{ErrorDocument, Initiated, Objects, Tagged, Uploads, parse};
-    parse::<ErrorDocument>("Error", body).is_some()
-        || parse::<Initiated>("InitiateMultipartUploadResult", body).is_some()
-        || parse::<Tagged>("CompleteMultipartUploadResult", body).is_some_and(|answer| answer.tag().is_some())
-        || parse::<Tagged>("CopyPartResult", body).is_some_and(|answer| answer.tag().is_some())
-        || parse::<Uploads>("ListMultipartUploadsResult", body).is_some()
-        || parse::<Objects>("ListBucketResult", body).is_some()
-}
-
-/// What the refusal in the body of an answer says to a person.
-pub(crate) fn refusal_in(body: &[u8]) -> Option<String> {
-    let document: xml::ErrorDocument = xml::parse("Error", body)?;
-    let said = error::Said { document, ..error::Said::default() };
-    Some(S3Error::from_answer("request", 400, &said, &error::Place::default()).to_string())
-}
 
 /// How to reach a bucket.
 #[derive(Clone)]

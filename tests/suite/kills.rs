@@ -14,6 +14,7 @@ use crate::zero_config::Visitor;
 use world::World;
 
 mod children;
+mod leftovers;
 mod random;
 pub(crate) mod world;
 

@@ -12,11 +12,17 @@ use crate::support::{FakeBin, Site, wait_until};
 /// A site, and a run in it that waits for its `pg_dump`.
 fn held() -> (Site, FakeBin, Running) {
     let mut site = Site::new().local_only().with_own_catalog();
-    let bin = FakeBin::held(&site.path(""));
-    site.config.set("source.pg_bin", bin.folder.to_str().unwrap());
+    let bin = hold(&mut site);
     let running = site.pgkeep(["backup", "full"]).any_stdout().any_stderr().start();
     bin.wait_for_start();
     (site, bin, running)
+}
+
+/// From now on `pg_dump` waits until the folder's is released.
+fn hold(site: &mut Site) -> FakeBin {
+    let bin = FakeBin::held(&site.path(""));
+    site.config.set("source.pg_bin", bin.folder.to_str().unwrap());
+    bin
 }
 
 /// A call of another host: the same names, stores and catalog, a state of its own.
@@ -155,14 +161,13 @@ fn a_lock_that_was_lost_is_taken_again() {
 
 #[test]
 fn two_databases_at_once() {
-    let (site, bin, first) = held();
-    bin.forget_start();
+    let (mut site, first_bin, first) = held();
     let other = site.cluster.fresh_database();
+    let second_bin = hold(&mut site);
     let second = site.pgkeep(["backup", "full", "--database", &other]).any_stdout().start();
-    bin.wait_for_start();
-    // Both wait for the same gate, and each takes one word.
-    bin.release();
-    bin.release();
+    second_bin.wait_for_start();
+    first_bin.release();
+    second_bin.release();
     for run in [first, second] {
         let id = run.finish().id();
         assert_eq!(site.row(&id)["status"], "verified");
@@ -171,13 +176,13 @@ fn two_databases_at_once() {
 
 #[test]
 fn databases_of_one_name_in_two_sources() {
-    let (mut site, bin, first) = held();
-    bin.forget_start();
+    let (mut site, first_bin, first) = held();
+    let second_bin = hold(&mut site);
     site.config.set("source.name", "db2");
     let second = site.pgkeep(["backup", "full"]).any_stdout().start();
-    bin.wait_for_start();
-    bin.release();
-    bin.release();
+    second_bin.wait_for_start();
+    first_bin.release();
+    second_bin.release();
     for (run, source) in [(first, "db1"), (second, "db2")] {
         let row = site.row(&run.finish().id());
         assert_eq!((&row["status"], &row["source"]), (&"verified".into(), &source.into()));

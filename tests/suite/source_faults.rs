@@ -1,6 +1,8 @@
 //! The source in trouble: each has its own clear error, and nothing is published. What passes by itself is tried
 //! again, what does not is said at once.
 
+mod silence;
+
 use std::fs;
 use std::time::Duration;
 
@@ -351,28 +353,4 @@ fn a_pg_dump_that_is_no_use() {
         assert!(!ran.stderr.contains("next try"), "{}", ran.stderr);
         assert_failed(&site, words);
     }
-}
-
-/// Where a proxy answers for the network, nothing tells that the server is gone: a signal ends the wait, and leaves
-/// nobody behind.
-#[test]
-fn a_signal_ends_a_dump_that_hears_nothing() {
-    let mut site = Site::of_parts().with_own_catalog();
-    let gate = Gate::open_to(site.cluster.port);
-    site.config.set("source.url", site.cluster.url_through(gate.port, &site.database));
-    site.config.set("catalog.url", site.cluster.url(&site.catalog));
-    let script = "echo $$ >\"$HERE/draft\"; mv \"$HERE/draft\" \"$HERE/pid\"; read -r _ <\"$HERE/gate\"; exec \"$REAL\" \"$@\"";
-    let bin = FakeBin::new(&site.path(""), script);
-    finish(std::process::Command::new("mkfifo").arg(bin.folder.join("gate")));
-    site.config.set("source.pg_bin", bin.folder.to_str().unwrap());
-    let running = site.pgkeep(["backup", "full"]).code(143).any_stderr().start();
-    let pid = bin.wait_for_start();
-    let before = gate.count();
-    gate.silence_all();
-    bin.release();
-    wait_until("pg_dump connects", || gate.count() > before);
-    running.signal(Signal::TERM);
-    running.finish();
-    wait_until("pg_dump is gone", || !std::path::Path::new("/proc").join(&pid).exists());
-    assert_failed(&site, "interrupted by signal 15");
 }

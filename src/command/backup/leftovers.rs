@@ -1,8 +1,8 @@
 //! What earlier runs of a database left in the stores: what is no whole copy is removed, what is one is put on
 //! record. Nothing else is touched: another host may use the same names in the same bucket.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
@@ -24,15 +24,32 @@ pub(super) struct Leftovers {
     source: String,
     database: String,
     unmade: Vec<Unmade>,
+    found: Mutex<Found>,
+}
+
+/// What the sweeps saw.
+#[derive(Default)]
+struct Found {
+    /// The stores that were swept to the end.
+    swept: BTreeSet<String>,
     /// Copies that stand in a store with their manifest nonetheless.
-    whole: Mutex<Vec<(String, Pair)>>,
+    whole: Vec<(String, Pair)>,
+}
+
+/// What is unmade of one month, by what its paths in a store start with.
+#[derive(Default)]
+struct Month {
+    /// In this store alone: of a backup that has other copies.
+    copies: Vec<String>,
+    /// Of runs that failed as a whole.
+    runs: Vec<String>,
 }
 
 impl Leftovers {
     /// Of the database that is backed up. The caller holds its lock: what is unmade belongs to no living run.
     pub(super) fn of(backup: &Backup, unmade: Vec<Unmade>) -> Self {
         let (source, database) = (backup.source.clone(), backup.database.clone());
-        Self { source, database, unmade, whole: Mutex::default() }
+        Self { source, database, unmade, found: Mutex::default() }
     }
 
     /// Whether there may be some in a store.
@@ -42,36 +59,64 @@ impl Leftovers {
 
     /// Removes from a store what is not published of them, and artifacts without a manifest.
     pub(super) fn sweep(&self, store: &dyn Store, interrupt: &Interrupt) -> Result<()> {
-        for unmade in self.unmade.iter().filter(|unmade| is_in(unmade, store.name())) {
-            let artifact = format!("{}.dump", unmade.id);
-            let key = name::object_key(&self.source, &self.database, &unmade.id, &artifact);
-            let prefix = store.path_of(&key);
-            for stale in store.stale(&prefix)? {
+        for (folder, month) in self.by_month(store) {
+            for stale in store.stale(&folder)?.into_iter().filter(|stale| month.has(&stale.path)) {
                 if interrupt.is_raised() {
                     return Ok(());
                 }
                 store.discard(&stale).with_context(|| format!("`{}`", stale.path))?;
                 log::info!("store `{}`: removed the unfinished upload of `{}`", store.name(), stale.path);
             }
-            if unmade.store.is_none() && !interrupt.is_raised() {
-                self.sweep_published(store, &prefix)?;
+            if !month.runs.is_empty() {
+                self.sweep_published(store, &folder, &month.runs, interrupt)?;
             }
+        }
+        if !interrupt.is_raised() {
+            self.found().swept.insert(store.name().to_owned());
         }
         Ok(())
     }
 
+    fn by_month(&self, store: &dyn Store) -> BTreeMap<String, Month> {
+        let mut months: BTreeMap<String, Month> = BTreeMap::new();
+        for unmade in self.unmade.iter().filter(|unmade| is_in(unmade, store.name())) {
+            let artifact = format!("{}.dump", unmade.id);
+            let prefix =
+                store.path_of(&name::object_key(&self.source, &self.database, &unmade.id, &artifact));
+            let folder = prefix.strip_suffix(&artifact).unwrap_or(&prefix).to_owned();
+            let month = months.entry(folder).or_default();
+            if unmade.store.is_none() { &mut month.runs } else { &mut month.copies }.push(prefix);
+        }
+        months
+    }
+
     /// A run that died between the artifact and its manifest, or after both.
-    fn sweep_published(&self, store: &dyn Store, prefix: &str) -> Result<()> {
-        let found = inventory::pair(store.name(), store.list(prefix)?);
+    fn sweep_published(
+        &self,
+        store: &dyn Store,
+        folder: &str,
+        runs: &[String],
+        interrupt: &Interrupt,
+    ) -> Result<()> {
+        let mut listed = store.list(folder)?;
+        listed.retain(|object| starts_with_any(&object.path, runs));
+        let found = inventory::pair(store.name(), listed);
         for stray in found.strays {
+            if interrupt.is_raised() {
+                return Ok(());
+            }
             if inventory::artifact_of(&stray.path) == stray.path {
                 store.remove(&stray.path).with_context(|| format!("`{}`", stray.path))?;
                 log::info!("store `{}`: removed `{}`: {}", store.name(), stray.path, stray.what);
             }
         }
         let whole = found.pairs.into_iter().map(|pair| (store.name().to_owned(), pair));
-        self.whole.lock().unwrap_or_else(PoisonError::into_inner).extend(whole);
+        self.found().whole.extend(whole);
         Ok(())
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts whole copies on record that a run left which died before it could: what is usable must not stand
@@ -83,7 +128,16 @@ impl Leftovers {
         ring: &KeyRing,
         shelves: &[Shelf],
     ) {
-        let whole = std::mem::take(&mut *self.whole.lock().unwrap_or_else(PoisonError::into_inner));
+        let Found { swept, whole } = std::mem::take(&mut *self.found());
+        let is_done = shelves.iter().all(|shelf| swept.contains(&shelf.name));
+        if let Some(catalog) = ledger.catalog().filter(|_| is_done && !self.unmade.is_empty()) {
+            let has_copies = |id: &str| whole.iter().any(|(_, pair)| pair.artifact.path.contains(id));
+            let ids = self.unmade.iter().filter(|unmade| unmade.store.is_none());
+            let ids: Vec<_> = ids.map(|unmade| unmade.id.as_str()).filter(|id| !has_copies(id)).collect();
+            if let Err(error) = catalog.mark_swept(&ids) {
+                log::info!("what was swept is swept again by the next run: {}", one_line(&error));
+            }
+        }
         let mut found: BTreeMap<BackupId, Backup> = BTreeMap::new();
         for (name, pair) in whole {
             if context.interrupt.is_raised() {
@@ -108,6 +162,16 @@ impl Leftovers {
     }
 }
 
+impl Month {
+    fn has(&self, path: &str) -> bool {
+        starts_with_any(path, &self.runs) || starts_with_any(path, &self.copies)
+    }
+}
+
+fn starts_with_any(path: &str, prefixes: &[String]) -> bool {
+    prefixes.iter().any(|prefix| path.starts_with(prefix.as_str()))
+}
+
 fn is_in(unmade: &Unmade, store: &str) -> bool {
     unmade.store.as_deref().is_none_or(|name| name == store)
 }
@@ -124,13 +188,10 @@ fn put_on_record(ledger: &mut Ledger<'_>, told: Backup, shelves: &[Shelf]) -> Re
     let Some(mut backup) = rebuild::take_up(catalog, told)? else { return Ok(false) };
     let made = std::mem::take(&mut backup.copies);
     for shelf in shelves {
-        match made.iter().find(|copy| copy.store == shelf.name) {
-            Some(copy) => backup.copies.push(copy.clone()),
-            None => {
-                let copy = copies::not_made(&backup, shelf, "its run died before it was made");
-                backup.copies.push(copy);
-            }
-        }
+        let copy = made.iter().find(|copy| copy.store == shelf.name).cloned();
+        let never_made = || copies::not_made(&backup, shelf, "its run died before it was made");
+        let copy = copy.unwrap_or_else(never_made);
+        backup.copies.push(copy);
     }
     let others = made.into_iter().filter(|copy| shelves.iter().all(|shelf| shelf.name != copy.store));
     backup.copies.extend(others);

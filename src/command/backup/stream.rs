@@ -120,6 +120,7 @@ fn start_dump(context: &Context, ready: &Ready, snapshot: Option<&str>) -> Resul
         connection: &ready.connection,
         lock_wait_timeout: context.config.source.lock_wait_timeout,
         connect_timeout: context.config.timeouts.connect,
+        stall: context.config.timeouts.stall,
         without_schema: ready.without_schema.as_deref(),
         snapshot,
     };

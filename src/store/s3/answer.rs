@@ -133,3 +133,21 @@ pub(super) fn version_of<T>(answer: &Response<T>) -> Option<String> {
 pub(super) fn length_of<T>(answer: &Response<T>) -> Option<u64> {
     answer.headers().get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
+
+/// Whether the body of an answer is one of the documents that this store reads, whichever.
+pub(crate) fn is_document(body: &[u8]) -> bool {
+    use xml::{Initiated, Objects, Tagged, Uploads, parse};
+    parse::<ErrorDocument>("Error", body).is_some()
+        || parse::<Initiated>("InitiateMultipartUploadResult", body).is_some()
+        || parse::<Tagged>("CompleteMultipartUploadResult", body).is_some_and(|answer| answer.tag().is_some())
+        || parse::<Tagged>("CopyPartResult", body).is_some_and(|answer| answer.tag().is_some())
+        || parse::<Uploads>("ListMultipartUploadsResult", body).is_some()
+        || parse::<Objects>("ListBucketResult", body).is_some()
+}
+
+/// What the refusal in the body of an answer says to a person.
+pub(crate) fn refusal_in(body: &[u8]) -> Option<String> {
+    let document: ErrorDocument = xml::parse("Error", body)?;
+    let said = Said { document, ..Said::default() };
+    Some(S3Error::from_answer("request", 400, &said, &Place::default()).to_string())
+}

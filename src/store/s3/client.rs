@@ -95,7 +95,7 @@ impl Client {
             headers.insert(name, header_value(operation, &value)?);
         }
         let body = request.request_body().map_err(unsignable)?;
-        let body = if has_body { Outgoing::Bytes(body.to_vec()) } else { Outgoing::Nothing };
+        let body = if has_body { Outgoing::Bytes(body.clone()) } else { Outgoing::Nothing };
         self.carry(operation, &method, &url, headers, body, extras.time_limit)
     }
 

@@ -1,6 +1,8 @@
 //! Kills at random moments, by a seed that is printed. `PGKEEP_TEST_SEED` sets another one, and
 //! `PGKEEP_TEST_KILLS` how many there are in each of the sites.
 
+#![allow(clippy::print_stderr, reason = "a seed that nobody sees can't be tried again")]
+
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;

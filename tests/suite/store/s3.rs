@@ -150,7 +150,8 @@ fn a_silent_server_ends_by_the_time_limit() {
     let start = Instant::now();
     let error = failed(store.begin("key", 1)).to_string();
     let taken = start.elapsed();
-    assert!(taken >= Duration::from_secs(1) && taken < Duration::from_secs(5), "{taken:?}");
+    // The request, another try, and the look for what the server may have begun without saying so.
+    assert!(taken >= Duration::from_secs(1) && taken < Duration::from_secs(12), "{taken:?}");
     assert!(error.contains("timed out") && error.contains(&fault.address), "{error}");
 }
 
