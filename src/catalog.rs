@@ -1,20 +1,19 @@
 //! The catalog: the PostgreSQL tables that record every backup and copy. It knows rows; not how backups
 //! are made, nor where copies are kept.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, anyhow};
-use postgres::Client;
 
-use crate::connect::{self, ConnectOptions};
+use crate::connect::{self, BoundedClient, ConnectOptions};
 use crate::conninfo::ConnInfo;
 use crate::exit::{Code, Failure};
+use crate::params;
 use crate::step::{self, Step};
 
 pub mod lock;
 pub mod pending;
 pub mod query;
 mod rows;
+mod write;
 
 mod embedded {
     #![allow(missing_docs, clippy::pedantic, unreachable_pub, reason = "made by refinery's macro")]
@@ -36,15 +35,12 @@ FROM (VALUES ('tcp_keepalives_idle', '60'), ('tcp_keepalives_interval', '10'),
     JOIN pg_catalog.pg_settings USING (name)
 WHERE context = 'user'";
 
-/// How long the end of a connection may hold a run up.
-const GOODBYE: Duration = Duration::from_secs(1);
-
 /// A connection to the catalog, its tables in place.
 pub struct Catalog {
     info: ConnInfo,
     schema: String,
     options: ConnectOptions<'static>,
-    client: Option<Client>,
+    client: BoundedClient,
 }
 
 impl Catalog {
@@ -54,8 +50,8 @@ impl Catalog {
     /// When it can't be reached, the role may not make the tables, or a newer pgkeep made them.
     pub fn open(info: &ConnInfo, schema: &str, options: &ConnectOptions<'static>) -> Result<Self> {
         let client = connect::connect(info, options).context("cannot reach the catalog")?;
-        let mut catalog =
-            Self { info: info.clone(), schema: schema.to_owned(), options: *options, client: Some(client) };
+        let client = BoundedClient::new(client, options.answer_timeout);
+        let mut catalog = Self { info: info.clone(), schema: schema.to_owned(), options: *options, client };
         catalog.prepare()?;
         Ok(catalog)
     }
@@ -66,10 +62,9 @@ impl Catalog {
     /// When the catalog can't be reached.
     pub fn revive(&mut self) -> Result<()> {
         let limit = self.options.connect_timeout;
-        if self.client.as_mut().is_some_and(|client| client.is_valid(limit).is_ok()) {
+        if self.client.is_valid(limit) {
             return Ok(());
         }
-        // What is left of the old connection goes the way of every catalog: without holding us up.
         *self = Self::open(&self.info, &self.schema, &self.options)?;
         Ok(())
     }
@@ -80,18 +75,14 @@ impl Catalog {
     /// When it can't be read.
     pub fn identity(&mut self) -> Result<String> {
         self.revive()?;
-        let row = self.client()?.query_one("SELECT id::text FROM identity", &[])?;
+        let row = self.client.query_one("SELECT id::text FROM identity", params![])?;
         Ok(row.try_get(0)?)
-    }
-
-    fn client(&mut self) -> Result<&mut Client> {
-        self.client.as_mut().context("the connection to the catalog is closed")
     }
 
     fn prepare(&mut self) -> Result<()> {
         let quoted = quote_identifier(&self.schema);
-        self.client()?
-            .batch_execute(&format!(
+        self.client
+            .batch_execute(format!(
                 "SET search_path TO {quoted}; SET client_min_messages TO warning; \
                  SET statement_timeout TO '60s'; SET lock_timeout TO '30s'; {SESSION}"
             ))
@@ -124,54 +115,36 @@ impl Catalog {
         let table = format!("{}.refinery_schema_history", quote_identifier(&self.schema));
         let to_read = "cannot read the catalog";
         let known =
-            self.client()?.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).context(to_read)?;
+            self.client.query_one("SELECT to_regclass($1) IS NOT NULL", params![table]).context(to_read)?;
         if !known.try_get::<_, bool>(0)? {
             return Ok(0);
         }
         let newest = format!("SELECT coalesce(max(version), 0)::int FROM {table}");
-        let row = self.client()?.query_one(&newest, &[]).context(to_read)?;
+        let row = self.client.query_one(newest, params![]).context(to_read)?;
         Ok(row.try_get(0)?)
     }
 
     fn migrate(&mut self, quoted: &str) -> Result<()> {
-        self.client()?.query("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK])?;
+        self.client.query("SELECT pg_advisory_lock($1)", params![MIGRATION_LOCK])?;
         let done = self.migrate_locked(quoted);
-        self.client()?.query("SELECT pg_advisory_unlock($1)", &[&MIGRATION_LOCK])?;
+        self.client.query("SELECT pg_advisory_unlock($1)", params![MIGRATION_LOCK])?;
         done
     }
 
     fn migrate_locked(&mut self, quoted: &str) -> Result<()> {
-        let schema = self.schema.clone();
-        let known = self
-            .client()?
-            .query_one("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)", &[&schema])?;
-        if !known.try_get::<_, bool>(0)? {
-            self.client()?.batch_execute(&format!("CREATE SCHEMA {quoted}"))?;
+        let query = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)";
+        if !self.client.query_one(query, params![self.schema])?.try_get::<_, bool>(0)? {
+            self.client.batch_execute(format!("CREATE SCHEMA {quoted}"))?;
         }
         step::reached(Step::CatalogHalfMade);
-        embedded::migrations::runner()
-            // A newer binary's migrations are not ours to judge; `prepare` refuses them in words.
-            .set_abort_missing(false)
-            .run(self.client()?)
-            .map_err(|error| anyhow!(error))?;
-        Ok(())
-    }
-}
-
-/// A server that is frozen would hold up whoever says goodbye to it: that is done aside, and waited for
-/// only a moment.
-impl Drop for Catalog {
-    fn drop(&mut self) {
-        let Some(client) = self.client.take() else { return };
-        let (said, goodbye) = std::sync::mpsc::channel();
-        let aside = std::thread::Builder::new().name("goodbye".to_owned()).spawn(move || {
-            drop(client);
-            // Whoever waited may have gone on.
-            said.send(()).ok();
-        });
-        if aside.is_ok() {
-            goodbye.recv_timeout(GOODBYE).ok();
-        }
+        self.client.ask(|client| {
+            embedded::migrations::runner()
+                // A newer binary's migrations are not ours to judge; `prepare` refuses them in words.
+                .set_abort_missing(false)
+                .run(client)
+                .map(drop)
+                .map_err(|error| anyhow!(error))
+        })
     }
 }
 

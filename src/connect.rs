@@ -2,6 +2,7 @@
 //! bounded time. It knows connection parameters and nothing of what the session is for.
 
 mod attempt;
+mod bounded;
 mod cancel;
 mod error;
 mod order;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use postgres::Client;
 
+pub use bounded::{BoundedClient, NoAnswer, Param};
 pub use cancel::Canceller;
 pub use error::{ConnectError, ConnectErrorKind, is_transient};
 
@@ -28,6 +30,8 @@ pub struct ConnectOptions<'a> {
     /// The time for one address: the network connection, TLS, authentication and the first questions
     /// together. `connect_timeout` of the parameters, where it is above zero, wins.
     pub connect_timeout: Duration,
+    /// The time for each answer of a [`BoundedClient`].
+    pub answer_timeout: Duration,
     /// The name the session goes by, where the parameters give none.
     pub application_name: &'a str,
 }

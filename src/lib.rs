@@ -24,7 +24,7 @@
 //! - [`pipeline`]: compress, seal, hash, cut, fan out, and the way back.
 //! - [`store`]: where bytes go: a directory, an S3 bucket.
 //! - [`catalog`]: the tables, their migrations, the run's lock, records that wait.
-//! - [`config`], [`conninfo`], [`connect`], [`key`], [`manifest`], [`fingerprint`], [`backup`], [`name`],
+//! - [`aside`], [`config`], [`conninfo`], [`connect`], [`key`], [`manifest`], [`fingerprint`], [`backup`], [`name`],
 //!   [`part`], [`files`], [`process`], [`interrupt`], [`step`], [`exit`]: what the floors above share.
 //!
 //! `fuzzing` stands beside them: what reads bytes from outside, as tests call it.
@@ -37,6 +37,7 @@
 //! - No secret stands in an argv, a log, an error, a row or a manifest.
 //! - Silence is never success: exit 0 means that every store holds a copy that was read back.
 
+pub mod aside;
 pub mod backup;
 pub mod catalog;
 pub mod cli;

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::Catalog;
 use crate::name::BackupId;
+use crate::params;
 
 /// How often a run says that it is alive; also keeps its idle connection open through firewalls.
 const BEAT: Duration = Duration::from_secs(10);
@@ -71,7 +72,7 @@ impl RunLock {
 }
 
 fn try_lock(catalog: &mut Catalog, key: i64) -> Result<bool> {
-    let row = catalog.client()?.query_one("SELECT pg_try_advisory_lock($1)", &[&key])?;
+    let row = catalog.client.query_one("SELECT pg_try_advisory_lock($1)", params![key])?;
     Ok(row.try_get(0)?)
 }
 
@@ -91,7 +92,7 @@ pub struct Holder {
 /// # Errors
 /// When the catalog can't be asked.
 pub fn holder(catalog: &mut Catalog, source: &str, database: &str) -> Result<Option<Holder>> {
-    let row = catalog.client()?.query_opt(HOLDER, &[&lock_key(source, database)])?;
+    let row = catalog.client.query_opt(HOLDER, params![lock_key(source, database)])?;
     let holder = |row: postgres::Row| -> Result<Holder> {
         Ok(Holder { server_pid: row.try_get(0)?, address: row.try_get(1)?, since: row.try_get(2)? })
     };

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
-use postgres::types::ToSql;
 
+use super::write::write;
 use super::{Catalog, rows};
 use crate::backup::{Backup, CopyState, Status};
+use crate::connect::Param;
 use crate::name::BackupId;
+use crate::params;
 
 /// The name in the metadata of a backup under which the time of the last check stands, by store.
 pub const CHECKED: &str = "checked";
@@ -39,61 +41,8 @@ impl Catalog {
     /// When it can't be written; the record is as it was.
     pub fn save(&mut self, backup: &Backup) -> Result<()> {
         self.revive()?;
-        let mut transaction = self.client()?.transaction()?;
-        let size = backup.size_bytes.map(i64::try_from).transpose()?;
-        let metadata = serde_json::Value::Object(backup.metadata.clone());
-        let status = backup.status.as_str();
-        transaction
-            .execute(
-                SAVE_BACKUP,
-                &[
-                    &backup.id.as_str(),
-                    &backup.backup_type,
-                    &backup.source,
-                    &backup.database,
-                    &backup.tenant,
-                    &backup.filename,
-                    &size,
-                    &backup.checksum,
-                    &backup.local_path,
-                    &backup.r2_path,
-                    &backup.b2_path,
-                    &status,
-                    &backup.compression_ratio,
-                    &backup.backup_duration_seconds,
-                    &metadata,
-                    &backup.created_at,
-                    &backup.finished_at,
-                    &backup.verified_at,
-                    &backup.error,
-                ],
-            )
-            .with_context(|| format!("cannot record `{}`", backup.id))?;
-        for (position, copy) in backup.copies.iter().enumerate() {
-            let position = i32::try_from(position)?;
-            let size = copy.size_bytes.map(i64::try_from).transpose()?;
-            transaction
-                .execute(
-                    SAVE_COPY,
-                    &[
-                        &backup.id.as_str(),
-                        &copy.store,
-                        &position,
-                        &copy.path,
-                        &copy.state.as_str(),
-                        &size,
-                        &copy.etag,
-                        &copy.stored_at,
-                        &copy.verified_at,
-                        &copy.verified_level,
-                        &copy.expires_at,
-                        &copy.error,
-                    ],
-                )
-                .with_context(|| format!("cannot record the copy of `{}` in `{}`", backup.id, copy.store))?;
-        }
-        transaction.commit()?;
-        Ok(())
+        let backup = backup.clone();
+        self.client.ask(move |client| write(client.transaction()?, &backup))
     }
 
     /// The backups that pass the filter, the newest first, each with its copies.
@@ -102,9 +51,8 @@ impl Catalog {
     /// When the catalog can't be read.
     pub fn list(&mut self, filter: &Filter) -> Result<Vec<Backup>> {
         self.revive()?;
-        let status = filter.status.map(Status::as_str);
-        let (conditions, wanted) = conditions(filter, status.as_ref());
-        self.select(&conditions, &wanted, filter.limit)
+        let (conditions, wanted) = conditions(filter);
+        self.select(&conditions, wanted, filter.limit)
     }
 
     /// The ids of the backups that pass the filter, the one first whose last check in any of these stores is
@@ -114,17 +62,17 @@ impl Catalog {
     /// When the catalog can't be read.
     pub fn by_age_of_check(&mut self, filter: &Filter, stores: &[&str]) -> Result<Vec<BackupId>> {
         self.revive()?;
-        let status = filter.status.map(Status::as_str);
-        let (conditions, mut wanted) = conditions(filter, status.as_ref());
+        let (conditions, mut wanted) = conditions(filter);
         let all = if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") };
-        wanted.push(&stores);
+        let stores: Vec<String> = stores.iter().map(|store| (*store).to_owned()).collect();
+        wanted.push(Box::new(stores));
         let query = format!(
             "SELECT id FROM backup WHERE {all} ORDER BY \
              (SELECT min(coalesce((metadata->'{CHECKED}'->>store)::timestamptz, verified_at, '-infinity')) \
               FROM unnest(${}::text[]) store), created_at, id",
             wanted.len()
         );
-        let rows = self.client()?.query(&query, &wanted).context("cannot read the catalog")?;
+        let rows = self.client.query(query, wanted).context("cannot read the catalog")?;
         let ids = rows.iter().map(|row| Ok(BackupId::parse(row.try_get(0)?)));
         Ok(ids.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
@@ -137,7 +85,7 @@ impl Catalog {
         self.revive()?;
         let query = "SELECT id, status, store, path, state FROM backup LEFT JOIN copy ON copy.backup = id \
                      WHERE source = $1";
-        let rows = self.client()?.query(query, &[&source]).context("cannot read the catalog")?;
+        let rows = self.client.query(query, params![source]).context("cannot read the catalog")?;
         let known = |row: &postgres::Row| -> Result<Known> {
             let (status, state): (String, Option<String>) = (row.try_get(1)?, row.try_get(4)?);
             Ok(Known {
@@ -157,12 +105,11 @@ impl Catalog {
     /// When the catalog can't be read.
     pub fn databases(&mut self, filter: &Filter, limit: u32) -> Result<Vec<String>> {
         self.revive()?;
-        let status = filter.status.map(Status::as_str);
-        let (conditions, wanted) = conditions(filter, status.as_ref());
+        let (conditions, wanted) = conditions(filter);
         let all = if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") };
         let query =
             format!("SELECT DISTINCT database FROM backup WHERE {all} ORDER BY database LIMIT {limit}");
-        let rows = self.client()?.query(&query, &wanted).context("cannot read the catalog")?;
+        let rows = self.client.query(query, wanted).context("cannot read the catalog")?;
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 
@@ -177,7 +124,7 @@ impl Catalog {
             .flat_map(|c| matches!(c, '\\' | '%' | '_').then_some('\\').into_iter().chain([c]))
             .collect();
         let pattern = format!("{escaped}%");
-        self.select(&["id LIKE $1".to_owned()], &[&pattern], Some(limit))
+        self.select(&["id LIKE $1".to_owned()], params![pattern], Some(limit))
     }
 
     /// The newest artifact of a database, for an estimate of the next one's size.
@@ -186,10 +133,10 @@ impl Catalog {
     /// When the catalog can't be read.
     pub fn last_size_bytes(&mut self, source: &str, database: &str, kind: &str) -> Result<Option<u64>> {
         self.revive()?;
-        let row = self.client()?.query_opt(
+        let row = self.client.query_opt(
             "SELECT size_bytes FROM backup WHERE source = $1 AND database = $2 AND backup_type = $3 \
              AND status IN ('completed', 'verified', 'degraded') ORDER BY created_at DESC LIMIT 1",
-            &[&source, &database, &kind],
+            params![source, database, kind],
         )?;
         let size: Option<i64> = row.map(|row| row.try_get(0)).transpose()?.flatten();
         Ok(size.map(u64::try_from).transpose()?)
@@ -202,7 +149,7 @@ impl Catalog {
     pub fn newest(&mut self, source: &str, database: &str) -> Result<Option<Timestamp>> {
         self.revive()?;
         let query = "SELECT max(created_at) FROM backup WHERE source = $1 AND database = $2";
-        Ok(self.client()?.query_one(query, &[&source, &database])?.try_get(0)?)
+        Ok(self.client.query_one(query, params![source, database])?.try_get(0)?)
     }
 
     /// Whether the run of a backup has said of late that it is alive, by the clock that stamps its beats.
@@ -212,7 +159,7 @@ impl Catalog {
     pub fn is_beating(&mut self, id: &BackupId) -> Result<bool> {
         let query = "SELECT coalesce(abs(extract(epoch FROM now() - heartbeat_at))::float8 < $2::float8, false) \
                      FROM backup WHERE id = $1";
-        let row = self.client()?.query_opt(query, &[&id.as_str(), &super::lock::FRESH.as_secs_f64()])?;
+        let row = self.client.query_opt(query, params![id.as_str(), super::lock::FRESH.as_secs_f64()])?;
         row.map_or(Ok(false), |row| Ok(row.try_get(0)?))
     }
 
@@ -222,13 +169,13 @@ impl Catalog {
     /// When the catalog can't be read.
     pub fn unfinished(&mut self, source: &str, database: &str) -> Result<Vec<Backup>> {
         let conditions = ["status = 'in_progress'", "source = $1", "database = $2"].map(str::to_owned);
-        self.select(&conditions, &[&source, &database], None)
+        self.select(&conditions, params![source, database], None)
     }
 
     /// Says that the run of a backup is alive.
     pub(super) fn beat(&mut self, id: &BackupId) -> Result<()> {
         let beat = "UPDATE backup SET heartbeat_at = now() WHERE id = $1";
-        self.client()?.execute(beat, &[&id.as_str()])?;
+        self.client.execute(beat, params![id.as_str()])?;
         Ok(())
     }
 
@@ -237,10 +184,10 @@ impl Catalog {
     /// # Errors
     /// When the catalog can't be written.
     pub fn bury(&mut self, id: &BackupId, reason: &str) -> Result<bool> {
-        let buried = self.client()?.execute(
+        let buried = self.client.execute(
             "UPDATE backup SET status = 'failed', error = $2, finished_at = now() \
              WHERE id = $1 AND status = 'in_progress'",
-            &[&id.as_str(), &reason],
+            params![id.as_str(), reason],
         )?;
         Ok(buried > 0)
     }
@@ -250,7 +197,7 @@ impl Catalog {
     /// # Errors
     /// When the catalog can't be read.
     pub fn unmade(&mut self, source: &str, database: &str) -> Result<Vec<Unmade>> {
-        let rows = self.client()?.query(UNMADE, &[&source, &database])?;
+        let rows = self.client.query(UNMADE, params![source, database])?;
         let unmade = rows.iter().map(|row| {
             let id = BackupId::parse(row.try_get(0)?);
             let store = row.try_get(1)?;
@@ -264,15 +211,15 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalog can't be written.
-    pub fn mark_swept(&mut self, ids: &[&str]) -> Result<()> {
-        self.client()?.execute(MARK_SWEPT, &[&ids])?;
+    pub fn mark_swept(&mut self, ids: Vec<String>) -> Result<()> {
+        self.client.execute(MARK_SWEPT, vec![Box::new(ids)])?;
         Ok(())
     }
 
     fn select(
         &mut self,
         conditions: &[String],
-        wanted: &[&(dyn ToSql + Sync)],
+        wanted: Vec<Param>,
         limit: Option<u32>,
     ) -> Result<Vec<Backup>> {
         let all = if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") };
@@ -280,15 +227,15 @@ impl Catalog {
         let columns = rows::BACKUP_COLUMNS;
         let query =
             format!("SELECT {columns} FROM backup WHERE {all} ORDER BY created_at DESC, id DESC{limit}");
-        let found = self.client()?.query(&query, wanted).context("cannot read the catalog")?;
+        let found = self.client.query(query, wanted).context("cannot read the catalog")?;
         let mut backups = found.iter().map(rows::backup).collect::<Result<Vec<_>>>()?;
-        let ids: Vec<&str> = backups.iter().map(|backup| backup.id.as_str()).collect();
+        let ids: Vec<String> = backups.iter().map(|backup| backup.id.as_str().to_owned()).collect();
         let query = format!(
             "SELECT {} FROM copy WHERE backup = ANY($1) ORDER BY backup, position, store",
             rows::COPY_COLUMNS
         );
         let mut copies: BTreeMap<String, Vec<_>> = BTreeMap::new();
-        for row in self.client()?.query(&query, &[&ids]).context("cannot read the catalog")? {
+        for row in self.client.query(query, vec![Box::new(ids)]).context("cannot read the catalog")? {
             copies.entry(row.try_get("backup")?).or_default().push(rows::copy(&row)?);
         }
         for backup in &mut backups {
@@ -314,31 +261,21 @@ pub struct Known {
 }
 
 /// What a filter asks for, as conditions with numbered parameters, and the parameters.
-fn conditions<'a>(
-    filter: &'a Filter,
-    status: Option<&'a &'static str>,
-) -> (Vec<String>, Vec<&'a (dyn ToSql + Sync)>) {
-    let mut wanted: Vec<&(dyn ToSql + Sync)> = Vec::new();
+fn conditions(filter: &Filter) -> (Vec<String>, Vec<Param>) {
+    let mut wanted: Vec<Param> = Vec::new();
     let mut conditions: Vec<String> = Vec::new();
-    let mut add = |condition: &str, value| {
-        wanted.push(value);
-        conditions.push(condition.replace('?', &format!("${}", wanted.len())));
+    let mut add = |column: &str, value: Option<Param>| {
+        if let Some(value) = value {
+            wanted.push(value);
+            conditions.push(format!("{column} ${}", wanted.len()));
+        }
     };
-    if let Some(source) = &filter.source {
-        add("source = ?", source);
-    }
-    if let Some(backup_type) = &filter.backup_type {
-        add("backup_type = ?", backup_type);
-    }
-    if let Some(database) = &filter.database {
-        add("database = ?", database);
-    }
-    if let Some(status) = status {
-        add("status = ?", status);
-    }
-    if let Some(since) = &filter.since {
-        add("created_at >= ?", since);
-    }
+    let text = |value: &Option<String>| value.clone().map(|value| Box::new(value) as Param);
+    add("source =", text(&filter.source));
+    add("backup_type =", text(&filter.backup_type));
+    add("database =", text(&filter.database));
+    add("status =", filter.status.map(|status| Box::new(status.as_str()) as Param));
+    add("created_at >=", filter.since.map(|since| Box::new(since) as Param));
     if filter.usable {
         conditions.push("status IN ('completed', 'verified', 'degraded')".to_owned());
     }
@@ -369,27 +306,3 @@ ORDER BY created_at DESC";
 const MARK_SWEPT: &str = "\
 UPDATE backup SET metadata = metadata || jsonb_build_object('swept_at', now())
 WHERE id = ANY($1) AND status = 'failed' AND finished_at < now() - interval '1 hour'";
-
-const SAVE_BACKUP: &str = "\
-INSERT INTO backup (id, backup_type, source, database, tenant, filename, size_bytes, checksum,
-    local_path, r2_path, b2_path, status, compression_ratio, backup_duration_seconds, metadata,
-    created_at, finished_at, verified_at, error, heartbeat_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, now())
-ON CONFLICT (id) DO UPDATE SET
-    filename = excluded.filename, size_bytes = excluded.size_bytes, checksum = excluded.checksum,
-    local_path = excluded.local_path, r2_path = excluded.r2_path, b2_path = excluded.b2_path,
-    status = excluded.status, compression_ratio = excluded.compression_ratio,
-    backup_duration_seconds = excluded.backup_duration_seconds, metadata = excluded.metadata,
-    finished_at = excluded.finished_at, verified_at = excluded.verified_at, error = excluded.error,
-    heartbeat_at = now()
--- A record that waited must not undo the end of a run that has been written since.
-WHERE backup.status = 'in_progress' OR excluded.status <> 'in_progress'";
-
-const SAVE_COPY: &str = "\
-INSERT INTO copy (backup, store, position, path, state, size, etag, stored_at, verified_at,
-    verified_level, expires_at, error)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-ON CONFLICT (backup, store) DO UPDATE SET
-    position = excluded.position, path = excluded.path, state = excluded.state, size = excluded.size,
-    etag = excluded.etag, stored_at = excluded.stored_at, verified_at = excluded.verified_at,
-    verified_level = excluded.verified_level, expires_at = excluded.expires_at, error = excluded.error";

@@ -59,7 +59,12 @@ impl Context {
     }
 
     pub(super) fn connect_options(&self) -> ConnectOptions<'static> {
-        ConnectOptions { connect_timeout: self.config.timeouts.connect, application_name: "pgkeep" }
+        let timeouts = &self.config.timeouts;
+        ConnectOptions {
+            connect_timeout: timeouts.connect,
+            answer_timeout: timeouts.request,
+            application_name: "pgkeep",
+        }
     }
 
     /// The catalog, after what waited for it was written.

@@ -1,8 +1,6 @@
 //! One attempt at one address, in bounded time. It knows no order of hosts and no fallback.
 
 use std::net::{IpAddr, ToSocketAddrs};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
 use std::time::Duration;
 
 use postgres::{Client, Config, NoTls, SimpleQueryMessage};
@@ -11,6 +9,7 @@ use super::cancel::Canceller;
 use super::error::{ConnectErrorKind, Failure};
 use super::settings::Session;
 use super::tls::Tls;
+use crate::aside::{self, GivenUp};
 use crate::conninfo::Target;
 
 /// How much an attempt cares about TLS.
@@ -78,20 +77,16 @@ fn within<T: Send + 'static>(
     time_limit: Duration,
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    let (sender, receiver) = mpsc::sync_channel(1);
-    thread::Builder::new()
-        .name("connect".to_owned())
-        .spawn(move || drop(sender.send(work())))
-        .map_err(|error| Failure::unreachable(format!("cannot start a thread: {error}")))?;
-    match receiver.recv_timeout(time_limit) {
+    match aside::within("connect", time_limit, work) {
         Ok(outcome) => outcome,
-        Err(RecvTimeoutError::Timeout) => Err(Failure::new(
+        Err(GivenUp::Late) => Err(Failure::new(
             ConnectErrorKind::TimedOut,
             format!("no answer within {} s", time_limit.as_secs_f64()),
         )),
-        Err(RecvTimeoutError::Disconnected) => {
+        Err(GivenUp::Lost) => {
             Err(Failure::new(ConnectErrorKind::Refused, "the connecting thread failed".to_owned()))
         }
+        Err(error @ GivenUp::NoThread(_)) => Err(Failure::unreachable(error.to_string())),
     }
 }
 

@@ -1,12 +1,13 @@
 //! Ends a query of a session from another thread, over a connection of its own to the same address and with
 //! the same TLS. It knows nothing of the query.
 
-use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use postgres::{CancelToken, Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::aside;
 
 /// How long a server may take to hear of it.
 const LIMIT: Duration = Duration::from_secs(1);
@@ -29,16 +30,11 @@ impl Canceller {
     /// # Errors
     /// When the server can't be reached.
     pub fn cancel(&self) -> Result<()> {
-        let (asked, answer) = channel();
         let Self { token, connector } = self.clone();
-        std::thread::Builder::new().name("cancel".to_owned()).spawn(move || {
-            let cancelled = match connector {
-                Some(connector) => token.cancel_query(connector),
-                None => token.cancel_query(NoTls),
-            };
-            // Whoever waited may have gone on.
-            drop(asked.send(cancelled));
-        })?;
-        Ok(answer.recv_timeout(LIMIT).context("no answer to a cancel request")??)
+        let cancelled = aside::within("cancel", LIMIT, move || match connector {
+            Some(connector) => token.cancel_query(connector),
+            None => token.cancel_query(NoTls),
+        });
+        Ok(cancelled.context("a cancel request")??)
     }
 }

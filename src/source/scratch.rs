@@ -34,6 +34,8 @@ const SOCKET_PATH_BYTES: usize = 107;
 const SHORT_DIR: &str = "/tmp";
 /// How long a server of no data may take to come up.
 const START_TIME: Duration = Duration::from_secs(60);
+/// How long it may take to answer a question.
+const ANSWER_TIME: Duration = Duration::from_secs(300);
 /// How long an immediate shutdown may take; after 5 s the server kills what is left of its own.
 const STOP_TIME: Duration = Duration::from_millis(6500);
 
@@ -175,7 +177,11 @@ impl ScratchServer {
     /// How sessions with it are opened.
     #[must_use]
     pub fn connect_options(&self) -> ConnectOptions<'static> {
-        ConnectOptions { connect_timeout: self.connect_timeout, application_name: "pgkeep" }
+        ConnectOptions {
+            connect_timeout: self.connect_timeout,
+            answer_timeout: ANSWER_TIME,
+            application_name: "pgkeep",
+        }
     }
 
     fn await_start(&mut self, interrupt: &Interrupt) -> Result<()> {

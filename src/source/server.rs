@@ -1,10 +1,10 @@
 //! What is asked of a server before its data is dumped or restored.
 
 use anyhow::Result;
-use postgres::Client;
 
-use crate::connect::{self, ConnectError, ConnectOptions};
+use crate::connect::{self, BoundedClient, ConnectError, ConnectOptions, NoAnswer};
 use crate::conninfo::ConnInfo;
+use crate::params;
 
 /// What a server says of itself and of one database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct Facts {
 
 /// A connection to one database of the source.
 pub struct Server {
-    pub(super) client: Client,
+    pub(super) client: BoundedClient,
 }
 
 impl Server {
@@ -28,7 +28,7 @@ impl Server {
     /// # Errors
     /// When it can't be reached or refuses; see [`is_passing`].
     pub fn connect(info: &ConnInfo, options: &ConnectOptions<'_>) -> Result<Self> {
-        let mut client = connect::connect(info, options)?;
+        let mut client = BoundedClient::new(connect::connect(info, options)?, options.answer_timeout);
         client.batch_execute("SET statement_timeout TO '60s'; SET lock_timeout TO '30s'")?;
         Ok(Self { client })
     }
@@ -41,7 +41,7 @@ impl Server {
         let row = self.client.query_one(
             "SELECT current_setting('server_version'), current_setting('server_version_num')::int, \
              pg_database_size(current_database())",
-            &[],
+            params![],
         )?;
         let number: i32 = row.try_get(1)?;
         let size: i64 = row.try_get(2)?;
@@ -59,7 +59,7 @@ impl Server {
     pub fn databases(&mut self) -> Result<Vec<String>> {
         let rows = self.client.query(
             "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname",
-            &[],
+            params![],
         )?;
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
@@ -70,11 +70,11 @@ impl Server {
     /// When it can't be asked.
     pub fn catalog_in(&mut self, schema: &str) -> Result<Option<String>> {
         let quoted = format!("\"{}\".identity", schema.replace('"', "\"\""));
-        let known = self.client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&quoted])?;
+        let known = self.client.query_one("SELECT to_regclass($1) IS NOT NULL", params![quoted])?;
         if !known.try_get::<_, bool>(0)? {
             return Ok(None);
         }
-        let row = self.client.query_opt(&format!("SELECT id::text FROM {quoted}"), &[])?;
+        let row = self.client.query_opt(format!("SELECT id::text FROM {quoted}"), params![])?;
         row.map(|row| Ok(row.try_get(0)?)).transpose()
     }
 }
@@ -120,6 +120,7 @@ pub fn is_passing(error: &anyhow::Error) -> bool {
     let text = format!("{error:#}");
     let told = error.chain().any(|cause| {
         cause.downcast_ref::<ConnectError>().is_some_and(ConnectError::is_transient)
+            || cause.is::<NoAnswer>()
             || cause.downcast_ref::<postgres::Error>().is_some_and(connect::is_transient)
     });
     // A table that was dropped between its listing and its lock.

@@ -9,11 +9,14 @@ use anyhow::{Context, Result};
 use super::server::Server;
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
+use crate::params;
 
 /// The first object id that a server gives to what users make (`FirstNormalObjectId`).
 const FIRST_OF_USERS: i64 = 16384;
 /// How long a session whose client is gone may take to notice, before it is ended.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The files of a large database take their time to go.
+const TIME_TO_DROP: Duration = Duration::from_secs(60 * 60);
 /// How long it may take after that.
 const LAST_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -63,8 +66,9 @@ impl Server {
     /// # Errors
     /// When it can't be asked.
     pub fn held(&mut self, without_schema: &str, schemas: Option<&[String]>) -> Result<Held> {
-        let rows =
-            self.client.query(include_str!("held.sql"), &[&FIRST_OF_USERS, &without_schema, &schemas])?;
+        let schemas = schemas.map(<[String]>::to_vec);
+        let params = params![FIRST_OF_USERS, without_schema, schemas];
+        let rows = self.client.query(include_str!("held.sql"), params)?;
         let kinds = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
         Ok(Held(kinds.collect::<Result<_>>()?))
     }
@@ -78,7 +82,7 @@ impl Server {
             "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
              WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND n.nspname NOT LIKE 'pg\\_%' \
              AND n.nspname <> 'information_schema'",
-            &[],
+            params![],
         )?;
         rows.iter().map(|row| Ok(Relation { schema: row.try_get(0)?, name: row.try_get(1)? })).collect()
     }
@@ -88,7 +92,7 @@ impl Server {
     /// # Errors
     /// When it can't be asked.
     pub fn schemas(&mut self) -> Result<Vec<String>> {
-        let rows = self.client.query("SELECT nspname FROM pg_namespace", &[])?;
+        let rows = self.client.query("SELECT nspname FROM pg_namespace", params![])?;
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 
@@ -97,7 +101,7 @@ impl Server {
     /// # Errors
     /// When it can't be asked.
     pub fn has_database(&mut self, name: &str) -> Result<bool> {
-        let row = self.client.query_opt("SELECT FROM pg_database WHERE datname = $1", &[&name])?;
+        let row = self.client.query_opt("SELECT FROM pg_database WHERE datname = $1", params![name])?;
         Ok(row.is_some())
     }
 
@@ -106,9 +110,11 @@ impl Server {
     /// # Errors
     /// When the server refuses: somebody is connected to it, or it is another's.
     pub fn drop_database(&mut self, name: &str) -> Result<()> {
-        // The files of a large one take their time to go.
-        self.client.batch_execute("SET statement_timeout TO 0")?;
-        let dropped = self.client.batch_execute(&format!("DROP DATABASE IF EXISTS {}", quoted(name)));
+        let drop = format!("DROP DATABASE IF EXISTS {}", quoted(name));
+        let dropped = self.client.ask_within(TIME_TO_DROP, move |client| {
+            client.batch_execute("SET statement_timeout TO 0")?;
+            Ok(client.batch_execute(&drop)?)
+        });
         dropped.with_context(|| format!("cannot drop the database `{name}`"))
     }
 
@@ -117,7 +123,7 @@ impl Server {
     /// # Errors
     /// When there is no such role, or the one that connected is no member of it.
     pub fn become_role(&mut self, role: &str) -> Result<()> {
-        let set = self.client.batch_execute(&format!("SET ROLE {}", quoted(role)));
+        let set = self.client.batch_execute(format!("SET ROLE {}", quoted(role)));
         set.with_context(|| format!("cannot become the role `{role}`"))
     }
 
@@ -131,7 +137,7 @@ impl Server {
         let begun = Instant::now();
         loop {
             let count = format!("SELECT count(*) FROM pg_stat_activity WHERE {OF_NAME}");
-            let left: i64 = self.client.query_one(&count, &[&session])?.try_get(0)?;
+            let left: i64 = self.client.query_one(count, params![session])?.try_get(0)?;
             if left == 0 {
                 return Ok(());
             }
@@ -141,7 +147,7 @@ impl Server {
             }
             if begun.elapsed() > PATIENCE {
                 let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {OF_NAME}");
-                self.client.query(&end, &[&session])?;
+                self.client.query(end, params![session])?;
             }
             if interrupt.wait(Duration::from_millis(50)) {
                 return Err(Failure::failed("interrupted").into());

@@ -1,12 +1,11 @@
 //! Asks whether a server is still there while its dump gives nothing. A large table without a row is silent
 //! too: silence alone ends no dump. Where a proxy answers for the network, no keepalive finds out.
 
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::aside::{self, GivenUp};
 use crate::connect::{self, ConnectError, ConnectErrorKind, ConnectOptions};
 use crate::conninfo::ConnInfo;
 use crate::exit::one_line;
@@ -15,8 +14,6 @@ use crate::interrupt::Interrupt;
 /// What is said of one that does not answer.
 pub(super) const NO_ANSWER: &str = "the server answers no new connection";
 
-/// Looks at the interrupt as often as this.
-const LOOK: Duration = Duration::from_millis(100);
 /// This often in a row without an answer, it is given up.
 const PATIENCE: u32 = 2;
 
@@ -54,23 +51,14 @@ impl Watch {
 
     /// Why no answer came. A refusal is one, and an interrupt ends the wait for it.
     fn trouble(&self) -> Result<Option<anyhow::Error>> {
-        let (told, answer) = channel();
         let (connection, connect_timeout) = (self.connection.clone(), self.connect_timeout);
-        thread::Builder::new()
-            .name("watch".to_owned())
-            .spawn(move || {
-                let options = ConnectOptions { connect_timeout, application_name: "pgkeep" };
-                let outcome = connect::connect(&connection, &options).err();
-                // Whoever waited may have gone on.
-                drop(told.send(outcome));
-            })
-            .context("no thread for a look at the server")?;
-        loop {
-            match answer.recv_timeout(LOOK) {
-                Ok(outcome) => return Ok(outcome.filter(is_no_answer).map(anyhow::Error::new)),
-                Err(RecvTimeoutError::Timeout) if !self.interrupt.is_raised() => {}
-                Err(_) => return Ok(None),
-            }
+        let options =
+            ConnectOptions { connect_timeout, answer_timeout: connect_timeout, application_name: "pgkeep" };
+        let connect = move || connect::connect(&connection, &options).err();
+        match aside::until("watch", |_| self.interrupt.is_raised(), connect) {
+            Ok(outcome) => Ok(outcome.filter(is_no_answer).map(anyhow::Error::new)),
+            Err(GivenUp::Late) => Ok(None),
+            Err(error) => Err(error).context("a look at the server"),
         }
     }
 }

@@ -20,8 +20,11 @@ use crate::support::cluster::{PASSWORD, PASSWORD_IN_URI, ROLE};
 use crate::support::tools::{finish, free_port, give_to_postgres};
 use crate::support::{Cluster, cluster, wait_until};
 
-const OPTIONS: ConnectOptions<'_> =
-    ConnectOptions { connect_timeout: Duration::from_secs(20), application_name: "suite" };
+const OPTIONS: ConnectOptions<'_> = ConnectOptions {
+    connect_timeout: Duration::from_secs(20),
+    answer_timeout: Duration::from_secs(60),
+    application_name: "suite",
+};
 
 const RULES: &str = "local all all trust\n\
     hostssl all certified 127.0.0.1/32 cert\n\

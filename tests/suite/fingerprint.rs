@@ -53,7 +53,11 @@ fn of_restored(site: &Site, id: &str) -> Value {
 fn figures(site: &Site, database: &str, level: Level) -> Fingerprint {
     let info =
         ConnInfo::parse(&site.cluster.url(database)).unwrap().resolve(&Environment::default()).unwrap();
-    let options = ConnectOptions { connect_timeout: Duration::from_secs(10), application_name: "figures" };
+    let options = ConnectOptions {
+        connect_timeout: Duration::from_secs(10),
+        answer_timeout: Duration::from_secs(60),
+        application_name: "figures",
+    };
     let salt = pgkeep::key::Key::parse(&site.key).unwrap().salt().unwrap();
     let wanted = Wanted { level, salt, table_time: Duration::from_secs(60), without_schema: None };
     figures_of(&info, &options, wanted, Duration::from_secs(60), &Interrupt::new()).unwrap()

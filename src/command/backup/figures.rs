@@ -2,10 +2,12 @@
 //! fails the backup.
 
 use std::io::{self, Read};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
+use crate::aside;
 use crate::backup::Backup;
 use crate::command::context::Context;
 use crate::command::progress::Phase;
@@ -49,25 +51,26 @@ impl Figures {
     ) -> Result<Self> {
         let config = &context.config.fingerprint;
         let salt = key.salt()?;
-        let wanted = |level| Wanted {
-            level,
-            salt,
-            table_time: config.time,
-            without_schema: without_schema.map(str::to_owned),
-        };
-        let open = |level| Snapshot::open(connection, &context.connect_options(), wanted(level));
+        let level = config.level;
+        let without_schema = without_schema.map(str::to_owned);
+        let wanted = Wanted { level, salt, table_time: config.time, without_schema };
+        let (connection, options) = (connection.clone(), context.connect_options());
+        let (interrupt, limit) = (&context.interrupt, config.time.max(options.answer_timeout));
+        let is_over = |taken: Duration| interrupt.is_raised() || taken > limit;
+        let opened = aside::until("snapshot", is_over, move || -> Result<_> {
+            let mut snapshot = Snapshot::open(&connection, &options, wanted)?;
+            let shared = (level != Level::Off).then(|| snapshot.export());
+            Ok((snapshot, shared))
+        });
         let frame =
             |snapshot: Snapshot| Self { snapshot: None, counting: None, known: Some(snapshot.into_frame()) };
-        let mut snapshot = open(config.level)?;
-        if config.level == Level::Off {
-            return Ok(frame(snapshot));
-        }
-        match snapshot.export() {
-            Ok(id) => {
+        match opened?? {
+            (snapshot, None) => Ok(frame(snapshot)),
+            (snapshot, Some(Ok(id))) => {
                 let counting = Some(Counting::start(snapshot)?);
                 Ok(Self { snapshot: Some(id), counting, known: None })
             }
-            Err(error) => {
+            (snapshot, Some(Err(error))) => {
                 log::warn!("the rows are not counted to compare a restore with: {}", one_line(&error));
                 Ok(frame(snapshot))
             }

@@ -133,8 +133,8 @@ impl Leftovers {
         if let Some(catalog) = ledger.catalog().filter(|_| is_done && !self.unmade.is_empty()) {
             let has_copies = |id: &str| whole.iter().any(|(_, pair)| pair.artifact.path.contains(id));
             let ids = self.unmade.iter().filter(|unmade| unmade.store.is_none());
-            let ids: Vec<_> = ids.map(|unmade| unmade.id.as_str()).filter(|id| !has_copies(id)).collect();
-            if let Err(error) = catalog.mark_swept(&ids) {
+            let ids = ids.map(|unmade| unmade.id.as_str()).filter(|id| !has_copies(id));
+            if let Err(error) = catalog.mark_swept(ids.map(str::to_owned).collect()) {
                 log::info!("what was swept is swept again by the next run: {}", one_line(&error));
             }
         }

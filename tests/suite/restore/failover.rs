@@ -285,7 +285,11 @@ fn a_session_that_does_not_notice_is_ended() {
         client
     };
     let (mut left, mut other) = (named("pgkeep restore 4711-a night shift"), named("pgkeep restore 4711-b"));
-    let options = ConnectOptions { connect_timeout: Duration::from_secs(20), application_name: "suite" };
+    let options = ConnectOptions {
+        connect_timeout: Duration::from_secs(20),
+        answer_timeout: Duration::from_secs(60),
+        application_name: "suite",
+    };
     let environment = Environment { variables: BTreeMap::new(), home: None, user: Some("nobody".to_owned()) };
     let info = ConnInfo::parse(&cluster.url(&database)).unwrap().resolve(&environment).unwrap();
     let mut server = Server::connect(&info, &options).unwrap();

@@ -72,3 +72,52 @@ fn a_signal_ends_a_dump_that_hears_nothing() {
     wait_until("pg_dump is gone", || !std::path::Path::new("/proc").join(&pid).exists());
     assert_failed(&site, "interrupted by signal 15");
 }
+
+/// The source and the catalog are one server, which goes silent after any of its answers: every run ends by itself,
+/// with the truth on record, and nothing is left behind.
+#[test]
+fn wherever_silence_falls_the_run_ends() {
+    let lanes = [[1, 12, 40], [3, 16, 60], [5, 22, 90], [8, 30, 150]];
+    let walk = |lane: [usize; 3]| {
+        for answers in lane {
+            let mut site = Site::new().local_only();
+            // What a first run makes is not what is looked at.
+            site.backup();
+            let gate = Gate::open_to(site.cluster.port);
+            site.config.set("source.url", site.cluster.url_through(gate.port, &site.database));
+            site.config.set("catalog.url", site.cluster.url_through(gate.port, &site.catalog));
+            for (name, time) in [("connect", "2s"), ("request", "3s"), ("stall", "2s")] {
+                site.config.set(&format!("timeouts.{name}"), time);
+            }
+            site.config.set("verify.fingerprint_time", "2s");
+            gate.silence_after(answers);
+            let ran = site.pgkeep(["backup", "full"]).any_code().any_stdout().any_stderr().run();
+            assert!(gate.is_silent(), "it needed less than {answers} answers");
+            assert!([1, 3].contains(&ran.code), "after {answers} answers: {}", ran.stderr);
+            assert!(
+                ran.stderr.contains("no answer") || ran.stderr.contains("timeout expired"),
+                "{}",
+                ran.stderr
+            );
+            // The proxy is started anew.
+            gate.shut();
+            site.config.set("source.url", site.cluster.url(&site.database));
+            site.config.set("catalog.url", site.cluster.url(&site.catalog));
+            // The server ends the sessions of the dead run as it hears of it.
+            wait_until("the next run works", || {
+                site.pgkeep(["backup", "full"]).any_code().any_stdout().any_stderr().run().code == 0
+            });
+            let rows = site.rows();
+            assert!(
+                rows.iter().all(|row| row["status"] == "verified" || row["status"] == "failed"),
+                "{rows:#?}"
+            );
+            let usable = rows.iter().filter(|row| row["status"] == "verified").count();
+            assert_eq!(crate::support::tools::files_under(&site.local()).len(), 2 * usable, "{rows:#?}");
+        }
+    };
+    let walks: Vec<_> = lanes.map(|lane| std::thread::spawn(move || walk(lane))).into();
+    for walk in walks {
+        walk.join().unwrap();
+    }
+}

@@ -22,6 +22,8 @@ struct Shared {
     /// Connections of an earlier age pass nothing on.
     age: AtomicUsize,
     delay_ms: AtomicU64,
+    /// So many pieces of answers pass before silence falls.
+    answers_left: AtomicUsize,
     streams: Mutex<Vec<TcpStream>>,
     times: Mutex<Vec<Instant>>,
 }
@@ -37,6 +39,7 @@ impl Gate {
             is_silent: AtomicBool::new(false),
             age: AtomicUsize::new(0),
             delay_ms: AtomicU64::new(0),
+            answers_left: AtomicUsize::new(usize::MAX),
             streams: Mutex::default(),
             times: Mutex::default(),
         });
@@ -75,6 +78,16 @@ impl Gate {
         self.silence();
     }
 
+    /// Keeps silent for good once so many pieces of answers were passed on.
+    pub(crate) fn silence_after(&self, answers: usize) {
+        self.shared.answers_left.store(answers, Ordering::SeqCst);
+    }
+
+    /// Whether it keeps silent for everybody.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.shared.is_silent.load(Ordering::SeqCst)
+    }
+
     /// Lets whatever comes from behind take so much longer.
     pub(crate) fn slow_down(&self, delay: Duration) {
         self.shared.delay_ms.store(u64::try_from(delay.as_millis()).unwrap(), Ordering::SeqCst);
@@ -109,10 +122,19 @@ impl Shared {
         Ok(())
     }
 
+    /// Counts a piece of an answer; whether no more of them may pass.
+    fn is_time_for_silence(&self) -> bool {
+        let count = |left: usize| Some(if left == usize::MAX { left } else { left.saturating_sub(1) });
+        self.answers_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count) == Ok(0)
+    }
+
     fn pass_on(&self, mut from: TcpStream, mut to: TcpStream, age: usize, is_answer: bool) {
         let mut block = vec![0; 65536];
         loop {
             let count = from.read(&mut block).unwrap_or_default();
+            if is_answer && self.is_time_for_silence() {
+                self.is_silent.store(true, Ordering::SeqCst);
+            }
             if self.is_silent.load(Ordering::SeqCst) || self.age.load(Ordering::SeqCst) != age {
                 // Not even that one end is gone is told to the other.
                 if count == 0 {
