@@ -84,6 +84,7 @@ impl Store for LocalStore {
         let target = Path::new(path);
         let mut temporary = temporary_beside(target)?;
         temporary
+            .as_file_mut()
             .write_all(bytes)
             .and_then(|()| temporary.as_file().sync_all())
             .with_context(|| format!("can't write `{path}`"))?;
@@ -180,7 +181,9 @@ impl Upload for LocalUpload {
         );
         let mut part_bytes = 0_u64;
         for block in &part.blocks {
+            // Not by the temporary file itself: its errors name a path that nobody knows.
             self.temporary
+                .as_file_mut()
                 .write_all(block)
                 .with_context(|| format!("can't write `{}`", self.target.display()))?;
             part_bytes = part_bytes.saturating_add(block.len() as u64);
@@ -307,7 +310,17 @@ fn temporary_beside(target: &Path) -> Result<NamedTempFile> {
         .suffix(TEMPORARY_SUFFIX)
         .rand_bytes(RANDOM_CHARACTERS)
         .tempfile_in(directory)
+        .map_err(without_the_path)
         .with_context(|| format!("can't make a file in `{}`", directory.display()))
+}
+
+/// A temporary file's name is made up anew each time, and says nothing to anybody.
+fn without_the_path(error: io::Error) -> anyhow::Error {
+    let told = error.to_string();
+    match told.split_once(" at path ") {
+        Some((what, _)) => anyhow!("{what}"),
+        None => error.into(),
+    }
 }
 
 fn directory_of(path: &Path) -> Result<&Path> {

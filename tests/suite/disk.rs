@@ -50,6 +50,8 @@ fn a_disk_that_is_full_at_any_moment() {
             for part in ["store `local`", "No space left", site.local().to_str().unwrap()] {
                 assert!(ran.stderr.contains(part), "{options}: no {part} in {}", ran.stderr);
             }
+            // A second try runs into the same, which is not told twice.
+            assert_eq!(ran.stderr.matches("No space left").count(), 1, "{options}: {}", ran.stderr);
             assert_only_the_disk_failed(&site, &id);
             failed += 1;
             false
