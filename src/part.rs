@@ -2,6 +2,7 @@
 //! knows neither.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
@@ -24,6 +25,7 @@ pub struct Part {
 pub struct Traffic {
     moved_bytes: AtomicU64,
     is_cancelled: AtomicBool,
+    trouble: Mutex<Option<String>>,
 }
 
 impl Traffic {
@@ -36,6 +38,17 @@ impl Traffic {
     #[must_use]
     pub fn moved_bytes(&self) -> u64 {
         self.moved_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Notes what it ran into last, and may yet overcome.
+    pub fn note(&self, trouble: &impl std::fmt::Display) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble.to_string());
+    }
+
+    /// What it ran into last.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Nobody waits for the upload any more: what is on its way ends as soon as it can.

@@ -4,10 +4,14 @@
 use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
 use super::Catalog;
+use crate::aside;
 use crate::backup::Backup;
 use crate::exit::clip;
 use crate::files;
@@ -15,17 +19,23 @@ use crate::files;
 /// No record is larger: it holds what a manifest holds, and more white space.
 const RECORD_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
 
+/// How long the folder may take to answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+const SHORT_PATIENCE: Duration = Duration::from_secs(1);
+
 /// The folder of records that wait.
 #[derive(Clone, Debug)]
 pub struct Pending {
     folder: PathBuf,
+    /// Whether it once did not answer: it is not waited for as long again.
+    hangs: Arc<AtomicBool>,
 }
 
 impl Pending {
     /// The folder under a state folder.
     #[must_use]
     pub fn under(state_dir: &Path) -> Self {
-        Self { folder: state_dir.join("pending") }
+        Self { folder: state_dir.join("pending"), hangs: Arc::default() }
     }
 
     /// Keeps a record until the catalog is back, over an older one of the same backup.
@@ -33,10 +43,13 @@ impl Pending {
     /// # Errors
     /// When it can't be written.
     pub fn keep(&self, backup: &Backup) -> Result<PathBuf> {
-        files::create_private_dir(&self.folder)?;
-        let path = self.path_of(backup);
-        files::replace_private(&path, &serde_json::to_vec_pretty(backup)?)?;
-        Ok(path)
+        let (folder, path) = (self.folder.clone(), self.path_of(backup));
+        let record = serde_json::to_vec_pretty(backup)?;
+        self.in_time(move || {
+            files::create_private_dir(&folder)?;
+            files::replace_private(&path, &record)?;
+            Ok(path)
+        })
     }
 
     /// Forgets a record: the catalog has it, or a newer one.
@@ -59,15 +72,11 @@ impl Pending {
     /// # Errors
     /// When the catalog does not take one.
     pub fn flush(&self, catalog: &mut Catalog) -> Result<usize> {
-        let Ok(entries) = std::fs::read_dir(&self.folder) else { return Ok(0) };
-        let mut paths: Vec<PathBuf> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
-            .collect();
-        paths.sort();
+        let folder = self.folder.clone();
         let mut written = 0;
-        for path in paths {
-            let backup = match read(&path) {
+        for path in self.in_time(move || Ok(records_in(&folder)))? {
+            let record = path.clone();
+            let backup = match self.in_time(move || read(&record)) {
                 Ok(backup) => backup,
                 Err(error) => {
                     log::warn!("a record that waits is left where it is: {error:#}");
@@ -88,9 +97,29 @@ impl Pending {
         Ok(written)
     }
 
+    /// Does what a disk that hangs would hold up for ever.
+    fn in_time<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+        let limit = if self.hangs.load(Ordering::SeqCst) { SHORT_PATIENCE } else { PATIENCE };
+        aside::within("record", limit, work).map_err(|error| {
+            self.hangs.store(true, Ordering::SeqCst);
+            anyhow!("`{}` can't be used within {limit:?}: {error}", self.folder.display())
+        })?
+    }
+
     fn path_of(&self, backup: &Backup) -> PathBuf {
         self.folder.join(format!("{}.json", backup.id))
     }
+}
+
+/// The files of records, in the order of their names.
+fn records_in(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .collect();
+    paths.sort();
+    paths
 }
 
 /// Whether the server took a record apart and said no, rather than being out of reach.

@@ -192,12 +192,13 @@ impl Catalog {
         Ok(buried > 0)
     }
 
-    /// What the newest runs for a database did not make whole.
+    /// What the newest runs for a database did not make whole. Those of other hosts than `host` count once they
+    /// have shown no sign of life for an hour: one may have lost its connection, and its lock with it.
     ///
     /// # Errors
     /// When the catalog can't be read.
-    pub fn unmade(&mut self, source: &str, database: &str) -> Result<Vec<Unmade>> {
-        let rows = self.client.query(UNMADE, params![source, database])?;
+    pub fn unmade(&mut self, source: &str, database: &str, host: &str) -> Result<Vec<Unmade>> {
+        let rows = self.client.query(UNMADE, params![source, database, host])?;
         let unmade = rows.iter().map(|row| {
             let id = BackupId::parse(row.try_get(0)?);
             let store = row.try_get(1)?;
@@ -293,16 +294,17 @@ pub struct Unmade {
 
 /// What was swept in every store, long enough after its run that no request of it is still on its way, is done with.
 const UNMADE: &str = "\
+WITH of_database AS (
+    SELECT * FROM backup WHERE source = $1 AND database = $2 AND (metadata->>'host' = $3
+        OR coalesce(heartbeat_at, finished_at, created_at) < now() - interval '1 hour'))
 SELECT id, store FROM (
-    (SELECT id, NULL::text AS store, created_at FROM backup
-     WHERE source = $1 AND database = $2 AND status = 'failed' AND NOT metadata ? 'swept_at'
-     ORDER BY created_at DESC LIMIT 1000)
+    (SELECT id, NULL::text AS store, created_at FROM of_database
+     WHERE status = 'failed' AND NOT metadata ? 'swept_at' ORDER BY created_at DESC LIMIT 1000)
     UNION ALL
-    (SELECT id, copy.store, created_at FROM backup JOIN copy ON copy.backup = id
-     WHERE source = $1 AND database = $2 AND status = 'degraded' AND state = 'failed'
-     ORDER BY created_at DESC LIMIT 100)) unmade
+    (SELECT id, copy.store, created_at FROM of_database JOIN copy ON copy.backup = id
+     WHERE status = 'degraded' AND state = 'failed' ORDER BY created_at DESC LIMIT 100)) unmade
 ORDER BY created_at DESC";
 
 const MARK_SWEPT: &str = "\
 UPDATE backup SET metadata = metadata || jsonb_build_object('swept_at', now())
-WHERE id = ANY($1) AND status = 'failed' AND finished_at < now() - interval '1 hour'";
+WHERE id = ANY($1) AND status = 'failed' AND coalesce(heartbeat_at, finished_at) < now() - interval '1 hour'";

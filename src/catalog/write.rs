@@ -13,7 +13,7 @@ pub(super) fn write(mut transaction: Transaction<'_>, backup: &Backup) -> Result
     let size = backup.size_bytes.map(i64::try_from).transpose()?;
     let metadata = serde_json::Value::Object(backup.metadata.clone());
     let status = backup.status.as_str();
-    transaction
+    let written = transaction
         .execute(
             SAVE_BACKUP,
             &[
@@ -39,6 +39,10 @@ pub(super) fn write(mut transaction: Transaction<'_>, backup: &Backup) -> Result
             ],
         )
         .with_context(|| format!("cannot record `{}`", backup.id))?;
+    if written == 0 {
+        // What is on record says more; nor do these copies count then.
+        return Ok(());
+    }
     for (position, copy) in backup.copies.iter().enumerate() {
         let position = i32::try_from(position)?;
         let size = copy.size_bytes.map(i64::try_from).transpose()?;
@@ -78,7 +82,10 @@ ON CONFLICT (id) DO UPDATE SET
     finished_at = excluded.finished_at, verified_at = excluded.verified_at, error = excluded.error,
     heartbeat_at = now()
 -- A record that waited must not undo the end of a run that has been written since.
-WHERE backup.status = 'in_progress' OR excluded.status <> 'in_progress'";
+-- Nor may one that says `failed` undo what was found to be usable, or anything what was let go.
+WHERE backup.status = 'in_progress' OR backup.status = excluded.status
+    OR excluded.status <> 'in_progress' AND backup.status <> 'expired'
+        AND (excluded.status <> 'failed' OR backup.status = 'failed')";
 
 const SAVE_COPY: &str = "\
 INSERT INTO copy (backup, store, position, path, state, size, etag, stored_at, verified_at,

@@ -20,7 +20,7 @@ use crate::key::{Key, KeyRing};
 use crate::source::clients::{self, Client};
 use crate::step::{self, Step};
 use crate::store::Store;
-use crate::store::local::LocalStore;
+use crate::store::local::{LocalStore, PatientStore};
 use crate::store::s3::{S3Options, S3Store};
 
 /// Parts that a multipart upload may have: S3, R2 and B2 all say so.
@@ -142,7 +142,10 @@ impl Context {
                 .map_err(|error| wrap(error, format!("`{key}`")))
         };
         Ok(match &store.place {
-            Place::Local { path } => Arc::new(LocalStore::new(store.name.clone(), path.clone())),
+            Place::Local { path } => {
+                let local = LocalStore::new(store.name.clone(), path.clone());
+                Arc::new(PatientStore::new(local, timeouts.stall, timeouts.request))
+            }
             Place::S3 { endpoint, region, bucket, prefix, access_key_id, secret_access_key, path_style } => {
                 let options = S3Options {
                     name: store.name.clone(),

@@ -4,6 +4,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -11,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::backup::{is_alive, is_dead_here};
 use super::context::Context;
+use crate::aside;
 use crate::backup::Backup;
 use crate::catalog::Catalog;
 use crate::catalog::lock::{self, RunLock};
@@ -34,7 +36,7 @@ pub(super) struct Locks {
 /// # Errors
 /// Exit code 6 when another run holds one; says who, since when.
 pub(super) fn take(context: &Context, backup: &Backup, catalog_is_up: bool) -> Result<Locks> {
-    let file = match lock_file(context, backup) {
+    let file = match lock_file_in_time(context, backup) {
         Ok(file) => Some(file),
         Err(error) if crate::exit::code_of(&error) == Code::Locked => return Err(error),
         Err(error) if catalog_is_up => {
@@ -113,8 +115,16 @@ fn held(database: &str, holder: &str, more: &str) -> anyhow::Error {
         .into()
 }
 
-fn lock_file(context: &Context, backup: &Backup) -> Result<File> {
-    let folder = context.config.state_dir.join("locks");
+/// A state folder on a disk that hangs holds no run up.
+fn lock_file_in_time(context: &Context, backup: &Backup) -> Result<File> {
+    let (state_dir, backup, limit) =
+        (context.config.state_dir.clone(), backup.clone(), context.config.timeouts.stall);
+    let locked = aside::within("lock file", limit, move || lock_file(&state_dir, &backup));
+    locked.with_context(|| format!("no lock file within {limit:?}"))?
+}
+
+fn lock_file(state_dir: &Path, backup: &Backup) -> Result<File> {
+    let folder = state_dir.join("locks");
     files::create_private_dir(&folder)?;
     let (source, database) = (&backup.source, &backup.database);
     let digest = Sha256::new().chain_update(source).chain_update(b"\0").chain_update(database).finalize();

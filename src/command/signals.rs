@@ -9,6 +9,7 @@ use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 
 use super::context::now;
+use crate::aside;
 use crate::backup::{Backup, Status};
 use crate::catalog::pending::Pending;
 use crate::interrupt::Interrupt;
@@ -16,6 +17,8 @@ use crate::process;
 
 /// Whoever sent a signal waits no longer than this.
 const CLEANUP_TIME: Duration = Duration::from_secs(8);
+/// What a disk gets beyond that to keep the record.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 /// What is to be left on record where a run does not end within its time: the row of a backup that is in
 /// progress.
@@ -79,12 +82,16 @@ pub(super) fn watch(interrupt: &Interrupt, last_words: &LastWords) -> Result<()>
     Ok(())
 }
 
-/// Ends the process when cleaning up takes too long: a store or server that hangs must not hold it.
+/// Ends the process when cleaning up takes too long: a store or server that hangs must not hold it, nor may a
+/// disk or a reader of stderr that does.
 fn end_in_time(signal: i32, last_words: LastWords) -> std::io::Result<()> {
     std::thread::Builder::new().name("time limit".to_owned()).spawn(move || {
         std::thread::sleep(CLEANUP_TIME);
-        log::error!("{}; not all was cleaned up within {CLEANUP_TIME:?}", in_words(signal));
-        last_words.say(signal);
+        let said = aside::within("last words", LAST_MOMENT, move || {
+            last_words.say(signal);
+            log::error!("{}; not all was cleaned up within {CLEANUP_TIME:?}", in_words(signal));
+        });
+        drop(said);
         low_level::exit(128 + signal);
     })?;
     Ok(())

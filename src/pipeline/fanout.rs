@@ -134,7 +134,7 @@ impl<S: Sink> Running<S> {
             }
             if self.quiet.lasted(&self.moved) >= stall {
                 self.queue = None;
-                self.drop_for(stalled(stall));
+                self.drop_for(stalled(&self.moved, stall));
                 return Ok(());
             }
         }
@@ -162,7 +162,7 @@ impl<S: Sink> Running<S> {
             if interrupt.raised_for().is_some_and(|since| since >= LAST_WAIT) {
                 self.drop_for(anyhow!("it did not end in time: interrupted"));
             } else if self.quiet.lasted(&self.moved) >= stall {
-                self.drop_for(stalled(stall));
+                self.drop_for(stalled(&self.moved, stall));
             }
         }
         self.await_farewell(interrupt);
@@ -184,8 +184,12 @@ impl<S: Sink> Running<S> {
     }
 }
 
-fn stalled(time: Duration) -> anyhow::Error {
-    anyhow!("it took no byte for {time:?} (timeouts.stall): dropped")
+fn stalled(lane: &Moved, time: Duration) -> anyhow::Error {
+    let told = format!("it took no byte for {time:?} (timeouts.stall): dropped");
+    match lane.get().and_then(|traffic| traffic.trouble()) {
+        Some(trouble) => anyhow!("{told}; it last ran into this: {trouble}"),
+        None => anyhow!(told),
+    }
 }
 
 /// How long a lane has taken nothing.

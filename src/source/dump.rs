@@ -29,7 +29,7 @@ pub struct DumpPlan<'a> {
     /// How long it may take to connect.
     pub connect_timeout: Duration,
     /// How long it may give nothing before the server is asked whether it is still there; one that does not
-    /// answer twice in a row ends the dump.
+    /// answer several times in a row ends the dump.
     pub stall: Duration,
     /// A schema to leave out: the catalog's, where it stands in this database.
     pub without_schema: Option<&'a str>,

@@ -15,7 +15,7 @@ use crate::interrupt::Interrupt;
 pub(super) const NO_ANSWER: &str = "the server answers no new connection";
 
 /// This often in a row without an answer, it is given up.
-const PATIENCE: u32 = 2;
+const PATIENCE: u32 = 3;
 
 /// What asks the server of a dump.
 pub(super) struct Watch {

@@ -15,6 +15,9 @@ use crate::step::{self, Step};
 use super::{Handle, Kind, Listed, Missing, Part, Stale, Stat, Store, Stored, Traffic, Upload};
 
 mod listing;
+mod patience;
+
+pub use patience::PatientStore;
 
 /// Length of the random piece of a temporary file's name.
 const RANDOM_CHARACTERS: usize = 6;

@@ -52,7 +52,7 @@ const CANCEL_TIME: Duration = Duration::from_secs(5);
 const CONTENT_TYPE: &str = "application/octet-stream";
 
 /// Bytes that one upload may have in flight, where parts are small enough for more than one.
-const IN_FLIGHT_BYTES: u64 = 48 * 1024 * 1024;
+const IN_FLIGHT_BYTES: u64 = 40 * 1024 * 1024;
 
 /// How to reach a bucket.
 #[derive(Clone)]

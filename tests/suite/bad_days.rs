@@ -241,6 +241,26 @@ fn what_happens_once_is_ridden_out() {
     assert_eq!(fault.count("PUT", "partNumber="), 6);
 }
 
+/// The server begins an upload, and a proxy before it, or the server itself, says something else: the upload is not
+/// left behind, though nobody here knows its id.
+#[test]
+fn an_upload_that_was_begun_without_saying_so_is_not_left() {
+    let day = Day::short();
+    let timeout = b"HTTP/1.1 504 Gateway Time-out\r\nContent-Length: 0\r\n\r\n".to_vec();
+    let nothing =
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nContent-Length: 11\r\n\r\n<Initiated/>";
+    for answer in [timeout, nothing.to_vec()] {
+        for times in [1, usize::MAX] {
+            day.fault.heal();
+            let action = Action::AnswerInstead(answer.clone());
+            day.fault.rule(Rule::on(START.0, START.1).times(times).does(action));
+            day.site.pgkeep(["backup", "full"]).any_code().any_stdout().any_stderr().run();
+            assert!(day.fault.count(START.0, START.1) > 0);
+            day.site.assert_no_uploads();
+        }
+    }
+}
+
 /// A store that answers neither an abort nor, in the next run, the list of what is left there: neither run waits
 /// for ever, neither is worse for it, and what is left goes as soon as the store answers.
 #[test]

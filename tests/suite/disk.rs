@@ -87,6 +87,30 @@ fn a_disk_that_breaks_at_any_call() {
     }
 }
 
+/// A disk that does not answer is left behind like any other store: nobody waits for it longer than the limits say.
+#[test]
+fn a_disk_that_hangs_at_any_call() {
+    for (call, from) in [("write", 1), ("write", 2), ("fsync", 1), ("fsync", 2), ("fsync", 3), ("read", 1)] {
+        let mut site = Site::new();
+        site.config.set("timeouts.stall", "2s");
+        site.config.set("timeouts.request", "4s");
+        let hangs = shim::hanging(site.pgkeep(["backup", "full"]), &site.local(), call, from);
+        let ran = hangs.code(3).any_stdout().stderr_has("store `local`").run();
+        let told = ran.stderr.contains("the disk gave no answer") || ran.stderr.contains("timeouts.stall");
+        assert!(told, "{call} {from}: {}", ran.stderr);
+        let id = ran.id();
+        assert_eq!(site.row(&id)["status"], "degraded", "{call} {from}");
+        for store in ["r2", "b2"] {
+            assert_eq!(site.copies(&id)[store]["state"], "verified", "{call} {from}");
+        }
+        assert!(site.copies(&id)["local"]["verified_at"].is_null(), "{call} {from}");
+        // Once it answers again, the next run clears up what was left there.
+        site.backup();
+        let left = files_under(&site.local());
+        assert!(left.iter().all(|file| file.extension().is_some_and(|end| end != "part")), "{left:?}");
+    }
+}
+
 /// What was written and can't be read back is no proven copy, and not thrown away either.
 #[test]
 fn a_disk_that_can_not_be_read_back() {

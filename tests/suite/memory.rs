@@ -72,20 +72,29 @@ fn expect_largest_parts(site: &Site) {
 /// filled afterwards, what waits for it stays within bounds.
 #[test]
 fn a_store_of_a_byte_a_second_does_not_fill_memory() {
-    for (bytes, pause) in [(1, 1000), (4096, 10)] {
+    for (bytes, pause, stores) in [(1, 1000, &["b2"][..]), (4096, 10, &["b2"]), (1, 1000, &["r2", "b2"])] {
         let mut site = Site::new();
         fill(&site, 100_000);
         expect_largest_parts(&site);
-        let fault = FaultServer::start_narrow(site.b2.server, Manners::Plain);
-        site.set_endpoint("b2", &fault.address);
         let pace = Drip { bytes, pause: Duration::from_millis(pause) };
-        fault.rule(Rule::on("PUT", "partNumber").does(Action::DripRequest(pace)));
+        let mut faults = Vec::new();
+        for store in stores {
+            let server = if *store == "r2" { site.r2.server } else { site.b2.server };
+            let fault = FaultServer::start_narrow(server, Manners::Plain);
+            site.set_endpoint(store, &fault.address);
+            // Not at the same part, so that what they hold is not the same.
+            let slow = Rule::on("PUT", "partNumber").after(6 * faults.len());
+            fault.rule(slow.does(Action::DripRequest(pace)));
+            faults.push(fault);
+        }
         site.config.set("timeouts.stall", "4s");
         site.config.set("timeouts.request", "8s");
         site.config.set("compression.threads", 16);
         let (id, peak) = peak_of_code(&site, &["backup", "full"], 3);
-        site.assert_copies(id.trim(), &["local", "r2"]);
-        assert!(peak < 200 << 10, "the backup took {peak} KiB");
+        let whole: Vec<&str> =
+            ["local", "r2", "b2"].into_iter().filter(|store| !stores.contains(store)).collect();
+        site.assert_copies(id.trim(), &whole);
+        assert!(peak < 200 << 10, "with {stores:?} slow the backup took {peak} KiB");
         site.assert_no_uploads();
     }
 }

@@ -10,7 +10,8 @@ use serde_json::Value;
 use crate::kills::world::World;
 use crate::kills::{OF_A_RUN, held_at};
 use crate::support::command::{Ran, Running};
-use crate::support::{FakeBin, wait_until};
+use crate::support::tools::finish;
+use crate::support::{FakeBin, Site, wait_until};
 
 mod hangs;
 
@@ -132,6 +133,23 @@ fn pg_dump_that_does_not_listen_is_killed() {
     wait_until("pg_dump is gone", || !process.exists());
     assert_interrupted(&world, Signal::TERM);
     world.assert_record_fits_stores("pg_dump was deaf");
+}
+
+/// Nobody reads stderr, and it is full: whoever writes there is held up, and the end comes in time all the same.
+#[test]
+fn a_stderr_that_nobody_reads_holds_no_end_up() {
+    let mut site = Site::new();
+    site.config.store("b2").insert("endpoint".to_owned(), "http://127.0.0.1:1".into());
+    // The catalog is there before the run is looked for in it.
+    site.pgkeep(["list"]).any_stdout().any_stderr().run();
+    finish(std::process::Command::new("mkfifo").arg(site.path("full")));
+    let full = "exec 3<>\"$FULL\"; dd if=/dev/zero of=\"$FULL\" bs=4096 oflag=nonblock 2>/dev/null; exec \"$@\" 2>&3";
+    let call = site.pgkeep(["backup", "full"]).env("FULL", site.path("full"));
+    let running = call.through(&["/usr/bin/env"], full).code(143).any_stdout().start();
+    wait_until("it is at work", || site.rows().iter().any(|row| row["status"] == "in_progress"));
+    end_by(running, Signal::TERM);
+    site.pgkeep(["list"]).any_stdout().any_stderr().run();
+    assert!(site.rows().iter().all(|row| row["status"] != "in_progress"));
 }
 
 /// A second signal ends the process at once, with the code of the first; the next run sees to what is left.

@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
 
 use crate::disk::without_rights;
 use crate::support::tools::free_port;
-use crate::support::{Pgkeep, Site};
+use crate::support::{Pgkeep, Site, shim, wait_until};
 
 /// What may be wrong with the state directory: how it gets so, and the words for it.
 const TROUBLES: [(&str, &str); 6] = [
@@ -64,6 +67,24 @@ fn a_backup_that_is_on_record_nowhere_stands() {
         site.assert_copies(&id, &["local", "r2", "b2"]);
         put_right(&site);
     }
+}
+
+/// It does not answer: the run goes on without it, and a signal ends it in time all the same.
+#[test]
+fn a_state_directory_that_hangs() {
+    let mut site = Site::new().local_only();
+    site.config.set("timeouts.stall", "2s");
+    let hanging = || shim::hanging(site.pgkeep(["backup", "full"]), &site.path("state"), "fsync", 1);
+    let ran = hanging().any_stdout().any_stderr().run();
+    assert_eq!(site.row(&ran.id())["status"], "verified");
+    let running = hanging().code(143).any_stdout().any_stderr().start();
+    wait_until("the row is there", || site.rows().iter().any(|row| row["status"] == "in_progress"));
+    running.signal(Signal::TERM);
+    let signalled = Instant::now();
+    running.finish();
+    assert!(signalled.elapsed() < Duration::from_secs(15), "{:?}", signalled.elapsed());
+    site.backup();
+    assert!(site.rows().iter().all(|row| row["status"] != "in_progress"));
 }
 
 /// The last word can't be said: the backup stands, and the code tells that whoever asked did not get the id.

@@ -139,7 +139,7 @@ fn bury(catalog: &mut Catalog, source: &str, database: &str) -> Result<Vec<Unmad
             log::info!("`{}` was left unfinished: its run died", backup.id);
         }
     }
-    catalog.unmade(source, database)
+    catalog.unmade(source, database, &environment::host_name())
 }
 
 /// Whether the run of an unfinished backup still shows signs of life: a fresh heartbeat by the catalog's own

@@ -17,7 +17,10 @@ use crate::exit::one_line;
 use crate::interrupt::Interrupt;
 use crate::key::KeyRing;
 use crate::name::{self, BackupId};
-use crate::store::Store;
+use crate::store::{Listed, Store};
+
+/// Said of a copy that may be there; a later run looks again.
+const UNKNOWN: &str = "its run died, and the store could not be asked for it since";
 
 /// What no run made whole, as far as the record tells.
 pub(super) struct Leftovers {
@@ -36,15 +39,6 @@ struct Found {
     whole: Vec<(String, Pair)>,
 }
 
-/// What is unmade of one month, by what its paths in a store start with.
-#[derive(Default)]
-struct Month {
-    /// In this store alone: of a backup that has other copies.
-    copies: Vec<String>,
-    /// Of runs that failed as a whole.
-    runs: Vec<String>,
-}
-
 impl Leftovers {
     /// Of the database that is backed up. The caller holds its lock: what is unmade belongs to no living run.
     pub(super) fn of(backup: &Backup, unmade: Vec<Unmade>) -> Self {
@@ -59,17 +53,18 @@ impl Leftovers {
 
     /// Removes from a store what is not published of them, and artifacts without a manifest.
     pub(super) fn sweep(&self, store: &dyn Store, interrupt: &Interrupt) -> Result<()> {
-        for (folder, month) in self.by_month(store) {
-            for stale in store.stale(&folder)?.into_iter().filter(|stale| month.has(&stale.path)) {
+        for (folder, prefixes) in self.by_month(store) {
+            let is_of_these = |path: &str| prefixes.iter().any(|prefix| path.starts_with(prefix.as_str()));
+            for stale in store.stale(&folder)?.into_iter().filter(|stale| is_of_these(&stale.path)) {
                 if interrupt.is_raised() {
                     return Ok(());
                 }
                 store.discard(&stale).with_context(|| format!("`{}`", stale.path))?;
                 log::info!("store `{}`: removed the unfinished upload of `{}`", store.name(), stale.path);
             }
-            if !month.runs.is_empty() {
-                self.sweep_published(store, &folder, &month.runs, interrupt)?;
-            }
+            let mut listed = store.list(&folder)?;
+            listed.retain(|object| is_of_these(&object.path));
+            self.sweep_published(store, listed, interrupt)?;
         }
         if !interrupt.is_raised() {
             self.found().swept.insert(store.name().to_owned());
@@ -77,35 +72,29 @@ impl Leftovers {
         Ok(())
     }
 
-    fn by_month(&self, store: &dyn Store) -> BTreeMap<String, Month> {
-        let mut months: BTreeMap<String, Month> = BTreeMap::new();
+    /// What the paths of the unmade start with in a store, by their folder: one of each month.
+    fn by_month(&self, store: &dyn Store) -> BTreeMap<String, Vec<String>> {
+        let mut months: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for unmade in self.unmade.iter().filter(|unmade| is_in(unmade, store.name())) {
             let artifact = format!("{}.dump", unmade.id);
             let prefix =
                 store.path_of(&name::object_key(&self.source, &self.database, &unmade.id, &artifact));
             let folder = prefix.strip_suffix(&artifact).unwrap_or(&prefix).to_owned();
-            let month = months.entry(folder).or_default();
-            if unmade.store.is_none() { &mut month.runs } else { &mut month.copies }.push(prefix);
+            months.entry(folder).or_default().push(prefix);
         }
         months
     }
 
     /// A run that died between the artifact and its manifest, or after both.
-    fn sweep_published(
-        &self,
-        store: &dyn Store,
-        folder: &str,
-        runs: &[String],
-        interrupt: &Interrupt,
-    ) -> Result<()> {
-        let mut listed = store.list(folder)?;
-        listed.retain(|object| starts_with_any(&object.path, runs));
+    fn sweep_published(&self, store: &dyn Store, listed: Vec<Listed>, interrupt: &Interrupt) -> Result<()> {
         let found = inventory::pair(store.name(), listed);
         for stray in found.strays {
             if interrupt.is_raised() {
                 return Ok(());
             }
-            if inventory::artifact_of(&stray.path) == stray.path {
+            let is_artifact = inventory::artifact_of(&stray.path) == stray.path;
+            // Its manifest may have come since the list was made.
+            if is_artifact && store.stat(&name::manifest_path(&stray.path))?.is_none() {
                 store.remove(&stray.path).with_context(|| format!("`{}`", stray.path))?;
                 log::info!("store `{}`: removed `{}`: {}", store.name(), stray.path, stray.what);
             }
@@ -153,23 +142,13 @@ impl Leftovers {
             }
         }
         for (id, backup) in found {
-            match put_on_record(ledger, backup, shelves) {
+            match put_on_record(ledger, backup, shelves, &swept) {
                 Ok(true) => log::info!("`{id}` is usable, although its run died: it is put on record"),
                 Ok(false) => {}
                 Err(error) => log::warn!("`{id}` stays on record as failed: {}", one_line(&error)),
             }
         }
     }
-}
-
-impl Month {
-    fn has(&self, path: &str) -> bool {
-        starts_with_any(path, &self.runs) || starts_with_any(path, &self.copies)
-    }
-}
-
-fn starts_with_any(path: &str, prefixes: &[String]) -> bool {
-    prefixes.iter().any(|prefix| path.starts_with(prefix.as_str()))
 }
 
 fn is_in(unmade: &Unmade, store: &str) -> bool {
@@ -183,13 +162,22 @@ fn told(name: &str, pair: &Pair, ring: &KeyRing, shelves: &[Shelf]) -> Result<Ba
     opened.map_err(anyhow::Error::msg)
 }
 
-fn put_on_record(ledger: &mut Ledger<'_>, told: Backup, shelves: &[Shelf]) -> Result<bool> {
+fn put_on_record(
+    ledger: &mut Ledger<'_>,
+    told: Backup,
+    shelves: &[Shelf],
+    swept: &BTreeSet<String>,
+) -> Result<bool> {
     let Some(catalog) = ledger.catalog() else { return Ok(false) };
     let Some(mut backup) = rebuild::take_up(catalog, told)? else { return Ok(false) };
     let made = std::mem::take(&mut backup.copies);
     for shelf in shelves {
         let copy = made.iter().find(|copy| copy.store == shelf.name).cloned();
-        let never_made = || copies::not_made(&backup, shelf, "its run died before it was made");
+        let never_made = || {
+            let is_known = swept.contains(&shelf.name);
+            let why = if is_known { "its run died before it was made" } else { UNKNOWN };
+            copies::not_made(&backup, shelf, why)
+        };
         let copy = copy.unwrap_or_else(never_made);
         backup.copies.push(copy);
     }

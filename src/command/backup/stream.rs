@@ -90,6 +90,9 @@ pub(super) fn run(
     match made {
         Ok(made) if !context.interrupt.is_raised() => {
             figures.record(context, backup);
+            if context.interrupt.is_raised() {
+                return Err(abandon(ends, anyhow!("interrupted")));
+            }
             Ok(Streamed { made, uploads: in_order(shelves, ends), part_size_bytes })
         }
         made => {

@@ -96,12 +96,20 @@ pub(super) fn refusal(operation: &str, answer: Response<Body>, place: &Place) ->
             ..S3Error::refused(operation, "no answer of S3")
         };
     }
-    let mut body = Vec::new();
+    let read = move || {
+        let mut body = Vec::new();
+        let read = answer.into_body().into_reader().take(DOCUMENT_LIMIT_BYTES).read_to_end(&mut body);
+        (body, read)
+    };
     // An answer that breaks off still has its status: what came of the body is read, if it can be.
-    let read = answer.into_body().into_reader().take(DOCUMENT_LIMIT_BYTES).read_to_end(&mut body);
-    if let Err(error) = read {
-        log::debug!("{operation}: the body of a refusal ended early: {error}");
-    }
+    let body = match aside(operation, &place.interrupt, false, read) {
+        Ok((body, Ok(_))) => body,
+        Ok((body, Err(error))) => {
+            log::debug!("{operation}: the body of a refusal ended early: {error}");
+            body
+        }
+        Err(error) => return error,
+    };
     let document = xml::parse("Error", &body).unwrap_or_default();
     S3Error::from_answer(
         operation,

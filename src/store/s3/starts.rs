@@ -28,8 +28,10 @@ impl Starts {
 
     /// A request to begin it failed.
     pub(super) fn fail(&self, path: &str, error: &S3Error) {
-        if error.status.is_none()
-            && error.again == Again::Soon
+        let is_refused = error.status.is_some_and(|status| (400..500).contains(&status) && status != 408);
+        let is_unheard = matches!(error.again, Again::Connect | Again::Never) && error.status.is_none();
+        if !is_refused
+            && !is_unheard
             && let Some(start) = self.lock().get_mut(path)
         {
             start.is_answer_lost = true;

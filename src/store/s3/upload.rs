@@ -94,10 +94,12 @@ impl Multipart {
                 return Err(interrupted(&operation));
             }
             let body = PartReader::new(part, traffic);
-            let outcome = self.shared.client.send_part(&operation, &self.path, &outgoing, body);
+            let place = &self.shared.client.place;
+            let sent = self.shared.client.send_part(&operation, &self.path, &outgoing, body);
             outgoing.asks_first = true;
-            let answer = answer::of_object(&operation, outcome?, &self.shared.client.place)?;
-            checked_etag(&operation, &answer, part)
+            sent.and_then(|answer| answer::of_object(&operation, answer, place))
+                .and_then(|answer| checked_etag(&operation, &answer, part))
+                .inspect_err(|error| traffic.note(error))
         })
     }
 
@@ -256,7 +258,7 @@ fn attempt_start(shared: &Shared, path: &str) -> Result<String, S3Error> {
     xml::parse::<Initiated>("InitiateMultipartUploadResult", &body)
         .map(|initiated| initiated.upload_id)
         .filter(|upload_id| !upload_id.is_empty())
-        .ok_or_else(|| S3Error::refused(operation, "the answer has no upload id"))
+        .ok_or_else(|| S3Error::passing(operation, "the answer has no upload id"))
 }
 
 /// The entity tag of a part, compared with its MD5 where it is one.

@@ -47,7 +47,7 @@ fn what_was_swept_is_not_looked_for_again() {
     kill_at(world.site.pgkeep(["backup", "full"]), Step::ArtifactPublished, 1);
     assert_eq!(lists(&world, "one has just failed"), 1);
     assert_eq!(lists(&world, "it may not be all"), 1);
-    let ago = "UPDATE pgkeep.backup SET finished_at = now() - interval '2 hours' WHERE status = 'failed'";
+    let ago = "UPDATE pgkeep.backup SET heartbeat_at = now() - interval '2 hours' WHERE status = 'failed'";
     world.site.cluster.execute(&world.site.catalog, ago);
     // A store that can't be swept is left for the next run.
     fault.rule(Rule::on("GET", "uploads").refuse(403, "AccessDenied"));
@@ -55,4 +55,65 @@ fn what_was_swept_is_not_looked_for_again() {
     fault.heal();
     assert_eq!(lists(&world, "the last look"), 1);
     assert_eq!(lists(&world, "nothing is left"), 0);
+}
+
+/// A store that was away when the other copy was put on record is asked again; its copy is not forgotten.
+#[test]
+fn a_copy_in_a_store_that_was_away_is_taken_up_later() {
+    let mut world = World::new();
+    kill_at(world.site.pgkeep(["backup", "full"]), Step::CopiesSettled, 1);
+    let died = world.site.rows().into_iter().find(|row| row["status"] == "in_progress").unwrap();
+    let died = died["id"].as_str().unwrap().to_owned();
+    let fault: FaultServer = world.site.fault("r2", Manners::Plain);
+    fault.rule(Rule::on("", "").refuse(403, "AccessDenied"));
+    world.site.pgkeep(["backup", "full"]).code(3).any_stdout().any_stderr().run();
+    let r2 = &world.site.copies(&died)["r2"];
+    assert_eq!((&r2["state"], &world.site.row(&died)["status"]), (&"failed".into(), &"degraded".into()));
+    assert!(r2["error"].as_str().unwrap().contains("could not be asked"), "{r2}");
+    fault.heal();
+    world.site.backup();
+    assert_eq!(world.site.copies(&died)["r2"]["state"], "stored");
+    world.site.pgkeep(["verify", &died]).any_stdout().run();
+    assert_eq!(world.site.row(&died)["status"], "verified");
+}
+
+/// Another host's run may be alive although it lost its connection: what it has in the stores is left to it until it
+/// has shown no sign of life for an hour.
+#[test]
+fn a_run_of_another_host_gets_an_hour() {
+    let world = World::new();
+    kill_at(world.site.pgkeep(["backup", "full"]), Step::ArtifactPublished, 1);
+    let elsewhere = "UPDATE pgkeep.backup SET metadata = metadata || '{\"host\": \"elsewhere\"}', \
+                     heartbeat_at = now() - interval '10 minutes' WHERE status = 'in_progress'";
+    world.site.cluster.execute(&world.site.catalog, elsewhere);
+    let before = world.files_of_others();
+    world.site.backup();
+    assert_eq!(world.files_of_others(), before);
+    assert!(!before.is_empty());
+    let later =
+        "UPDATE pgkeep.backup SET heartbeat_at = now() - interval '61 minutes' WHERE status = 'failed'";
+    world.site.cluster.execute(&world.site.catalog, later);
+    world.next_run("an hour later");
+    assert!(world.files_of_others().is_empty());
+}
+
+/// The last words of a run that another host has put right since: they change nothing.
+#[test]
+fn a_late_record_of_a_failure_undoes_nothing() {
+    let world = World::new();
+    kill_at(world.site.pgkeep(["backup", "full"]), Step::CopiesSettled, 1);
+    world.next_run("");
+    let taken_up = world.site.rows().into_iter().find(|row| row["metadata"]["taken_up"].is_string()).unwrap();
+    let id = taken_up["id"].as_str().unwrap();
+    let before = world.site.row(id);
+    let listed = world.site.pgkeep(["list", "--json"]).any_stdout().run().json();
+    let mut record = listed.as_array().unwrap().iter().find(|row| row["id"] == id).unwrap().clone();
+    record["status"] = "failed".into();
+    record["error"] = "interrupted by signal 15".into();
+    record["copies"] = serde_json::json!([]);
+    let file = world.site.path("state/pending").join(format!("{id}.json"));
+    std::fs::write(&file, record.to_string()).unwrap();
+    world.site.pgkeep(["list"]).any_stdout().any_stderr().run();
+    assert!(!file.exists(), "it waits on");
+    assert_eq!(world.site.row(id), before);
 }

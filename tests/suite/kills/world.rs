@@ -74,6 +74,15 @@ impl World {
         ids
     }
 
+    /// What stands in the stores of backups that have no manifest there, but for what is another host's from the start.
+    pub(crate) fn files_of_others(&self) -> Vec<String> {
+        let whole = self.whole();
+        let is_left = |path: &str| {
+            path != self.foreign_file.to_str().unwrap() && !whole.iter().any(|id| path.contains(id.as_str()))
+        };
+        self.objects(is_left).into_keys().map(|(_, path)| path).collect()
+    }
+
     /// What holds at once after a run has died.
     pub(crate) fn assert_sound_after_death(&self) {
         assert!(self.whole().contains(&self.good), "the backup before is gone");

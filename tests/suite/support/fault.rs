@@ -216,6 +216,10 @@ impl Shared {
             std::io::copy(&mut server, &mut std::io::sink())?;
             return Ok(());
         }
+        if let Some(Action::AnswerInstead(bytes)) = action {
+            std::io::copy(&mut server, &mut std::io::sink())?;
+            return stream.write_all(bytes);
+        }
         if self.manners.rewrites(request) {
             let mut answer = Response::read_rest(head, &mut server, &request.method)?;
             Manners::rewrite(&mut answer);

@@ -26,6 +26,8 @@ pub(crate) enum Action {
     OkWithError { code: &'static str },
     /// Passed on and carried out, but the answer never arrives.
     LoseAnswer,
+    /// Passed on and carried out, and answered with these bytes instead.
+    AnswerInstead(Vec<u8>),
     /// The connection is closed before the body is read.
     Reset,
     /// Nothing is ever answered.

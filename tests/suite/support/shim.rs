@@ -29,7 +29,9 @@ static int fails(const char *name, int file) {
     if (length < 0) return 0;
     path[length] = 0;
     if (strncmp(path, folder, strlen(folder))) return 0;
-    return atomic_fetch_add(&calls, 1) + 1 >= atoi(from);
+    if (atomic_fetch_add(&calls, 1) + 1 < atoi(from)) return 0;
+    if (getenv("SHIM_HANGS")) for (;;) pause();
+    return 1;
 }
 
 int fsync(int file) {
@@ -58,6 +60,11 @@ fn library() -> &'static Path {
         finish(Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).arg("-ldl"));
         library
     })
+}
+
+/// Lets the calls of that name on files below `folder` never come back, from the `from`-th on.
+pub(crate) fn hanging(call: Pgkeep, folder: &Path, name: &str, from: usize) -> Pgkeep {
+    breaking(call, folder, name, from).env("SHIM_HANGS", "1")
 }
 
 /// Lets the calls of that name on files below `folder` fail, from the `from`-th on.
