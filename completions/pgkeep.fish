@@ -110,7 +110,7 @@ complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l config -d 'Rea
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l create -d 'Make the database of the dump\'s own name, by way of the one that --into names; with --clean one of that name is dropped first'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l clean -d 'Drop what the dump has before it is made anew, all in one transaction (with --jobs: up to the first error)'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l schema-only -d 'Only definitions, no rows'
-complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l data-only -d 'Only rows, into tables that are there, in one transaction (unless with --jobs)'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l data-only -d 'Only rows, into tables that are there, in one transaction; not with --jobs, which would load rows before those that they refer to'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l no-owner -d 'Leave ownership and grants out: all belongs to the role that connects'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l json -d 'Print one JSON document instead of text'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -s q -l quiet -d 'Print nothing on success'

@@ -225,8 +225,9 @@ pub struct Restore {
     /// Only definitions, no rows
     #[arg(long, requires = "into", conflicts_with = "output")]
     pub schema_only: bool,
-    /// Only rows, into tables that are there, in one transaction (unless with --jobs)
-    #[arg(long, requires = "into", conflicts_with_all = ["output", "schema_only", "clean", "create"])]
+    /// Only rows, into tables that are there, in one transaction; not with --jobs, which would load rows before
+    /// those that they refer to
+    #[arg(long, requires = "into", conflicts_with_all = ["output", "schema_only", "clean", "create", "jobs"])]
     pub data_only: bool,
     /// Leave ownership and grants out: all belongs to the role that connects
     #[arg(long, requires = "into", conflicts_with = "output")]

@@ -45,6 +45,11 @@ impl Traffic {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble.to_string());
     }
 
+    /// It has got over that.
+    pub fn forget_trouble(&self) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// What it ran into last.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {

@@ -4,15 +4,15 @@
 use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
 use super::Catalog;
 use crate::aside;
-use crate::backup::Backup;
+use crate::backup::{Backup, Status};
 use crate::exit::clip;
 use crate::files;
 
@@ -29,13 +29,15 @@ pub struct Pending {
     folder: PathBuf,
     /// Whether it once did not answer: it is not waited for as long again.
     hangs: Arc<AtomicBool>,
+    /// Whoever writes has it: what is given up must not be written over what came later.
+    turn: Arc<Mutex<()>>,
 }
 
 impl Pending {
     /// The folder under a state folder.
     #[must_use]
     pub fn under(state_dir: &Path) -> Self {
-        Self { folder: state_dir.join("pending"), hangs: Arc::default() }
+        Self { folder: state_dir.join("pending"), hangs: Arc::default(), turn: Arc::default() }
     }
 
     /// Keeps a record until the catalog is back, over an older one of the same backup.
@@ -45,7 +47,10 @@ impl Pending {
     pub fn keep(&self, backup: &Backup) -> Result<PathBuf> {
         let (folder, path) = (self.folder.clone(), self.path_of(backup));
         let record = serde_json::to_vec_pretty(backup)?;
-        self.in_time(move || {
+        // The last word on a backup is worth another wait.
+        let is_last = backup.status != Status::InProgress;
+        let patience = if is_last { PATIENCE } else { self.patience() };
+        self.in_turn(patience, move || {
             files::create_private_dir(&folder)?;
             files::replace_private(&path, &record)?;
             Ok(path)
@@ -58,12 +63,12 @@ impl Pending {
     /// When the file can't be removed.
     pub fn forget(&self, backup: &Backup) -> Result<()> {
         let path = self.path_of(backup);
-        match std::fs::remove_file(&path) {
+        self.in_turn(self.patience(), move || match std::fs::remove_file(&path) {
             Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 Err(error).with_context(|| format!("cannot remove `{}`", path.display()))
             }
             _ => Ok(()),
-        }
+        })
     }
 
     /// Writes every record that waits into the catalog; gives back how many. One that can't be read is
@@ -83,7 +88,7 @@ impl Pending {
                     continue;
                 }
             };
-            match catalog.save(&backup) {
+            match catalog.save_late(&backup) {
                 Ok(()) => self.forget(&backup)?,
                 // The server has judged this one record; the others, and whoever waits, go on.
                 Err(error) if is_refused(&error) => {
@@ -99,7 +104,33 @@ impl Pending {
 
     /// Does what a disk that hangs would hold up for ever.
     fn in_time<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-        let limit = if self.hangs.load(Ordering::SeqCst) { SHORT_PATIENCE } else { PATIENCE };
+        self.wait_for(self.patience(), work)
+    }
+
+    /// The same with what writes, one after the other.
+    fn in_turn<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let turn = Arc::clone(&self.turn);
+        self.wait_for(limit, move || {
+            let turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+            let done = work();
+            drop(turn);
+            done
+        })
+    }
+
+    fn patience(&self) -> Duration {
+        if self.hangs.load(Ordering::SeqCst) { SHORT_PATIENCE } else { PATIENCE }
+    }
+
+    fn wait_for<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         aside::within("record", limit, work).map_err(|error| {
             self.hangs.store(true, Ordering::SeqCst);
             anyhow!("`{}` can't be used within {limit:?}: {error}", self.folder.display())

@@ -40,9 +40,21 @@ impl Catalog {
     /// # Errors
     /// When it can't be written; the record is as it was.
     pub fn save(&mut self, backup: &Backup) -> Result<()> {
+        self.save_as(backup, false)
+    }
+
+    /// The same with a record that has waited: what is known of a usable backup by now stays as it is.
+    ///
+    /// # Errors
+    /// As [`Catalog::save`].
+    pub(super) fn save_late(&mut self, backup: &Backup) -> Result<()> {
+        self.save_as(backup, true)
+    }
+
+    fn save_as(&mut self, backup: &Backup, is_late: bool) -> Result<()> {
         self.revive()?;
         let backup = backup.clone();
-        self.client.ask(move |client| write(client.transaction()?, &backup))
+        self.client.ask(move |client| write(client.transaction()?, &backup, is_late))
     }
 
     /// The backups that pass the filter, the newest first, each with its copies.
@@ -193,7 +205,8 @@ impl Catalog {
     }
 
     /// What the newest runs for a database did not make whole. Those of other hosts than `host` count once they
-    /// have shown no sign of life for an hour: one may have lost its connection, and its lock with it.
+    /// have shown no sign of life for an hour: one may have lost its connection, and its lock with it. What is being
+    /// repaired does not count.
     ///
     /// # Errors
     /// When the catalog can't be read.
@@ -214,6 +227,16 @@ impl Catalog {
     /// When the catalog can't be written.
     pub fn mark_swept(&mut self, ids: Vec<String>) -> Result<()> {
         self.client.execute(MARK_SWEPT, vec![Box::new(ids)])?;
+        Ok(())
+    }
+
+    /// Says, for as long as this session lasts, that a repair is at work on a backup; more than one may be.
+    ///
+    /// # Errors
+    /// When the catalog can't be asked.
+    pub fn mark_repairing(&mut self, id: &BackupId) -> Result<()> {
+        let lock = "SELECT pg_try_advisory_lock_shared(hashtextextended('pgkeep-repair ' || $1, 0))";
+        self.client.query_one(lock, params![id.as_str()])?;
         Ok(())
     }
 
@@ -295,14 +318,19 @@ pub struct Unmade {
 /// What was swept in every store, long enough after its run that no request of it is still on its way, is done with.
 const UNMADE: &str = "\
 WITH of_database AS (
-    SELECT * FROM backup WHERE source = $1 AND database = $2 AND (metadata->>'host' = $3
-        OR coalesce(heartbeat_at, finished_at, created_at) < now() - interval '1 hour'))
+    SELECT *, coalesce(heartbeat_at, finished_at, created_at) < now() - interval '1 hour' AS is_quiet
+    FROM backup WHERE source = $1 AND database = $2)
 SELECT id, store FROM (
     (SELECT id, NULL::text AS store, created_at FROM of_database
-     WHERE status = 'failed' AND NOT metadata ? 'swept_at' ORDER BY created_at DESC LIMIT 1000)
+     WHERE status = 'failed' AND NOT metadata ? 'swept_at' AND (is_quiet OR metadata->>'host' = $3)
+     ORDER BY created_at DESC LIMIT 1000)
     UNION ALL
     (SELECT id, copy.store, created_at FROM of_database JOIN copy ON copy.backup = id
-     WHERE status = 'degraded' AND state = 'failed' ORDER BY created_at DESC LIMIT 100)) unmade
+     WHERE status = 'degraded' AND state = 'failed' AND NOT EXISTS (
+         SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1
+             AND (classid::bigint << 32) | objid::bigint = hashtextextended('pgkeep-repair ' || id, 0)
+             AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+     ORDER BY created_at DESC LIMIT 100)) unmade
 ORDER BY created_at DESC";
 
 const MARK_SWEPT: &str = "\

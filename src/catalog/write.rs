@@ -5,11 +5,11 @@ use postgres::Transaction;
 
 use crate::backup::Backup;
 
-/// Writes a backup and its copies over what is on record of it.
+/// Writes a backup and its copies over what is on record of it; a late record only over one that is not usable.
 ///
 /// # Errors
 /// When it can't be written; the record is as it was.
-pub(super) fn write(mut transaction: Transaction<'_>, backup: &Backup) -> Result<()> {
+pub(super) fn write(mut transaction: Transaction<'_>, backup: &Backup, is_late: bool) -> Result<()> {
     let size = backup.size_bytes.map(i64::try_from).transpose()?;
     let metadata = serde_json::Value::Object(backup.metadata.clone());
     let status = backup.status.as_str();
@@ -36,6 +36,7 @@ pub(super) fn write(mut transaction: Transaction<'_>, backup: &Backup) -> Result
                 &backup.finished_at,
                 &backup.verified_at,
                 &backup.error,
+                &is_late,
             ],
         )
         .with_context(|| format!("cannot record `{}`", backup.id))?;
@@ -82,10 +83,9 @@ ON CONFLICT (id) DO UPDATE SET
     finished_at = excluded.finished_at, verified_at = excluded.verified_at, error = excluded.error,
     heartbeat_at = now()
 -- A record that waited must not undo the end of a run that has been written since.
--- Nor may one that says `failed` undo what was found to be usable, or anything what was let go.
-WHERE backup.status = 'in_progress' OR backup.status = excluded.status
-    OR excluded.status <> 'in_progress' AND backup.status <> 'expired'
-        AND (excluded.status <> 'failed' OR backup.status = 'failed')";
+-- Nor may it undo what others have found out since.
+WHERE (backup.status = 'in_progress' OR excluded.status <> 'in_progress')
+    AND (NOT $20 OR backup.status IN ('in_progress', 'failed'))";
 
 const SAVE_COPY: &str = "\
 INSERT INTO copy (backup, store, position, path, state, size, etag, stored_at, verified_at,

@@ -5,9 +5,10 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow, bail};
 use sha2::{Digest, Sha256};
 
 use super::backup::{is_alive, is_dead_here};
@@ -23,6 +24,10 @@ use crate::key::hex;
 /// How long the session of a run that was killed may take to go, and how often it is looked for.
 const LAST_BREATH: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(100);
+
+/// Whether a lock file was given up: who waits for it in this process may hold its lock by now, and must not be taken
+/// for another run.
+static HANGS: AtomicBool = AtomicBool::new(false);
 
 /// The locks of a run; dropped with it, however it ends.
 pub(super) struct Locks {
@@ -119,8 +124,13 @@ fn held(database: &str, holder: &str, more: &str) -> anyhow::Error {
 fn lock_file_in_time(context: &Context, backup: &Backup) -> Result<File> {
     let (state_dir, backup, limit) =
         (context.config.state_dir.clone(), backup.clone(), context.config.timeouts.stall);
-    let locked = aside::within("lock file", limit, move || lock_file(&state_dir, &backup));
-    locked.with_context(|| format!("no lock file within {limit:?}"))?
+    if HANGS.load(Ordering::SeqCst) {
+        bail!("the lock file's disk hangs");
+    }
+    aside::within("lock file", limit, move || lock_file(&state_dir, &backup)).map_err(|error| {
+        HANGS.store(true, Ordering::SeqCst);
+        anyhow!("no lock file within {limit:?}: {error}")
+    })?
 }
 
 fn lock_file(state_dir: &Path, backup: &Backup) -> Result<File> {

@@ -19,6 +19,8 @@ use crate::step::{self, Step};
 enum Outcome {
     New(Backup),
     Changed(Backup),
+    /// Its run was on record as failed.
+    Revived(Backup),
     Known,
     /// It is left as it is; why.
     Left(String),
@@ -65,7 +67,7 @@ pub(super) fn run(context: &Context, from: &[String]) -> Result<Code> {
                 new += 1;
                 backup
             }
-            Outcome::Changed(backup) => {
+            Outcome::Changed(backup) | Outcome::Revived(backup) => {
                 changed += 1;
                 backup
             }
@@ -97,11 +99,12 @@ pub(super) fn gather(found: &mut BTreeMap<BackupId, Backup>, backup: Backup) -> 
     Some(Stray { store: copy.store, path: copy.path, what })
 }
 
-/// Puts what manifests tell of a backup that is on record as failed in the place of its row: its run died, or
-/// gave up, after it had published whole copies. `None` where there is nothing to take up.
-pub(super) fn take_up(catalog: &mut Catalog, told: Backup) -> Result<Option<Backup>> {
+/// What is to be put on record of a backup by what its manifests tell; and whether it was on record as failed: its
+/// run died, or gave up, after it had published whole copies. `None` where there is nothing new.
+pub(super) fn take_up(catalog: &mut Catalog, told: Backup) -> Result<Option<(Backup, bool)>> {
     Ok(match merge(catalog, told, &mut Vec::new())? {
-        Outcome::Changed(backup) => Some(backup),
+        Outcome::Revived(backup) => Some((backup, true)),
+        Outcome::Changed(backup) => Some((backup, false)),
         Outcome::New(_) | Outcome::Known | Outcome::Left(_) => None,
     })
 }
@@ -123,7 +126,7 @@ fn merge(catalog: &mut Catalog, told: Backup, odd: &mut Vec<String>) -> Result<O
             let Backup { mut metadata, mut copies, .. } = known;
             metadata.extend(told.metadata.clone());
             merge_copies(&mut copies, told.copies, odd);
-            return Ok(Outcome::Changed(Backup { metadata, copies, ..told }));
+            return Ok(Outcome::Revived(Backup { metadata, copies, ..told }));
         }
         Status::Expired => {
             return Ok(Outcome::Left("it is on record as expired, and copies of it are there".to_owned()));

@@ -16,9 +16,9 @@ use crate::interrupt::Interrupt;
 use crate::process;
 
 /// Whoever sent a signal waits no longer than this.
-const CLEANUP_TIME: Duration = Duration::from_secs(8);
+const CLEANUP_TIME: Duration = Duration::from_secs(7);
 /// What a disk gets beyond that to keep the record.
-const LAST_MOMENT: Duration = Duration::from_secs(1);
+const LAST_MOMENT: Duration = Duration::from_secs(2);
 
 /// What is to be left on record where a run does not end within its time: the row of a backup that is in
 /// progress.

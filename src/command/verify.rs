@@ -130,6 +130,12 @@ fn keep_repaired(catalog: &mut Catalog, backup: &Backup, findings: &[Finding]) {
 impl Session<'_> {
     /// Looks at a backup, mends what is to be mended, says what was found, and puts it on record.
     fn verify(&self, catalog: &mut Catalog, mut backup: Backup) -> Result<Checked> {
+        if self.repair
+            && let Err(error) = catalog.mark_repairing(&backup.id)
+        {
+            // What a repair has begun would be swept by a backup that begins meanwhile.
+            log::info!("`{}`: the catalog does not know of the repair: {error:#}", backup.id);
+        }
         let reader = self.reader(&backup);
         let phase = Phase::start(&self.context.out.bars, format!("{}: looking at its copies", backup.id));
         let findings = check::run(self, &mut backup, &reader)?;

@@ -64,5 +64,6 @@ impl Watch {
 }
 
 fn is_no_answer(error: &ConnectError) -> bool {
-    matches!(error.kind(), ConnectErrorKind::Unreachable | ConnectErrorKind::TimedOut)
+    // Whoever refuses is there, and where the network itself says no, the dump's own connection hears of it.
+    error.kind() == ConnectErrorKind::TimedOut
 }

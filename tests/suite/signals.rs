@@ -20,7 +20,7 @@ const SIGNALS: [(Signal, i32); 3] = [(Signal::TERM, 143), (Signal::INT, 130), (S
 const BOUND: Duration = Duration::from_secs(40);
 
 /// Sends a signal, and waits for an end within the bound.
-fn end_by(running: Running, signal: Signal) -> Ran {
+pub(crate) fn end_by(running: Running, signal: Signal) -> Ran {
     let begun = Instant::now();
     running.signal(signal);
     let ran = running.finish();
@@ -148,7 +148,8 @@ fn a_stderr_that_nobody_reads_holds_no_end_up() {
     let running = call.through(&["/usr/bin/env"], full).code(143).any_stdout().start();
     wait_until("it is at work", || site.rows().iter().any(|row| row["status"] == "in_progress"));
     end_by(running, Signal::TERM);
-    site.pgkeep(["list"]).any_stdout().any_stderr().run();
+    site.config.keep_stores(&["local", "r2"]);
+    site.backup();
     assert!(site.rows().iter().all(|row| row["status"] != "in_progress"));
 }
 

@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use crate::disk::without_rights;
 use crate::support::tools::free_port;
-use crate::support::{Pgkeep, Site, shim, wait_until};
+use crate::support::{FakeBin, Pgkeep, Site, shim};
 
 /// What may be wrong with the state directory: how it gets so, and the words for it.
 const TROUBLES: [(&str, &str); 6] = [
@@ -74,15 +73,16 @@ fn a_backup_that_is_on_record_nowhere_stands() {
 fn a_state_directory_that_hangs() {
     let mut site = Site::new().local_only();
     site.config.set("timeouts.stall", "2s");
-    let hanging = || shim::hanging(site.pgkeep(["backup", "full"]), &site.path("state"), "fsync", 1);
-    let ran = hanging().any_stdout().any_stderr().run();
+    let hanging = shim::hanging(site.pgkeep(["backup", "full"]), &site.path("state"), "fsync", 1);
+    let ran = hanging.any_stdout().any_stderr().run();
     assert_eq!(site.row(&ran.id())["status"], "verified");
-    let running = hanging().code(143).any_stdout().any_stderr().start();
-    wait_until("the row is there", || site.rows().iter().any(|row| row["status"] == "in_progress"));
-    running.signal(Signal::TERM);
-    let signalled = Instant::now();
-    running.finish();
-    assert!(signalled.elapsed() < Duration::from_secs(15), "{:?}", signalled.elapsed());
+    let bin = FakeBin::held(&site.path(""));
+    site.config.set("source.pg_bin", bin.folder.to_str().unwrap());
+    let hanging = shim::hanging(site.pgkeep(["backup", "full"]), &site.path("state"), "fsync", 1);
+    let running = hanging.code(143).any_stdout().any_stderr().start();
+    bin.wait_for_start();
+    crate::signals::end_by(running, Signal::TERM);
+    site.config.set("source.pg_bin", crate::support::tools::pg_bin().to_str().unwrap());
     site.backup();
     assert!(site.rows().iter().all(|row| row["status"] != "in_progress"));
 }

@@ -55,7 +55,7 @@ impl Figures {
         let without_schema = without_schema.map(str::to_owned);
         let wanted = Wanted { level, salt, table_time: config.time, without_schema };
         let (connection, options) = (connection.clone(), context.connect_options());
-        let (interrupt, limit) = (&context.interrupt, options.answer_timeout);
+        let (interrupt, limit) = (&context.interrupt, options.answer_timeout + config.time);
         let is_over = |taken: Duration| interrupt.is_raised() || taken > limit;
         let opened = aside::until("snapshot", is_over, move || -> Result<_> {
             let mut snapshot = Snapshot::open(&connection, &options, wanted)?;

@@ -143,7 +143,7 @@ impl Leftovers {
         }
         for (id, backup) in found {
             match put_on_record(ledger, backup, shelves, &swept) {
-                Ok(true) => log::info!("`{id}` is usable, although its run died: it is put on record"),
+                Ok(true) => log::info!("whole copies of `{id}` that no record told of are put on record"),
                 Ok(false) => {}
                 Err(error) => log::warn!("`{id}` stays on record as failed: {}", one_line(&error)),
             }
@@ -169,22 +169,29 @@ fn put_on_record(
     swept: &BTreeSet<String>,
 ) -> Result<bool> {
     let Some(catalog) = ledger.catalog() else { return Ok(false) };
-    let Some(mut backup) = rebuild::take_up(catalog, told)? else { return Ok(false) };
+    let Some((mut backup, was_failed)) = rebuild::take_up(catalog, told)? else { return Ok(false) };
+    if was_failed {
+        name_what_is_not_there(&mut backup, shelves, swept);
+        backup.metadata.insert("taken_up".to_owned(), json!("its run died after it had published"));
+    }
+    standing::settle(&mut backup);
+    catalog.save(&backup)?;
+    Ok(true)
+}
+
+/// A copy for each store that there is none of.
+fn name_what_is_not_there(backup: &mut Backup, shelves: &[Shelf], swept: &BTreeSet<String>) {
     let made = std::mem::take(&mut backup.copies);
     for shelf in shelves {
         let copy = made.iter().find(|copy| copy.store == shelf.name).cloned();
         let never_made = || {
             let is_known = swept.contains(&shelf.name);
             let why = if is_known { "its run died before it was made" } else { UNKNOWN };
-            copies::not_made(&backup, shelf, why)
+            copies::not_made(backup, shelf, why)
         };
         let copy = copy.unwrap_or_else(never_made);
         backup.copies.push(copy);
     }
     let others = made.into_iter().filter(|copy| shelves.iter().all(|shelf| shelf.name != copy.store));
     backup.copies.extend(others);
-    backup.metadata.insert("taken_up".to_owned(), json!("its run died after it had published"));
-    standing::settle(&mut backup);
-    catalog.save(&backup)?;
-    Ok(true)
 }

@@ -31,8 +31,9 @@ const LEAST_PART_BYTES: u64 = 8 * MIB;
 /// S3's limit is 10,000 parts. An artifact of more is joined by the server, which takes its time: the plan
 /// leaves room for an estimate that is a little wrong.
 const PARTS_PLANNED: u64 = 9_000;
-/// Memory holds eight parts at once: four in flight and one between them and the queue, one in the queue, one
-/// that waits for a slow store, one that is being cut. They stay under 150 MiB, whatever the artifact's size.
+/// Memory holds seven of the largest parts at once: three in flight and one between them and the queue, one in the
+/// queue, one that waits for a slow store, one that is being cut; and twice as many where a store is dropped. They
+/// stay under 150 MiB, whatever the artifact's size.
 const LARGEST_PART_BYTES: u64 = 12 * MIB;
 
 /// A whole artifact, not yet published anywhere.

@@ -192,6 +192,7 @@ impl PatientReader {
     fn refill(&mut self) -> io::Result<()> {
         let mut file = self.file.take().ok_or_else(|| io::Error::other("an earlier read was lost"))?;
         let mut block = std::mem::take(&mut self.block);
+        self.at = 0;
         let read = aside::within("disk", self.limit, move || {
             block.resize(BLOCK_LEN, 0);
             let read = file.read(&mut block);
@@ -199,7 +200,7 @@ impl PatientReader {
         });
         let (file, block, read) =
             of(read, self.limit).map_err(|error| io::Error::other(error.to_string()))?;
-        (self.file, self.block, self.at) = (Some(file), block, 0);
+        (self.file, self.block) = (Some(file), block);
         let count = read.inspect_err(|_| self.block.clear())?;
         self.block.truncate(count);
         Ok(())
@@ -218,5 +219,42 @@ impl Read for PatientReader {
         }
         self.at = self.at.saturating_add(count);
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::sync::mpsc::{Receiver, channel};
+
+    /// Gives some bytes, then hangs until it is let go.
+    struct Hangs(bool, Receiver<()>);
+
+    impl Read for Hangs {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if std::mem::replace(&mut self.0, true) {
+                return self.1.recv().map(|()| 0).map_err(io::Error::other);
+            }
+            buffer.fill(7);
+            Ok(buffer.len())
+        }
+    }
+
+    #[test]
+    fn a_read_that_was_lost_is_never_an_end_of_file() {
+        let (release, held) = channel();
+        let limit = Duration::from_millis(20);
+        let file: Option<Box<dyn Read + Send>> = Some(Box::new(Hangs(false, held)));
+        let mut reader = PatientReader { file, block: Vec::new(), at: 0, limit };
+        let mut block = vec![0; BLOCK_LEN];
+        reader.read_exact(&mut block).unwrap();
+        assert_eq!(block, vec![7; BLOCK_LEN]);
+        let late = reader.read(&mut block).unwrap_err().to_string();
+        assert!(late.contains("no answer"), "{late}");
+        for _ in 0..2 {
+            assert!(reader.read(&mut block).unwrap_err().to_string().contains("was lost"));
+        }
+        drop(release);
     }
 }

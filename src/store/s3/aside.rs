@@ -4,9 +4,8 @@
 use std::time::Duration;
 
 use crate::aside::{self, GivenUp};
-use crate::interrupt::Interrupt;
 
-use super::error::S3Error;
+use super::error::{Place, S3Error};
 
 /// How long after an interrupt a request may still take to end well.
 const LAST_ANSWER: Duration = Duration::from_secs(2);
@@ -17,13 +16,12 @@ const LEAST_CLEANUP: Duration = Duration::from_secs(1);
 /// Does what may hang. A thread that is given up ends by its own time limits, or with the process.
 pub(super) fn aside<T: Send + 'static>(
     operation: &str,
-    interrupt: &Interrupt,
-    is_cleanup: bool,
+    place: &Place,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, S3Error> {
     let is_over = |taken: Duration| {
-        let since = interrupt.raised_for().unwrap_or_default();
-        if is_cleanup { since >= LAST_CLEANUP && taken >= LEAST_CLEANUP } else { since >= LAST_ANSWER }
+        let since = place.interrupt.raised_for().unwrap_or_default();
+        if place.is_cleanup { since >= LAST_CLEANUP && taken >= LEAST_CLEANUP } else { since >= LAST_ANSWER }
     };
     aside::until("s3 request", is_over, work).map_err(|error| match error {
         GivenUp::NoThread(_) => S3Error::passing(operation, error.to_string()),

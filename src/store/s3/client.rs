@@ -65,6 +65,7 @@ impl Client {
             stall: options.stall_timeout,
             request: options.request_timeout,
             interrupt,
+            is_cleanup: false,
         };
         Ok(Self { bucket, agent, place })
     }
@@ -176,15 +177,14 @@ impl Client {
                 run(&agent, request.map(|()| SendBody::from_owned_reader(body)), time_limit)
             }
         };
-        let answer = aside(operation, &self.place.interrupt, time_limit.is_some(), send)?;
-        let answer = answer.map_err(|error| {
-            let request = time_limit.unwrap_or(self.place.request);
-            S3Error::from_transport(operation, error, &Place { request, ..self.place.clone() })
-        })?;
+        let request = time_limit.unwrap_or(self.place.request);
+        let place = Place { request, is_cleanup: time_limit.is_some(), ..self.place.clone() };
+        let answer = aside(operation, &place, send)?
+            .map_err(|error| S3Error::from_transport(operation, error, &place))?;
         if answer.status().is_success() && !answer::is_page(&answer) {
             return Ok(answer);
         }
-        Err(answer::refusal(operation, answer, &self.place))
+        Err(answer::refusal(operation, answer, &place))
     }
 }
 

@@ -214,6 +214,8 @@ pub(super) struct Place {
     pub(super) stall: Duration,
     pub(super) request: Duration,
     pub(super) interrupt: Interrupt,
+    /// Whether they clean up, and may take longer after an interrupt.
+    pub(super) is_cleanup: bool,
 }
 
 /// What an answer says beside its status.

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::answer;
 use super::client::Extras;
-use super::error::S3Error;
+use super::error::{Place, S3Error};
 use super::xml::{self, Objects, Uploads};
 use super::{CLEANUP_TIME_LIMIT, Handle, Listed, Shared, Stale, segment};
 
@@ -188,8 +188,9 @@ fn attempt_page<T: for<'de> Deserialize<'de>>(
     extras: Extras,
 ) -> Result<T, S3Error> {
     let client = &shared.client;
+    let place = Place { is_cleanup: extras.time_limit.is_some(), ..client.place.clone() };
     let answer = client.send(operation, "", command.clone(), extras)?;
-    let body = answer::read_body(operation, answer, PAGE_LIMIT_BYTES, &client.place)?;
+    let body = answer::read_body(operation, answer, PAGE_LIMIT_BYTES, &place)?;
     xml::parse(root, &body).ok_or_else(|| {
         answer::hidden_refusal(operation, &body, &client.place)
             .unwrap_or_else(|| S3Error::refused(operation, "the answer is no such list"))

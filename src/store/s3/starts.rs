@@ -29,7 +29,7 @@ impl Starts {
     /// A request to begin it failed.
     pub(super) fn fail(&self, path: &str, error: &S3Error) {
         let is_refused = error.status.is_some_and(|status| (400..500).contains(&status) && status != 408);
-        let is_unheard = matches!(error.again, Again::Connect | Again::Never) && error.status.is_none();
+        let is_unheard = error.again == Again::Connect;
         if !is_refused
             && !is_unheard
             && let Some(start) = self.lock().get_mut(path)

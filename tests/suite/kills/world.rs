@@ -74,13 +74,14 @@ impl World {
         ids
     }
 
-    /// What stands in the stores of backups that have no manifest there, but for what is another host's from the start.
-    pub(crate) fn files_of_others(&self) -> Vec<String> {
-        let whole = self.whole();
-        let is_left = |path: &str| {
-            path != self.foreign_file.to_str().unwrap() && !whole.iter().any(|id| path.contains(id.as_str()))
+    /// What stands in a store without a manifest, but for what is another host's from the start.
+    pub(crate) fn without_a_manifest(&self) -> Vec<String> {
+        let is_ours = |path: &str| path != self.foreign_file.to_str().unwrap();
+        let all: Vec<_> = self.objects(is_ours).into_keys().collect();
+        let has_manifest = |(store, path): &(String, String)| {
+            path.ends_with(MANIFEST) || all.contains(&(store.clone(), format!("{path}{MANIFEST}")))
         };
-        self.objects(is_left).into_keys().map(|(_, path)| path).collect()
+        all.iter().filter(|object| !has_manifest(object)).map(|(_, path)| path.clone()).collect()
     }
 
     /// What holds at once after a run has died.

@@ -48,10 +48,6 @@ fn the_same_comes_back() {
     site.cluster.execute(&name, "DELETE FROM part; DROP TABLE invoice CASCADE");
     restore(&site, &id, &url, &["--jobs", "2", "--clean"]).any_stdout().any_stderr().run();
     assert_same(site.cluster, &site.database, &name);
-    site.cluster
-        .execute(&name, "TRUNCATE blob, part, customer, invoice, sales.orders; SELECT lo_unlink(4711)");
-    restore(&site, &id, &url, &["--jobs", "2", "--data-only"]).any_stdout().any_stderr().run();
-    assert_same(site.cluster, &site.database, &name);
     site.cluster.execute(&name, "DROP TABLE sales.orders");
     let picked = ["--jobs", "2", "--schema", "sales", "--table", "orders"];
     restore(&site, &id, &url, &picked).any_stdout().any_stderr().run();

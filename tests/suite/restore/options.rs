@@ -204,10 +204,11 @@ fn the_sessions_have_a_name() {
 fn what_does_not_go_together() {
     let (site, id) = site_to_drop();
     let (name, url) = site.target();
-    let refused: [&[&str]; 12] = [
+    let refused: [&[&str]; 13] = [
         &["--schema-only", "--data-only"],
         &["--data-only", "--clean"],
         &["--data-only", "--create"],
+        &["--data-only", "--jobs", "2"],
         &["--jobs", "0"],
         &["--jobs", "many"],
         &["--table", ""],

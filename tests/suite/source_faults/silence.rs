@@ -6,9 +6,9 @@ use super::assert_failed;
 use crate::support::tools::finish;
 use crate::support::{FakeBin, Gate, Site, wait_until};
 
-/// A site whose source is behind a gate, its catalog not, and a `pg_dump` that waits for a word before it begins.
+/// A site whose source is behind a gate, its catalog not, with a folder alone to store in, and a `pg_dump` that waits for a word before it begins.
 fn behind_a_gate() -> (Site, Gate, FakeBin) {
-    let mut site = Site::of_parts().with_own_catalog();
+    let mut site = Site::of_parts().with_own_catalog().local_only();
     let gate = Gate::open_to(site.cluster.port);
     site.config.set("source.url", site.cluster.url_through(gate.port, &site.database));
     site.config.set("catalog.url", site.cluster.url(&site.catalog));
@@ -24,7 +24,7 @@ fn behind_a_gate() -> (Site, Gate, FakeBin) {
 fn a_dump_that_hears_nothing_ends_once_its_server_answers_nobody() {
     let (mut site, gate, bin) = behind_a_gate();
     site.config.set("timeouts.stall", "1s");
-    site.config.set("timeouts.connect", "1s");
+    site.config.set("timeouts.connect", "5s");
     let words = "the server answers no new connection";
     let mut client = site.cluster.connect(&site.database);
     let mut lock = client.transaction().unwrap();
@@ -86,7 +86,7 @@ fn wherever_silence_falls_the_run_ends() {
             let gate = Gate::open_to(site.cluster.port);
             site.config.set("source.url", site.cluster.url_through(gate.port, &site.database));
             site.config.set("catalog.url", site.cluster.url_through(gate.port, &site.catalog));
-            for (name, time) in [("connect", "2s"), ("request", "3s"), ("stall", "2s")] {
+            for (name, time) in [("connect", "5s"), ("request", "5s"), ("stall", "2s")] {
                 site.config.set(&format!("timeouts.{name}"), time);
             }
             site.config.set("verify.fingerprint_time", "2s");
