@@ -6,6 +6,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::context::Context;
+use super::signals;
 use crate::backup::Backup;
 use crate::config::Databases;
 use crate::exit::{self, Code, Failure, code_of};
@@ -38,6 +39,13 @@ pub(super) fn run(context: &Context, named: &[String]) -> Result<Code> {
                     // The backup stands all the same, and so do those that are still to be made.
                     log::warn!("{}: {error:#}", done.backup.id);
                     code = code.worse(Code::Degraded);
+                }
+                if let Some(signal) = context.interrupt.signal() {
+                    let (id, status) = (&done.backup.id, done.backup.status.as_str());
+                    log::error!(
+                        "{}; `{id}` can be restored from all the same: {status}",
+                        signals::in_words(signal)
+                    );
                 }
                 code = code.worse(done.code);
                 made.push(done.backup);

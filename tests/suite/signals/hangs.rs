@@ -34,6 +34,8 @@ fn end_while_hanging(hanging: &[(&'static str, &'static str)]) -> String {
     assert!(world.whole().is_superset(&before));
     let row = newest(&world);
     assert!(row["error"].as_str().unwrap().contains("interrupted"), "{row:#}");
+    let stands = ran.stderr.contains("can be restored from all the same");
+    assert_eq!(stands, row["status"] == "degraded", "{}", ran.stderr);
     fault.heal();
     world.next_run(&format!("{hanging:?}"));
     world.assert_all_settled();
