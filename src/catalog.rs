@@ -127,8 +127,11 @@ impl Catalog {
     fn migrate(&mut self, quoted: &str) -> Result<()> {
         self.client.query("SELECT pg_advisory_lock($1)", params![MIGRATION_LOCK])?;
         let done = self.migrate_locked(quoted);
-        self.client.query("SELECT pg_advisory_unlock($1)", params![MIGRATION_LOCK])?;
-        done
+        let unlocked = self.client.query("SELECT pg_advisory_unlock($1)", params![MIGRATION_LOCK]);
+        // A session that is lost can't be unlocked either; why it is says more.
+        done?;
+        unlocked?;
+        Ok(())
     }
 
     fn migrate_locked(&mut self, quoted: &str) -> Result<()> {
