@@ -20,7 +20,8 @@ fn fail_often(world: &World, times: u32) {
         "INSERT INTO pgkeep.backup (id, backup_type, source, database, tenant, filename, status, error, metadata, \
          created_at, finished_at) \
          SELECT regexp_replace('{}', '[0-9a-f]{{4}}$', to_char(n, 'FM0000')), backup_type, source, database, tenant, \
-         filename, 'failed', 'made up', metadata, created_at + n * interval '1 ms', now() \
+         filename, 'failed', 'made up', metadata, \
+         (SELECT max(created_at) FROM pgkeep.backup) + n * interval '1 ms', now() \
          FROM pgkeep.backup, generate_series(1, {times}) n WHERE id = '{}'",
         world.good, world.good
     );
