@@ -199,13 +199,19 @@ fn limits_of_the_role_end_no_run() {
     assert_eq!(site.row(&id)["status"], "verified");
 }
 
-/// What lies among the records that wait and is none is left there and named; the others are written.
-#[test]
-fn what_is_no_record_stops_no_other() {
+/// A site whose catalog was away for one backup, and is back.
+fn site_with_a_record_that_waits() -> (Site, Gate, String) {
     let (site, gate) = site_with_gate();
     gate.shut();
     let id = site.pgkeep(["backup", "full"]).code(3).any_stdout().any_stderr().run().id();
     gate.reopen();
+    (site, gate, id)
+}
+
+/// What lies among the records that wait and is none is left there and named; the others are written.
+#[test]
+fn what_is_no_record_stops_no_other() {
+    let (site, _gate, id) = site_with_a_record_that_waits();
     let folder = site.path("state/pending");
     let good = fs::read_to_string(folder.join(format!("{id}.json"))).unwrap();
     let mut odd: Vec<PathBuf> = Vec::new();
@@ -239,10 +245,7 @@ fn what_is_no_record_stops_no_other() {
 /// A catalog that was away for long: everything that waited is written by one call.
 #[test]
 fn a_thousand_records_are_written_at_once() {
-    let (site, gate) = site_with_gate();
-    gate.shut();
-    let id = site.pgkeep(["backup", "full"]).code(3).any_stdout().any_stderr().run().id();
-    gate.reopen();
+    let (site, _gate, id) = site_with_a_record_that_waits();
     let folder = site.path("state/pending");
     let good = fs::read_to_string(folder.join(format!("{id}.json"))).unwrap();
     let (stem, _) = id.rsplit_once('-').unwrap();
