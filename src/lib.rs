@@ -26,7 +26,8 @@
 //! - [`retention`]: which copies may go; a pure function.
 //! - [`catalog`]: the tables, their migrations, the run's lock, records that wait.
 //! - [`aside`], [`config`], [`conninfo`], [`connect`], [`key`], [`manifest`], [`fingerprint`], [`backup`], [`name`],
-//!   [`part`], [`files`], [`process`], [`interrupt`], [`step`], [`exit`]: what the floors above share.
+//!   [`object_lock`], [`part`], [`files`], [`process`], [`interrupt`], [`step`], [`exit`]: what the floors above
+//!   share.
 //!
 //! `fuzzing` stands beside them: what reads bytes from outside, as tests call it.
 //!
@@ -55,6 +56,7 @@ pub mod interrupt;
 pub mod key;
 pub mod manifest;
 pub mod name;
+pub mod object_lock;
 pub mod part;
 pub mod pipeline;
 pub mod process;

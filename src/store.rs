@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use jiff::Timestamp;
 
+pub use crate::object_lock::{LockMode, ObjectLock};
 pub use crate::part::{Part, Traffic};
 
 pub mod local;
@@ -31,6 +32,8 @@ pub struct Stored {
     /// The size of the object's parts, where it is not the one that the upload was begun with: an S3 store
     /// joins an artifact of too many parts out of larger ones.
     pub part_size_bytes: Option<u64>,
+    /// Until when the store was asked to lock it.
+    pub locked_until: Option<Timestamp>,
 }
 
 /// What a store says of one object without reading it.
@@ -60,6 +63,8 @@ pub struct Stale {
     pub path: String,
     /// What removes it.
     pub handle: Handle,
+    /// When it was begun or last written, where the store says so.
+    pub begun_at: Option<Timestamp>,
 }
 
 /// What is left of an upload that was not published.
@@ -76,6 +81,24 @@ pub enum Handle {
     },
     /// An object that holds a part of the artifact, by its key.
     Object(String),
+}
+
+/// What became of an object that was to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// It is not there any more, or never was.
+    Gone,
+    /// It stays, whole, for the store does not let it go.
+    Held(Hold),
+}
+
+/// What keeps an object where it is: a lock of the store's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Until when, where the store says so.
+    pub until: Option<Timestamp>,
+    /// What kind of lock, for a person: `object lock (governance)`, `a legal hold`, `a bucket lock rule`.
+    pub why: String,
 }
 
 /// A place that keeps artifacts. Every method may be called from any thread; each retries by itself
@@ -141,7 +164,24 @@ pub trait Store: Send + Sync {
     /// When it can't be read, or is larger than `limit_bytes`.
     fn get_small(&self, path: &str, limit_bytes: u64) -> Result<Option<Vec<u8>>>;
 
-    /// Removes an object; one that is not there is no error.
+    /// Writes a small object that is to be removed again soon: no lock is put on it.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    fn put_probe(&self, path: &str, bytes: &[u8]) -> Result<()> {
+        self.put_small(path, bytes)
+    }
+
+    /// Removes an object for good: where the store keeps versions, every version of it and every delete marker,
+    /// by its id; in a folder, the folders that became empty too. One that is not there is no error. One that a
+    /// lock holds stays as it is, and is no error.
+    ///
+    /// # Errors
+    /// When the store refuses, can't be asked, or still shows the object afterwards.
+    fn expire(&self, path: &str) -> Result<Removal>;
+
+    /// Removes an object, in a way that is quick: where the store keeps versions, it is only hidden. One that is
+    /// not there is no error.
     ///
     /// # Errors
     /// When the store refuses.

@@ -161,6 +161,7 @@ impl Context {
                     stall_timeout: timeouts.stall,
                     parts_in_flight: super::backup::PARTS_IN_FLIGHT,
                     most_parts: MOST_PARTS,
+                    object_lock: None,
                 };
                 Arc::new(S3Store::new(&options, self.interrupt.clone())?)
             }

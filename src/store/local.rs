@@ -12,10 +12,12 @@ use tempfile::NamedTempFile;
 
 use crate::step::{self, Step};
 
-use super::{Handle, Kind, Listed, Missing, Part, Stale, Stat, Store, Stored, Traffic, Upload};
+use self::removing::remove_file;
+use super::{Handle, Kind, Listed, Missing, Part, Removal, Stale, Stat, Store, Stored, Traffic, Upload};
 
 mod listing;
 mod patience;
+mod removing;
 
 pub use patience::PatientStore;
 
@@ -121,6 +123,10 @@ impl Store for LocalStore {
         remove_file(Path::new(path))
     }
 
+    fn expire(&self, path: &str) -> Result<Removal> {
+        removing::expire(&self.root, path)
+    }
+
     fn list(&self, path_prefix: &str) -> Result<Vec<Listed>> {
         listing::list(&self.root, path_prefix, |file| published_path(file).is_none())
     }
@@ -132,7 +138,8 @@ impl Store for LocalStore {
             if let Some(published) =
                 published_path(file).filter(|published| published.starts_with(path_prefix))
             {
-                found.push(Stale { path: published, handle: Handle::File(path.to_owned()) });
+                let begun_at = file.symlink_metadata().ok().as_ref().and_then(listing::modified_at);
+                found.push(Stale { path: published, handle: Handle::File(path.to_owned()), begun_at });
             }
             Ok(())
         })?;
@@ -239,7 +246,7 @@ impl Upload for LocalUpload {
                 Err(left) => Err(error.context(format!("can't take back `{shown}`: {left}"))),
             };
         }
-        Ok(Stored { size_bytes, etag: None, part_size_bytes: None })
+        Ok(Stored { size_bytes, etag: None, part_size_bytes: None, locked_until: None })
     }
 
     fn abort(self: Box<Self>) -> Result<()> {
@@ -349,14 +356,6 @@ fn sync_directory(directory: &Path) -> Result<()> {
     File::open(directory)
         .and_then(|handle| handle.sync_all())
         .with_context(|| format!("can't make the folder `{}` durable", directory.display()))
-}
-
-fn remove_file(file: &Path) -> Result<()> {
-    match fs::remove_file(file) {
-        Ok(()) => sync_directory(directory_of(file)?),
-        Err(error) if is_absent(&error) => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("can't remove `{}`", file.display())),
-    }
 }
 
 /// The path that a temporary file would have been published under; `None` for any other file.

@@ -15,7 +15,6 @@ use zeroize::Zeroizing;
 
 use crate::interrupt::Interrupt;
 
-use self::answer::{etag_of, length_of};
 pub(crate) use self::answer::{is_document, refusal_in};
 use self::client::{Client, Extras};
 pub use self::error::S3Error;
@@ -24,8 +23,7 @@ use self::read::ObjectReader;
 use self::replace::{Replaced, Replacement};
 use self::retry::Policy;
 use self::starts::Starts;
-use super::{Handle, Kind, Listed, Missing, Stale, Stat, Store, Upload};
-use crate::name;
+use super::{Handle, Kind, Listed, Missing, ObjectLock, Removal, Stale, Stat, Store, Upload};
 
 mod address;
 mod answer;
@@ -38,10 +36,12 @@ mod list;
 mod queue;
 mod read;
 mod replace;
+mod requests;
 mod retry;
 mod segment;
 mod starts;
 mod upload;
+mod versions;
 mod words;
 mod xml;
 
@@ -83,6 +83,8 @@ pub struct S3Options {
     pub parts_in_flight: usize,
     /// Parts that one multipart upload may have; at least 1. An artifact of more is made of several.
     pub most_parts: u32,
+    /// The lock that the store is asked to put on each artifact and manifest.
+    pub object_lock: Option<ObjectLock>,
 }
 
 impl fmt::Debug for S3Options {
@@ -249,6 +251,11 @@ impl Store for S3Store {
         Ok(self.shared.remove(path)?)
     }
 
+    fn expire(&self, path: &str) -> Result<Removal> {
+        ensure_key(path)?;
+        Ok(versions::expire(&self.shared, path)?)
+    }
+
     fn list(&self, path_prefix: &str) -> Result<Vec<Listed>> {
         Ok(list::published(&self.shared, path_prefix)?)
     }
@@ -268,97 +275,6 @@ impl Store for S3Store {
             handle => bail!("{handle:?} is no part of an upload of `{}`", stale.path),
         }
         Ok(())
-    }
-}
-
-impl Shared {
-    fn stat(&self, operation: &str, path: &str) -> Result<Option<Stat>, S3Error> {
-        let client = &self.client;
-        let outcome = self.policy.run(|| {
-            let answer = client.send(operation, path, Command::HeadObject, Extras::default())?;
-            let answer = answer::of_object(operation, answer, &client.place)?;
-            let size_bytes =
-                length_of(&answer).ok_or_else(|| S3Error::refused(operation, "the server gave no size"))?;
-            Ok(Stat { size_bytes, etag: etag_of(&answer) })
-        });
-        match outcome {
-            Ok(stat) => Ok(Some(stat)),
-            Err(error) if error.status == Some(404) => self.confirm_absence(operation, path),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The answer to a HEAD has no body, so a missing bucket looks like a missing object there. A GET
-    /// tells them apart.
-    fn confirm_absence(&self, operation: &str, path: &str) -> Result<Option<Stat>, S3Error> {
-        let first_byte = Command::GetObjectRange { start: 0, end: Some(0) };
-        let outcome =
-            self.policy.run(|| self.client.send(operation, path, first_byte.clone(), Extras::default()));
-        match outcome {
-            Err(error) if !is_absent(&error) => Err(error),
-            Ok(_) | Err(_) => Ok(None),
-        }
-    }
-
-    /// Writes an object in one request and gives its entity tag.
-    fn put(&self, operation: &str, path: &str, bytes: &[u8]) -> Result<Option<String>, S3Error> {
-        self.policy.run(|| {
-            let command = Command::PutObject {
-                content: bytes,
-                content_type: CONTENT_TYPE,
-                custom_headers: None,
-                multipart: None,
-            };
-            let answer = self.client.send(operation, path, command, Extras::default())?;
-            let answer = answer::of_object(operation, answer, &self.client.place)?;
-            Ok(etag_of(&answer))
-        })
-    }
-
-    /// Removes an object; one that is not there is no error.
-    fn remove(&self, path: &str) -> Result<(), S3Error> {
-        self.remove_by(&self.policy, path, None)
-    }
-
-    /// The same in cleaning up: short, and deaf to the interrupt.
-    fn clear(&self, path: &str) -> Result<(), S3Error> {
-        self.remove_by(&self.cleanup_policy, path, Some(CLEANUP_TIME_LIMIT))
-    }
-
-    fn remove_by(&self, policy: &Policy, path: &str, time_limit: Option<Duration>) -> Result<(), S3Error> {
-        let outcome = policy.run(|| {
-            let extras = Extras { time_limit, ..Extras::default() };
-            let operation = "removal of object";
-            let answer = self.client.send(operation, path, Command::DeleteObject, extras)?;
-            answer::document(operation, answer, &self.client.place)
-        });
-        match outcome {
-            Ok(_) => Ok(()),
-            Err(error) if is_absent(&error) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Whether an object stands at the path of an artifact without a manifest, which makes it whole.
-    fn is_unfinished(&self, path: &str) -> Result<bool, S3Error> {
-        let operation = "look at object";
-        let is_there = self.stat(operation, path)?.is_some();
-        Ok(is_there && self.stat(operation, &name::manifest_path(path))?.is_none())
-    }
-
-    /// Ends a multipart upload; one that is gone is no error. Short, and deaf to the interrupt.
-    fn abort(&self, path: &str, upload_id: &str) -> Result<(), S3Error> {
-        let encoded_id = client::query_value(upload_id);
-        let outcome = self.cleanup_policy.run(|| {
-            let command = Command::AbortMultipartUpload { upload_id: &encoded_id };
-            let extras = Extras { time_limit: Some(CLEANUP_TIME_LIMIT), ..Extras::default() };
-            self.client.send("abort of upload", path, command, extras)
-        });
-        match outcome {
-            Ok(_) => Ok(()),
-            Err(error) if error.is_code("NoSuchUpload") || is_absent(&error) => Ok(()),
-            Err(error) => Err(error),
-        }
     }
 }
 

@@ -77,6 +77,7 @@ fn options(endpoint: &str, bucket: &str, credentials: &Credentials) -> S3Options
         stall_timeout: Duration::from_secs(10),
         parts_in_flight: 2,
         most_parts: 10_000,
+        object_lock: None,
     }
 }
 
@@ -161,6 +162,12 @@ fn assert_equal(found: &[u8], expected: &[u8]) {
 
 fn s3_error(error: &anyhow::Error) -> &S3Error {
     error.downcast_ref().unwrap_or_else(|| panic!("not of S3: {error:?}"))
+}
+
+/// A time that a store gives to what was written in this test; its clock is this host's.
+fn assert_recent(at: Option<jiff::Timestamp>) {
+    let ago = jiff::Timestamp::now().duration_since(at.expect("a time"));
+    assert!(ago.abs() < jiff::SignedDuration::from_mins(30), "{at:?}");
 }
 
 fn failed<T>(outcome: anyhow::Result<T>) -> anyhow::Error {
@@ -270,6 +277,7 @@ fn what_a_dead_run_left_is_found_and_discarded() {
         let found: Vec<Stale> = store.stale(&store.path_of("source/base/le")).unwrap();
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0].path, store.path_of("source/base/left"));
+        assert_recent(found[0].begun_at);
         store.discard(&found[0]).unwrap();
         store.discard(&found[0]).unwrap();
         let left = store.stale(&store.path_of("source/")).unwrap();

@@ -1,6 +1,6 @@
 //! A walk through the files of a local store. It must not leave the store's directory, nor follow links.
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -26,7 +26,7 @@ pub(super) fn list(root: &Path, path_prefix: &str, is_object: impl Fn(&Path) -> 
             Ok(metadata) => found.push(Listed {
                 path: path.to_owned(),
                 size_bytes: metadata.len(),
-                modified_at: metadata.modified().ok().and_then(|at| Timestamp::try_from(at).ok()),
+                modified_at: modified_at(&metadata),
             }),
             // It was removed since its folder was read.
             Err(error) if is_absent(&error) => {}
@@ -36,6 +36,11 @@ pub(super) fn list(root: &Path, path_prefix: &str, is_object: impl Fn(&Path) -> 
     })?;
     found.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(found)
+}
+
+/// When a file was last written.
+pub(super) fn modified_at(metadata: &Metadata) -> Option<Timestamp> {
+    metadata.modified().ok().and_then(|at| Timestamp::try_from(at).ok())
 }
 
 /// The innermost folder below `root` that is there of those that `path_prefix` names.
@@ -49,7 +54,7 @@ pub(super) fn folder_of(root: &Path, path_prefix: &str) -> Option<PathBuf> {
     (base.starts_with(root) && !climbs(path_prefix)).then_some(base)
 }
 
-fn climbs(path_prefix: &str) -> bool {
+pub(super) fn climbs(path_prefix: &str) -> bool {
     Path::new(path_prefix).components().any(|piece| piece == Component::ParentDir)
 }
 

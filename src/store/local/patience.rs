@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, anyhow};
 
 use super::LocalStore;
 use crate::aside::{self, GivenUp};
-use crate::store::{Kind, Listed, Part, Stale, Stat, Store, Stored, Traffic, Upload};
+use crate::store::{Kind, Listed, Part, Removal, Stale, Stat, Store, Stored, Traffic, Upload};
 
 /// Bytes read at a time.
 const BLOCK_LEN: usize = 1024 * 1024;
@@ -109,6 +109,11 @@ impl Store for PatientStore {
     fn remove(&self, path: &str) -> Result<()> {
         let path = path.to_owned();
         self.within(self.stall, move |store| store.remove(&path))
+    }
+
+    fn expire(&self, path: &str) -> Result<Removal> {
+        let path = path.to_owned();
+        self.within(self.stall, move |store| store.expire(&path))
     }
 
     fn list(&self, path_prefix: &str) -> Result<Vec<Listed>> {

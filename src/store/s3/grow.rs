@@ -148,7 +148,7 @@ impl S3Upload {
     fn publish_empty(&mut self) -> Result<Stored> {
         self.end()?;
         let etag = self.shared.put("write of empty object", self.path(), &[])?;
-        Ok(Stored { size_bytes: 0, etag, part_size_bytes: None })
+        Ok(Stored { size_bytes: 0, etag, part_size_bytes: None, locked_until: None })
     }
 
     /// Completes all segments and has the server join them.

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+use jiff::Timestamp;
 use s3::command::Command;
 use serde::Deserialize;
 
@@ -29,14 +30,22 @@ const LEG_OBJECTS: usize = 1000;
 /// it can be removed: what shows an object to be unfinished comes after the object.
 pub(super) fn unpublished(shared: &Shared, path_prefix: &str) -> Result<Vec<Stale>, S3Error> {
     let mut found = unfinished_uploads(shared, path_prefix)?;
-    let segments = segments(shared, path_prefix)?;
-    let paths: BTreeSet<&String> = segments.iter().map(|stale| &stale.path).collect();
+    let objects = objects(shared, path_prefix)?;
+    let segments: Vec<(&str, &String)> =
+        objects.keys().filter_map(|key| Some((segment::artifact_of(key)?, key))).collect();
+    let stale = |path: &str, key: &str| Stale {
+        path: path.to_owned(),
+        handle: Handle::Object(key.to_owned()),
+        begun_at: objects.get(key).and_then(|(_, modified_at)| *modified_at),
+    };
+    let of_these = |path: &&str| path.starts_with(path_prefix);
+    let paths: BTreeSet<&str> = segments.iter().map(|(path, _)| *path).filter(of_these).collect();
     for path in paths {
         if shared.is_unfinished(path)? {
-            found.push(Stale { path: path.clone(), handle: Handle::Object(path.clone()) });
+            found.push(stale(path, path));
         }
     }
-    found.extend(segments);
+    found.extend(segments.iter().filter(|(path, _)| of_these(path)).map(|(path, key)| stale(path, key)));
     Ok(found)
 }
 
@@ -55,7 +64,9 @@ fn unfinished_uploads(shared: &Shared, path_prefix: &str) -> Result<Vec<Stale>, 
             let path = segment::artifact_of(&upload.key).unwrap_or(&upload.key).to_owned();
             // Not every server takes the prefix at its word.
             if path.starts_with(path_prefix) && !upload.upload_id.is_empty() {
-                found.push(Stale { path, handle: Handle::Upload { key: upload.key, id: upload.upload_id } });
+                let begun_at = upload.initiated.trim().parse().ok();
+                let handle = Handle::Upload { key: upload.key, id: upload.upload_id };
+                found.push(Stale { path, handle, begun_at });
             }
         }
         let is_more = page.is_truncated.trim() == "true" && !page.next_key_marker.is_empty();
@@ -81,26 +92,21 @@ pub(super) fn uploads_at(shared: &Shared, path: &str) -> Result<Vec<String>, S3E
     Ok(own.map(|upload| upload.upload_id).collect())
 }
 
-fn segments(shared: &Shared, path_prefix: &str) -> Result<Vec<Stale>, S3Error> {
-    let mut found = Vec::new();
-    read_to_end(shared, OBJECTS, |token: Option<&String>| {
-        let page = page_of_objects(shared, path_prefix, token)?;
-        for object in page.entries {
-            let path = segment::artifact_of(&object.key).filter(|path| path.starts_with(path_prefix));
-            if let Some(path) = path.map(str::to_owned) {
-                found.push(Stale { path, handle: Handle::Object(object.key) });
-            }
-        }
-        let is_more = page.is_truncated.trim() == "true" && !page.next_token.is_empty();
-        Ok(is_more.then_some(page.next_token))
-    })?;
-    Ok(found)
+/// Size and time of each object, by its key.
+type Found = BTreeMap<String, (u64, Option<Timestamp>)>;
+
+/// Lists every object whose key starts with `path_prefix`; segments are none.
+pub(super) fn published(shared: &Shared, path_prefix: &str) -> Result<Vec<Listed>, S3Error> {
+    let found = objects(shared, path_prefix)?.into_iter();
+    let found = found.filter(|(path, _)| segment::artifact_of(path).is_none());
+    let listed = |(path, (size_bytes, modified_at))| Listed { path, size_bytes, modified_at };
+    Ok(found.map(listed).collect())
 }
 
-/// Lists every object whose key starts with `path_prefix`; segments are none. Servers are not agreed about the
-/// order of keys, so that a list goes forward as long as it brings something new.
-pub(super) fn published(shared: &Shared, path_prefix: &str) -> Result<Vec<Listed>, S3Error> {
-    let mut found = BTreeMap::new();
+/// Every object whose key starts with `path_prefix`. Servers are not agreed about the order of keys, so that a
+/// list goes forward as long as it brings something new.
+fn objects(shared: &Shared, path_prefix: &str) -> Result<Found, S3Error> {
+    let mut found = Found::new();
     let mut token: Option<String> = None;
     let mut idle_pages: usize = 0;
     let mut leg = (Instant::now(), LEG_OBJECTS);
@@ -110,8 +116,7 @@ pub(super) fn published(shared: &Shared, path_prefix: &str) -> Result<Vec<Listed
         for object in page.entries {
             let path = object.key;
             // What ends with a slash stands for a folder, where a server makes such.
-            let is_object = path.starts_with(path_prefix) && !path.ends_with('/');
-            if is_object && segment::artifact_of(&path).is_none() {
+            if path.starts_with(path_prefix) && !path.ends_with('/') {
                 let size = object.size.ok_or_else(|| S3Error::refused(OBJECTS, "an object has no size"))?;
                 found.insert(path, (size, object.last_modified.trim().parse().ok()));
             }
@@ -135,8 +140,7 @@ pub(super) fn published(shared: &Shared, path_prefix: &str) -> Result<Vec<Listed
         }
         token = Some(page.next_token);
     }
-    let listed = |(path, (size_bytes, modified_at))| Listed { path, size_bytes, modified_at };
-    Ok(found.into_iter().map(listed).collect())
+    Ok(found)
 }
 
 fn page_of_objects(shared: &Shared, path_prefix: &str, token: Option<&String>) -> Result<Objects, S3Error> {

@@ -178,6 +178,7 @@ impl Multipart {
             size_bytes: stat.size_bytes,
             etag: stat.etag,
             part_size_bytes: None,
+            locked_until: None,
         })
     }
 
@@ -199,7 +200,7 @@ impl Multipart {
             let message = format!("the object has {size_bytes} bytes where {} were sent", whole.size_bytes);
             return Err(S3Error::refused(COMPLETION, message));
         }
-        Ok(Stored { size_bytes, etag, part_size_bytes: None })
+        Ok(Stored { size_bytes, etag, part_size_bytes: None, locked_until: None })
     }
 }
 

@@ -56,6 +56,8 @@ pub(super) struct UnfinishedUpload {
     pub(super) key: String,
     #[serde(rename = "UploadId", default)]
     pub(super) upload_id: String,
+    #[serde(rename = "Initiated", default)]
+    pub(super) initiated: String,
 }
 
 /// One page of objects.

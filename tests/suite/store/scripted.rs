@@ -83,7 +83,7 @@ fn the_list_of_unfinished_uploads_is_read_to_its_end() {
         let body = format!(
             "<?xml version=\"1.0\"?>\n<ListMultipartUploadsResult \
              xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Bucket>b</Bucket>{rest}\
-             <Upload><Key>a/{before}&amp;</Key><UploadId>id+{before}</UploadId><Owner><ID>o</ID></Owner></Upload>\
+             <Upload><Key>a/{before}&amp;</Key><UploadId>id+{before}</UploadId><Initiated>2026-11-22T02:00:00.000Z</Initiated><Owner><ID>o</ID></Owner></Upload>\
              <Upload><Key>elsewhere</Key><UploadId>other</UploadId></Upload>\
              </ListMultipartUploadsResult>"
         );
@@ -93,6 +93,7 @@ fn the_list_of_unfinished_uploads_is_read_to_its_end() {
     let upload = |key: &str, id: &str| Stale {
         path: key.to_owned(),
         handle: Handle::Upload { key: key.to_owned(), id: id.to_owned() },
+        begun_at: Some("2026-11-22T02:00:00Z".parse().unwrap()),
     };
     assert_eq!(found, [upload("a/0&", "id+0"), upload("a/1&", "id+1")]);
     let log = server.log.lock().unwrap();
@@ -121,9 +122,8 @@ fn the_list_of_segments_is_read_to_its_end() {
         answer(200, &format!("<ListBucketResult>{rest}{}</ListBucketResult>", contents.concat()), &[])
     });
     let found = server.store().stale("a/").unwrap();
-    let segment =
-        Stale { path: "a/1.pgk".to_owned(), handle: Handle::Object("a/1.pgk.segment-2".to_owned()) };
-    assert_eq!(found, [segment.clone(), segment]);
+    let handle = Handle::Object("a/1.pgk.segment-2".to_owned());
+    assert_eq!(found, [Stale { path: "a/1.pgk".to_owned(), handle, begun_at: None }]);
     let log = server.log.lock().unwrap();
     assert_eq!(log[1].raw_parameter("prefix").map(decode).unwrap(), "a/");
     assert_eq!(log[2].raw_parameter("continuation-token").map(decode).unwrap(), "x +/=");
@@ -148,7 +148,7 @@ fn a_list_without_an_end_is_refused() {
         answer(200, if request.query().starts_with("uploads") { NO_UPLOADS } else { &body }, &[])
     });
     let error = failed(server.store().stale("")).to_string();
-    assert!(error.contains("list of objects") && error.contains("no end"), "{error}");
+    assert!(error.contains("list of objects") && error.contains("come to its end"), "{error}");
 }
 
 #[test]

@@ -8,7 +8,16 @@ fn in_twos() -> (S3Store, Bucket, FaultServer) {
 }
 
 fn object(path: &str, key: &str) -> Stale {
-    Stale { path: path.to_owned(), handle: Handle::Object(key.to_owned()) }
+    Stale { path: path.to_owned(), handle: Handle::Object(key.to_owned()), begun_at: None }
+}
+
+/// What is unpublished; each of it was begun just now.
+fn left_in(store: &S3Store, prefix: &str) -> Vec<Stale> {
+    let mut found = store.stale(prefix).unwrap();
+    for stale in &mut found {
+        assert_recent(stale.begun_at.take());
+    }
+    found
 }
 
 fn discard_all(store: &S3Store, prefix: &str) {
@@ -45,7 +54,7 @@ fn objects_of_a_run_killed_while_it_joined_are_removed_in_an_order_that_leaves_a
     }
     bucket.begin_upload("a/key");
     for left in (1..=4).rev() {
-        let found = store.stale("a/k").unwrap();
+        let found = left_in(&store, "a/k");
         assert_eq!(found.len(), left, "{found:?}");
         assert!(found.iter().all(|stale| stale.path == "a/key"));
         if left == 3 {
@@ -89,12 +98,12 @@ fn a_whole_copy_is_never_touched() {
         bucket.put(key, b"bytes");
     }
     let unfinished = object("a/key", "a/key");
-    assert_eq!(store.stale("a/").unwrap(), [unfinished.clone(), object("a/key", "a/key.segment-2")]);
+    assert_eq!(left_in(&store, "a/"), [unfinished.clone(), object("a/key", "a/key.segment-2")]);
     // It became whole after it was listed.
     bucket.put("a/key.json", b"{}");
     store.discard(&unfinished).unwrap();
     assert_eq!(bucket.keys().len(), 5);
-    assert_eq!(store.stale("a/").unwrap(), [object("a/key", "a/key.segment-2")]);
+    assert_eq!(left_in(&store, "a/"), [object("a/key", "a/key.segment-2")]);
     discard_all(&store, "a/");
     assert_eq!(bucket.keys(), ["a/key", "a/key.json", "a/other", "a/other.json"]);
 }
@@ -109,8 +118,12 @@ fn only_what_belongs_to_the_path_is_discarded() {
         object("a/other", "a/key"),
         object("a/key", "a/key.json"),
         object("a/key", "a/key.segment-1"),
-        Stale { path: "a/key".to_owned(), handle: Handle::File("a/key".to_owned()) },
-        Stale { path: "a/other".to_owned(), handle: Handle::Upload { key: "a/key".to_owned(), id } },
+        Stale { path: "a/key".to_owned(), handle: Handle::File("a/key".to_owned()), begun_at: None },
+        Stale {
+            path: "a/other".to_owned(),
+            handle: Handle::Upload { key: "a/key".to_owned(), id },
+            begun_at: None,
+        },
     ];
     for stale in wrong {
         failed(store.discard(&stale));
