@@ -18,7 +18,6 @@ use crate::config::keep::{Keep, Rules};
 pub mod reason;
 #[cfg(test)]
 mod tests;
-
 pub use reason::{Going, Holding, Keeping, Verdict};
 
 /// Clocks of several hosts differ by no more, and a clock that is put right goes back by no more.
@@ -94,7 +93,12 @@ pub struct Policy<'a> {
 /// years ahead makes nothing old.
 #[must_use]
 pub fn decide(entries: &[Entry], policy: &Policy<'_>, now: Timestamp) -> Vec<Option<Verdict>> {
-    let clock = Clock::of(entries, now);
+    decide_at(entries, policy, Clock::of(entries, now))
+}
+
+/// The same for some of the entries that the time was taken from.
+#[must_use]
+pub fn decide_at(entries: &[Entry], policy: &Policy<'_>, clock: Clock) -> Vec<Option<Verdict>> {
     let mut groups: BTreeMap<&Group, Vec<usize>> = BTreeMap::new();
     for (index, entry) in entries.iter().enumerate() {
         groups.entry(&entry.group).or_default().push(index);
@@ -119,8 +123,8 @@ fn order(entry: &Entry) -> (Timestamp, &str) {
 }
 
 /// What the time is taken to be.
-#[derive(Clone, Copy, Debug)]
-struct Clock {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
     /// What the clock says.
     says: Timestamp,
     /// The latest that ages are counted to.
@@ -130,7 +134,9 @@ struct Clock {
 }
 
 impl Clock {
-    fn of(entries: &[Entry], now: Timestamp) -> Self {
+    /// What can be believed of a clock, by the times of the verified backups among all entries.
+    #[must_use]
+    pub fn of(entries: &[Entry], now: Timestamp) -> Self {
         let verified = entries.iter().filter(|entry| entry.status == Status::Verified);
         let known: BTreeSet<Timestamp> = verified.map(|entry| entry.begun_at).collect();
         let known: Vec<Timestamp> = known.into_iter().filter(|at| !is_after(*at, now)).collect();
@@ -241,7 +247,8 @@ impl OfGroup<'_> {
     fn young(&self, entry: &Entry, rules: &Rules) -> Option<Keeping> {
         let within = rules.within?;
         let age = self.clock.believed.duration_since(entry.begun_at);
-        (age < SignedDuration::try_from(within).unwrap_or(SignedDuration::MAX)).then_some(Keeping::Within(within))
+        (age < SignedDuration::try_from(within).unwrap_or(SignedDuration::MAX))
+            .then_some(Keeping::Within(within))
     }
 
     fn locked(&self, copy: Copy) -> Option<Holding> {

@@ -101,7 +101,7 @@ impl fmt::Display for Keeping {
         match self {
             Self::Forever => f.write_str("the store keeps all"),
             Self::Pinned(None) => f.write_str("pinned"),
-            Self::Pinned(Some(until)) => write!(f, "pinned until {}", day(*until)),
+            Self::Pinned(Some(until)) => write!(f, "pinned until {}", minute(*until)),
             Self::Within(age) => write!(f, "younger than {}", in_units(*age)),
             Self::Counted { rule: "last", count, .. } => write!(f, "last: one of the newest {count}"),
             Self::Counted { rule, period, .. } => write!(f, "{rule}: the newest of {period}"),
@@ -123,7 +123,7 @@ impl fmt::Display for Holding {
         match self {
             Self::NewestFailed(id) => write!(f, "the newest run failed: {id}"),
             Self::NewestUnfinished(id) => write!(f, "the newest run has not ended: {id}"),
-            Self::Locked(until) => write!(f, "held until {} by the store's lock", day(*until)),
+            Self::Locked(until) => write!(f, "held until {} by the store's lock", minute(*until)),
         }
     }
 }
@@ -142,6 +142,6 @@ impl fmt::Display for Going {
 
 /// A moment, to the minute.
 #[must_use]
-pub fn day(at: Timestamp) -> String {
+pub fn minute(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
