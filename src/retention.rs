@@ -287,15 +287,12 @@ impl OfGroup<'_> {
             if taken == count {
                 break;
             }
-            match members.iter().find(|(_, entry)| self.is_proven(entry)) {
-                Some((place, _)) => {
-                    taken = taken.saturating_add(1);
-                    kept.push((*place, Keeping::Counted { rule, count, period: period.to_string() }));
-                }
-                None => {
-                    let unproven = |place| (place, Keeping::NoneProven { rule, period: period.to_string() });
-                    kept.extend(members.iter().map(|(place, _)| unproven(*place)));
-                }
+            if let Some((place, _)) = members.iter().find(|(_, entry)| self.is_proven(entry)) {
+                taken = taken.saturating_add(1);
+                kept.push((*place, Keeping::Counted { rule, count, period: period.to_string() }));
+            } else {
+                let unproven = |place| (place, Keeping::NoneProven { rule, period: period.to_string() });
+                kept.extend(members.iter().map(|(place, _)| unproven(*place)));
             }
         }
         kept

@@ -57,7 +57,7 @@ pub(super) fn sweep(
             Err(error) => Outcome::Failed(one_line(&error)),
         };
         code =
-            code.worse(done.tell_leftover(store, &stale.path, "an upload that was never finished", outcome));
+            code.worse(done.tell_leftover(store, &stale.path, "an upload that was never finished", &outcome));
     }
     for stray in store.shown.strays.iter().filter(|stray| is_of_it(&stray.path)) {
         let is_artifact = inventory::artifact_of(&stray.path) == stray.path;
@@ -78,7 +78,7 @@ pub(super) fn sweep(
             Ok(Removal::Held(hold)) => Outcome::Held(hold.why),
             Err(error) => Outcome::Failed(one_line(&error)),
         };
-        code = code.worse(done.tell_leftover(store, &stray.path, &stray.what, outcome));
+        code = code.worse(done.tell_leftover(store, &stray.path, &stray.what, &outcome));
     }
     Ok(code)
 }

@@ -205,6 +205,7 @@ fn items(
     troubles: &mut Vec<String>,
 ) -> Vec<Item> {
     let mut items = Vec::new();
+    let mut lost: Vec<&str> = Vec::new();
     for (row, verdict) in rows.iter().zip(verdicts) {
         let Some(copy) = copy_in(row, store) else { continue };
         let is_there = is_there(&copy.path, shown);
@@ -217,11 +218,7 @@ fn items(
         };
         let is_trusted = matches!(copy.state, CopyState::Stored | CopyState::Verified);
         if action != Action::Remove && is_trusted && !is_shown(copy, shown) {
-            troubles.push(format!(
-                "store `{store}`: the copy of `{}` is on record, and not whole in the store: it counts for nothing \
-                 here (`pgkeep verify {} --repair`)",
-                row.id, row.id
-            ));
+            lost.push(&row.id);
         }
         items.push(Item {
             id: row.id.clone(),
@@ -233,6 +230,14 @@ fn items(
             reason,
             is_there,
         });
+    }
+    if let Some(newest) = lost.first() {
+        let count = lost.len();
+        let of = if count == 1 { "1 copy is".to_owned() } else { format!("{count} copies are") };
+        troubles.push(format!(
+            "store `{store}`: {of} on record, and not whole in the store, that of `{newest}` the newest: what is not \
+             there counts for nothing (`pgkeep verify --all --level stat --repair`)"
+        ));
     }
     items
 }

@@ -61,7 +61,7 @@ impl Done {
         store: &StorePlan<'_>,
         path: &str,
         what: &str,
-        outcome: Outcome,
+        outcome: &Outcome,
     ) -> Code {
         let name = &store.shelf.name;
         let why = outcome.why().map_or_else(String::new, |why| format!(": {why}"));
