@@ -16,6 +16,7 @@ use crate::conninfo::{ConnInfo, Environment};
 use crate::exit::{Code, Failure};
 use crate::files;
 use crate::fingerprint::Level;
+use crate::object_lock::ObjectLock;
 
 pub mod environment;
 pub mod keep;
@@ -215,6 +216,8 @@ pub enum Place {
         secret_access_key: Secret,
         /// Whether the bucket stands in the path rather than in the host name.
         path_style: bool,
+        /// How what is uploaded is locked, where it is.
+        object_lock: Option<ObjectLock>,
     },
 }
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::context::Context;
-use super::signals;
+use super::{prune, signals};
 use crate::backup::Backup;
 use crate::config::Databases;
 use crate::exit::{self, Code, Failure, code_of};
@@ -32,6 +32,7 @@ pub(super) fn run(context: &Context, named: &[String]) -> Result<Code> {
     let databases = again(context, || databases(context, named))?;
     let mut code = Code::Done;
     let mut made: Vec<Backup> = Vec::new();
+    let mut succeeded: Vec<String> = Vec::new();
     for database in &databases {
         match again(context, || attempt::run(context, database, &ring, &shelves)) {
             Ok(done) => {
@@ -48,6 +49,9 @@ pub(super) fn run(context: &Context, named: &[String]) -> Result<Code> {
                     );
                 }
                 code = code.worse(done.code);
+                if done.code == Code::Done {
+                    succeeded.push(database.clone());
+                }
                 made.push(done.backup);
             }
             Err(error) => {
@@ -68,6 +72,9 @@ pub(super) fn run(context: &Context, named: &[String]) -> Result<Code> {
     if let Err(error) = told {
         log::warn!("{error:#}");
         code = code.worse(Code::Degraded);
+    }
+    if context.config.retention.after_backup && !succeeded.is_empty() && !context.interrupt.is_raised() {
+        code = code.worse(prune::after_backup(context, &shelves, &succeeded));
     }
     Ok(code)
 }

@@ -146,7 +146,16 @@ impl Context {
                 let local = LocalStore::new(store.name.clone(), path.clone());
                 Arc::new(PatientStore::new(local, timeouts.stall, timeouts.request))
             }
-            Place::S3 { endpoint, region, bucket, prefix, access_key_id, secret_access_key, path_style } => {
+            Place::S3 {
+                endpoint,
+                region,
+                bucket,
+                prefix,
+                access_key_id,
+                secret_access_key,
+                path_style,
+                object_lock,
+            } => {
                 let options = S3Options {
                     name: store.name.clone(),
                     endpoint: endpoint.clone(),
@@ -161,7 +170,7 @@ impl Context {
                     stall_timeout: timeouts.stall,
                     parts_in_flight: super::backup::PARTS_IN_FLIGHT,
                     most_parts: MOST_PARTS,
-                    object_lock: None,
+                    object_lock: *object_lock,
                 };
                 Arc::new(S3Store::new(&options, self.interrupt.clone())?)
             }

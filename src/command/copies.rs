@@ -75,6 +75,7 @@ impl Making<'_> {
             etag: stored.etag,
             stored_at: Some(at),
             expires_at: expiry(self.backup, shelf),
+            locked_until: stored.locked_until,
             error: None,
             ..self.none(shelf, "")
         })

@@ -127,9 +127,9 @@ fn probe(shelf: &Shelf) -> Result<String> {
     let stamp = now().as_microsecond();
     let path = store.path_of(&format!(".pgkeep-doctor-{stamp}-{}", std::process::id()));
     let bytes = format!("pgkeep doctor {stamp}\n").into_bytes();
-    store.put_small(&path, &bytes).context("cannot write")?;
+    store.put_probe(&path, &bytes).context("cannot write")?;
     let read = store.get_small(&path, 4096).context("cannot read");
-    store.remove(&path).context("cannot delete")?;
+    store.expire(&path).context("cannot delete")?;
     if read?.as_deref() != Some(bytes.as_slice()) {
         bail!("what was read is not what was written");
     }

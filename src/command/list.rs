@@ -53,9 +53,11 @@ fn table(backups: &[Backup]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     let sources: BTreeSet<&str> = backups.iter().map(|backup| backup.source.as_str()).collect();
+    let has_pins = backups.iter().any(|backup| backup.pinned_at.is_some());
     table.set_header(
         ["ID", "STATUS", "BEGUN (UTC)", "SIZE", "SAVED", "TOOK", "CHECKED (UTC)", "COPIES"]
             .into_iter()
+            .chain(has_pins.then_some("PINNED"))
             .chain((sources.len() > 1).then_some("SOURCE")),
     );
     for backup in backups {
@@ -72,7 +74,8 @@ fn table(backups: &[Backup]) -> String {
             Cell::new(checked(backup)),
             Cell::new(printable(&copies(backup))),
         ];
-        table.add_row(cells.into_iter().chain(source));
+        let pinned = has_pins.then(|| Cell::new(pinned(backup)));
+        table.add_row(cells.into_iter().chain(pinned).chain(source));
     }
     let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     // The table pads each cell on both sides; what stands first needs none.
@@ -110,14 +113,28 @@ fn checked(backup: &Backup) -> String {
     }
 }
 
-/// Each store's name, with a word where its copy is not verified.
+/// Until when somebody wants it kept.
+fn pinned(backup: &Backup) -> String {
+    match (backup.pinned_at, backup.pinned_until) {
+        (None, _) => none(),
+        (Some(_), None) => "for good".to_owned(),
+        (Some(_), Some(until)) => format!("until {}", until.strftime("%Y-%m-%d")),
+    }
+}
+
+/// Each store's name, with a word where its copy is not verified or its store locks it.
 fn copies(backup: &Backup) -> String {
     if backup.copies.is_empty() {
         return none();
     }
-    let words = backup.copies.iter().map(|copy| match copy.state {
-        CopyState::Verified => copy.store.clone(),
-        other => format!("{} ({})", copy.store, other.as_str()),
+    let now = now();
+    let words = backup.copies.iter().map(|copy| {
+        let state = (copy.state != CopyState::Verified).then(|| copy.state.as_str().to_owned());
+        let is_kept = copy.state.is_published();
+        let locked = copy.locked_until.filter(|until| is_kept && *until > now);
+        let locked = locked.map(|until| format!("locked until {}", until.strftime("%Y-%m-%d")));
+        let more: Vec<String> = state.into_iter().chain(locked).collect();
+        if more.is_empty() { copy.store.clone() } else { format!("{} ({})", copy.store, more.join(", ")) }
     });
     words.collect::<Vec<_>>().join(", ")
 }

@@ -4,8 +4,9 @@ use anyhow::Result;
 
 use super::context::{Context, Shelf};
 use super::select;
+use crate::catalog::Catalog;
 use crate::cli;
-use crate::exit::{Code, Failure};
+use crate::exit::{Code, Failure, one_line};
 
 mod carry_out;
 mod leftovers;
@@ -28,31 +29,64 @@ pub(super) fn run(context: &Context, flags: &cli::Prune) -> Result<Code> {
     };
     let mut catalog = context.catalog()?;
     let plan = plan::make(context, &mut catalog, &shelves, &scope)?;
-    let mut code = Code::Done;
-    for trouble in &plan.troubles {
-        log::error!("{trouble}");
-        code = code.worse(Code::Degraded);
+    if flags.dry_run {
+        report::print(context, &plan, None)?;
+        return Ok(tell_troubles(&plan));
     }
+    let mut done = Done::default();
+    let carried = carry(context, &mut catalog, &plan, &scope, flags.force, &mut done);
+    // What was done is told whatever ended it.
+    if carried.is_ok() || !done.is_empty() {
+        report::print(context, &plan, Some(&done))?;
+    }
+    carried
+}
+
+/// The same for databases whose backups have just succeeded. What goes wrong is said, and undoes no backup.
+pub(super) fn after_backup(context: &Context, shelves: &[Shelf], databases: &[String]) -> Code {
+    let scope =
+        Scope { source: &context.config.source.name, databases: Some(databases), even_if_failing: false };
+    let pruned = || {
+        let mut catalog = context.catalog()?;
+        let plan = plan::make(context, &mut catalog, &shelves.iter().collect::<Vec<_>>(), &scope)?;
+        carry(context, &mut catalog, &plan, &scope, false, &mut Done::default())
+    };
+    match pruned() {
+        Ok(Code::Done) => Code::Done,
+        Ok(_) => Code::Degraded,
+        Err(error) => {
+            log::error!("the backup stands, and old copies were not removed: {}", one_line(&error));
+            Code::Degraded
+        }
+    }
+}
+
+fn carry(
+    context: &Context,
+    catalog: &mut Catalog,
+    plan: &Plan<'_>,
+    scope: &Scope<'_>,
+    force: bool,
+    done: &mut Done,
+) -> Result<Code> {
+    let code = tell_troubles(plan);
     if plan.stores.is_empty() && !plan.troubles.is_empty() {
         return Err(Failure::failed("no store could be looked at: nothing was removed").into());
     }
-    if flags.dry_run {
-        report::print(context, &plan, None)?;
-        return Ok(code);
+    if !force {
+        refuse_too_much(plan)?;
     }
-    if !flags.force {
-        refuse_too_much(&plan)?;
-    }
-    code = code.worse(tell_held(&plan));
+    let code = code.worse(tell_held(plan));
     for store in &plan.stores {
         let age = store.shelf.keep.age_alone().map(|age| age.as_secs_f64());
         catalog.set_expiry(scope.source, &store.shelf.name, age)?;
     }
-    let mut done = Done::default();
-    let carried = carry_out::run(context, &mut catalog, &plan, &scope, &mut done);
-    // What was done is told whatever ended it.
-    report::print(context, &plan, Some(&done))?;
-    Ok(code.worse(carried?))
+    Ok(code.worse(carry_out::run(context, catalog, plan, scope, done)?))
+}
+
+fn tell_troubles(plan: &Plan<'_>) -> Code {
+    plan.troubles.iter().for_each(|trouble| log::error!("{trouble}"));
+    if plan.troubles.is_empty() { Code::Done } else { Code::Degraded }
 }
 
 /// A mistake in the configuration, or a record that is not what it was, shows in how much would go.

@@ -9,6 +9,7 @@ use super::keep::Keep;
 use super::value::{Limit, Secret, Span};
 use super::{AfterBackup, Method};
 use crate::fingerprint::Level;
+use crate::object_lock::LockMode;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -133,4 +134,12 @@ pub(super) struct Store {
     pub(super) secret_access_key: Option<Spanned<Secret>>,
     pub(super) path_style: Option<Spanned<bool>>,
     pub(super) keep: Option<Keep>,
+    pub(super) object_lock: Option<Spanned<Lock>>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Lock {
+    pub(super) mode: LockMode,
+    pub(super) days: u32,
 }

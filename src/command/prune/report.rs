@@ -55,6 +55,11 @@ impl Done {
         self.copies.insert((name.clone(), item.id.clone()), outcome);
     }
 
+    /// Whether nothing was done.
+    pub(super) fn is_empty(&self) -> bool {
+        self.copies.is_empty() && self.leftovers.is_empty()
+    }
+
     /// The same of what is left over; the code for it.
     pub(super) fn tell_leftover(
         &mut self,

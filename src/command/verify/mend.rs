@@ -158,6 +158,7 @@ fn mend(
         copy.etag = stored.etag;
         copy.size_bytes = Some(stored.size_bytes);
         copy.stored_at = Some(now());
+        copy.locked_until = stored.locked_until;
         copy.expires_at = copy.expires_at.or_else(|| expiry(look.backup, shelf));
         part_size_bytes = stored.part_size_bytes.or(Some(size));
     } else {

@@ -11,6 +11,7 @@ use super::Page;
 use crate::config::keep::Keep;
 use crate::config::value::Secret;
 use crate::config::{Place, Store, raw};
+use crate::object_lock::ObjectLock;
 
 pub(super) fn stores(page: &Page<'_>, raw: Vec<Spanned<raw::Store>>, state_dir: &Path) -> Result<Vec<Store>> {
     if raw.is_empty() {
@@ -75,6 +76,7 @@ fn local(page: &Page<'_>, span: Range<usize>, store: raw::Store) -> Result<Place
         ("access_key_id", store.access_key_id.as_ref().map(Spanned::span)),
         ("secret_access_key", store.secret_access_key.as_ref().map(Spanned::span)),
         ("path_style", store.path_style.as_ref().map(Spanned::span)),
+        ("object_lock", store.object_lock.as_ref().map(Spanned::span)),
     ];
     if let Some((key, Some(span))) = of_s3.into_iter().find(|(_, given)| given.is_some()) {
         return Err(page.refuse(span, &format!("a store of kind \"local\" has no `{key}`")));
@@ -116,6 +118,7 @@ fn s3(page: &Page<'_>, span: Range<usize>, store: raw::Store) -> Result<Place> {
             trimmed
         }
     };
+    let object_lock = store.object_lock.map(|lock| object_lock(page, &lock)).transpose()?;
     let secret =
         |value: Option<Spanned<Secret>>, key: &str| value.map(Spanned::into_inner).ok_or_else(|| needs(key));
     Ok(Place::S3 {
@@ -126,5 +129,19 @@ fn s3(page: &Page<'_>, span: Range<usize>, store: raw::Store) -> Result<Place> {
         access_key_id: secret(store.access_key_id, "access_key_id")?,
         secret_access_key: secret(store.secret_access_key, "secret_access_key")?,
         path_style: store.path_style.is_none_or(Spanned::into_inner),
+        object_lock,
     })
+}
+
+/// A lock of a hundred years is no typing error; a longer one is.
+const MOST_LOCK_DAYS: u32 = 36_500;
+
+fn object_lock(page: &Page<'_>, lock: &Spanned<raw::Lock>) -> Result<ObjectLock> {
+    let raw::Lock { mode, days } = *lock.get_ref();
+    if !(1..=MOST_LOCK_DAYS).contains(&days) {
+        return Err(
+            page.refuse(lock.span(), &format!("the `days` of `object_lock` are 1 to {MOST_LOCK_DAYS}"))
+        );
+    }
+    Ok(ObjectLock { mode, days })
 }
