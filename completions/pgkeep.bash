@@ -34,8 +34,17 @@ _pgkeep() {
             pgkeep,list)
                 cmd="pgkeep__subcmd__list"
                 ;;
+            pgkeep,pin)
+                cmd="pgkeep__subcmd__pin"
+                ;;
+            pgkeep,prune)
+                cmd="pgkeep__subcmd__prune"
+                ;;
             pgkeep,restore)
                 cmd="pgkeep__subcmd__restore"
+                ;;
+            pgkeep,unpin)
+                cmd="pgkeep__subcmd__unpin"
                 ;;
             pgkeep,verify)
                 cmd="pgkeep__subcmd__verify"
@@ -59,7 +68,7 @@ _pgkeep() {
 
     case "${cmd}" in
         pgkeep)
-            opts="-q -v -h -V --config --json --quiet --verbose --help --version backup list verify restore catalog key doctor generate"
+            opts="-q -v -h -V --config --json --quiet --verbose --help --version backup list verify restore prune pin unpin catalog key doctor generate"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -292,6 +301,70 @@ _pgkeep() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        pgkeep__subcmd__pin)
+            opts="-q -v -h --until --type --database --status --since --config --json --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --until)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --type)
+                    COMPREPLY=($(compgen -W "full" -- "${cur}"))
+                    return 0
+                    ;;
+                --database)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --status)
+                    COMPREPLY=($(compgen -W "in_progress completed verified degraded failed expired" -- "${cur}"))
+                    return 0
+                    ;;
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pgkeep__subcmd__prune)
+            opts="-q -v -h --dry-run --force --even-if-failing --database --store --config --json --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --database)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         pgkeep__subcmd__restore)
             opts="-q -v -h --into --output --create --clean --jobs --table --schema --schema-only --data-only --no-owner --role --from --type --database --status --since --config --json --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -327,6 +400,40 @@ _pgkeep() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --type)
+                    COMPREPLY=($(compgen -W "full" -- "${cur}"))
+                    return 0
+                    ;;
+                --database)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --status)
+                    COMPREPLY=($(compgen -W "in_progress completed verified degraded failed expired" -- "${cur}"))
+                    return 0
+                    ;;
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pgkeep__subcmd__unpin)
+            opts="-q -v -h --type --database --status --since --config --json --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --type)
                     COMPREPLY=($(compgen -W "full" -- "${cur}"))
                     return 0

@@ -34,6 +34,9 @@ complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "backup" -d 'Make a ba
 complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "list" -d 'Show the backups on record, the newest first'
 complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "verify" -d 'Prove the copies of a backup, as deep as asked, and repair them from one another'
 complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "restore" -d 'Bring a backup back, into a database or as a plain pg_dump archive'
+complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "prune" -d 'Remove the copies that no rule of retention keeps, and what dead runs left'
+complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "pin" -d 'Keep a backup, whatever the rules of retention say'
+complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "unpin" -d 'Leave a backup to the rules of retention again'
 complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "catalog" -d 'Keep the catalog'
 complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "key" -d 'Make and show keys'
 complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "doctor" -d 'Check tools, keys, permissions, the catalog, and write, read and delete a probe in each store'
@@ -116,6 +119,45 @@ complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l json -d 'Print
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -s q -l quiet -d 'Print nothing on success'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -s h -l help -d 'Print help'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand prune" -l database -d 'Only copies of this database; may be given several times' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand prune" -l store -d 'Only copies in this store; may be given several times' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand prune" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand prune" -l dry-run -d 'Show the plan with its reasons, and remove nothing'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand prune" -l force -d 'Carry out a plan that removes more than half of a store\'s copies'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand prune" -l even-if-failing -d 'Remove copies of a database though its newest run failed'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand prune" -l json -d 'Print one JSON document instead of text'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand prune" -s q -l quiet -d 'Print nothing on success'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand prune" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand prune" -s h -l help -d 'Print help'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand pin" -l until -d 'Until then: an age from now on (`90d`), a date (`2027-01-01`) or a time (RFC 3339) [default: for good]' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand pin" -l type -d 'Only backups of this type' -r -f -a "full\t''"
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand pin" -l database -d 'Only backups of this database' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand pin" -l status -d 'Only backups of this status' -r -f -a "in_progress\t''
+completed\t''
+verified\t''
+degraded\t''
+failed\t''
+expired\t''"
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand pin" -l since -d 'Only backups begun since then: an age (`7d`), a date (`2026-11-01`) or a time (RFC 3339)' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand pin" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand pin" -l json -d 'Print one JSON document instead of text'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand pin" -s q -l quiet -d 'Print nothing on success'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand pin" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand pin" -s h -l help -d 'Print help'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand unpin" -l type -d 'Only backups of this type' -r -f -a "full\t''"
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand unpin" -l database -d 'Only backups of this database' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand unpin" -l status -d 'Only backups of this status' -r -f -a "in_progress\t''
+completed\t''
+verified\t''
+degraded\t''
+failed\t''
+expired\t''"
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand unpin" -l since -d 'Only backups begun since then: an age (`7d`), a date (`2026-11-01`) or a time (RFC 3339)' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand unpin" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand unpin" -l json -d 'Print one JSON document instead of text'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand unpin" -s q -l quiet -d 'Print nothing on success'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand unpin" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand unpin" -s h -l help -d 'Print help'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand catalog; and not __fish_seen_subcommand_from rebuild" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand catalog; and not __fish_seen_subcommand_from rebuild" -l json -d 'Print one JSON document instead of text'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand catalog; and not __fish_seen_subcommand_from rebuild" -s q -l quiet -d 'Print nothing on success'

@@ -158,8 +158,11 @@ pub struct Copy {
     pub verified_at: Option<Timestamp>,
     /// How deep that check went.
     pub verified_level: Option<String>,
-    /// When retention may let it go.
+    /// From when on retention may let it go, where age alone decides.
     pub expires_at: Option<Timestamp>,
+    /// Until when its store was asked to lock it.
+    #[serde(default)]
+    pub locked_until: Option<Timestamp>,
     /// What is wrong with it.
     pub error: Option<String>,
 }
@@ -208,6 +211,12 @@ pub struct Backup {
     /// When its run last said that it is alive; the catalog keeps it.
     #[serde(default)]
     pub heartbeat_at: Option<Timestamp>,
+    /// Since when somebody wants it kept, whatever the rules of retention say; the catalog keeps it.
+    #[serde(default)]
+    pub pinned_at: Option<Timestamp>,
+    /// Until when; `None` is for good.
+    #[serde(default)]
+    pub pinned_until: Option<Timestamp>,
     /// Its copies, in the order of the stores.
     pub copies: Vec<Copy>,
 }
@@ -237,6 +246,8 @@ impl Backup {
             verified_at: None,
             error: None,
             heartbeat_at: Some(now),
+            pinned_at: None,
+            pinned_until: None,
             copies: Vec::new(),
         }
     }

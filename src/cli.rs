@@ -64,6 +64,12 @@ pub enum Command {
     Verify(Verify),
     /// Bring a backup back, into a database or as a plain pg_dump archive
     Restore(Restore),
+    /// Remove the copies that no rule of retention keeps, and what dead runs left
+    Prune(Prune),
+    /// Keep a backup, whatever the rules of retention say
+    Pin(Pin),
+    /// Leave a backup to the rules of retention again
+    Unpin(Unpin),
     /// Keep the catalog
     #[command(subcommand)]
     Catalog(Catalog),
@@ -240,6 +246,64 @@ pub struct Restore {
     /// [default: the first whole copy on record, and the next where that breaks]
     #[arg(long, value_name = "STORE")]
     pub from: Option<String>,
+    /// What `latest` is chosen from.
+    #[command(flatten)]
+    pub filters: Filters,
+}
+
+/// `pgkeep prune`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What never goes: the newest verified backup of a database, the newest `min_keep` verified copies in a store, what is
+pinned, and anything at all of a database whose newest run failed.
+
+Examples:
+  pgkeep prune --dry-run              what would go, and why each of the others stays
+  pgkeep prune --quiet                from cron: silent on success
+  pgkeep prune --database shop --store local")]
+pub struct Prune {
+    /// Show the plan with its reasons, and remove nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Carry out a plan that removes more than half of a store's copies
+    #[arg(long, conflicts_with = "dry_run")]
+    pub force: bool,
+    /// Remove copies of a database though its newest run failed
+    #[arg(long)]
+    pub even_if_failing: bool,
+    /// Only copies of this database; may be given several times
+    #[arg(long = "database", value_name = "NAME")]
+    pub databases: Vec<String>,
+    /// Only copies in this store; may be given several times
+    #[arg(long = "store", value_name = "NAME")]
+    pub stores: Vec<String>,
+}
+
+/// `pgkeep pin`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  pgkeep pin latest --database shop --until 90d
+  pgkeep pin full-shop-20261122T020000Z-3f9a")]
+pub struct Pin {
+    /// The id of a backup, any unique prefix of it, or `latest`
+    #[arg(value_name = "ID|latest")]
+    pub id: String,
+    /// Until then: an age from now on (`90d`), a date (`2027-01-01`) or a time (RFC 3339) [default: for good]
+    #[arg(long, value_name = "WHEN")]
+    pub until: Option<String>,
+    /// What `latest` is chosen from.
+    #[command(flatten)]
+    pub filters: Filters,
+}
+
+/// `pgkeep unpin`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  pgkeep unpin full-shop-20261122T020000Z-3f9a")]
+pub struct Unpin {
+    /// The id of a backup, any unique prefix of it, or `latest`
+    #[arg(value_name = "ID|latest")]
+    pub id: String,
     /// What `latest` is chosen from.
     #[command(flatten)]
     pub filters: Filters,

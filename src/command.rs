@@ -27,8 +27,10 @@ mod limits;
 mod list;
 mod locks;
 mod output;
+mod pin;
 mod progress;
 mod proof;
+mod prune;
 mod rebuild;
 mod restore;
 pub(crate) mod select;
@@ -86,6 +88,9 @@ fn run(cli: Cli) -> Result<Code> {
         cli::Command::Verify(verify) => verify::run(&context, &verify),
         cli::Command::Restore(restore) => restore::run(&context, &restore),
         cli::Command::Catalog(cli::Catalog::Rebuild { from }) => rebuild::run(&context, &from),
+        cli::Command::Prune(prune) => prune::run(&context, &prune),
+        cli::Command::Pin(flags) => pin::pin(&context, &flags),
+        cli::Command::Unpin(flags) => pin::unpin(&context, &flags),
         cli::Command::Doctor => doctor::run(&context),
         cli::Command::Key(_) | cli::Command::Generate { .. } => Ok(Code::Done),
     };

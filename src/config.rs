@@ -2,11 +2,13 @@
 //! only reader of files that configure and, in [`environment`], of the process environment. It opens no
 //! connection, no store and no key.
 
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 
 use crate::backup::CheckLevel;
@@ -16,10 +18,12 @@ use crate::files;
 use crate::fingerprint::Level;
 
 pub mod environment;
+pub mod keep;
 mod raw;
 mod resolve;
 pub mod value;
 
+use keep::Keep;
 use value::Secret;
 
 /// No configuration is larger; what is, is something else.
@@ -165,6 +169,17 @@ pub struct Timeouts {
     pub stall: Duration,
 }
 
+/// What lets copies go, beside the `keep` of each store.
+#[derive(Debug)]
+pub struct Retention {
+    /// Whether a backup prunes after itself.
+    pub after_backup: bool,
+    /// So many verified copies of each database, tenant and type stay in a store, whatever their age.
+    pub min_keep: NonZeroU32,
+    /// Where days, weeks, months and years begin and end.
+    pub time_zone: TimeZone,
+}
+
 /// A place that keeps artifacts, as configured.
 #[derive(Debug)]
 pub struct Store {
@@ -173,7 +188,7 @@ pub struct Store {
     /// What and where it is.
     pub place: Place,
     /// How long its copies are kept.
-    pub keep: Option<Duration>,
+    pub keep: Keep,
 }
 
 /// What and where a store is.
@@ -228,6 +243,8 @@ pub struct Config {
     pub retry: Retry,
     /// How long things may take.
     pub timeouts: Timeouts,
+    /// What lets copies go.
+    pub retention: Retention,
     /// Where artifacts go, in order.
     pub stores: Vec<Store>,
 }

@@ -14,7 +14,7 @@
 //!       local      r2       b2           (tempfile, fsync, rename · multipart upload · multipart upload)
 //!         +--------+--------+
 //!                  |
-//!         manifest beside each copy, every copy read back, catalog row
+//!         manifest beside each copy, every copy read back, catalog row, retention
 //! ```
 //!
 //! The rooms, from the top; arrows point down, and no two of one floor know each other:
@@ -23,6 +23,7 @@
 //! - [`source`]: where bytes come from: servers, `pg_dump`, `pg_restore`.
 //! - [`pipeline`]: compress, seal, hash, cut, fan out, and the way back.
 //! - [`store`]: where bytes go: a directory, an S3 bucket.
+//! - [`retention`]: which copies may go; a pure function.
 //! - [`catalog`]: the tables, their migrations, the run's lock, records that wait.
 //! - [`aside`], [`config`], [`conninfo`], [`connect`], [`key`], [`manifest`], [`fingerprint`], [`backup`], [`name`],
 //!   [`object_lock`], [`part`], [`files`], [`process`], [`interrupt`], [`step`], [`exit`]: what the floors above
@@ -59,6 +60,7 @@ pub mod object_lock;
 pub mod part;
 pub mod pipeline;
 pub mod process;
+pub mod retention;
 pub mod source;
 pub mod step;
 pub mod store;

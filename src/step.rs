@@ -46,11 +46,17 @@ pub enum Step {
     RestoreBegun,
     /// Some rows of a rebuild are written.
     RowRebuilt,
+    /// The manifest of a copy that goes is gone.
+    ManifestExpired,
+    /// Its artifact is gone too.
+    ArtifactExpired,
+    /// The record says so.
+    CopyMarkedExpired,
 }
 
 impl Step {
     /// Every step.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::KeyMade,
         Self::CatalogHalfMade,
         Self::LockTaken,
@@ -72,6 +78,9 @@ impl Step {
         Self::RepairPublished,
         Self::RestoreBegun,
         Self::RowRebuilt,
+        Self::ManifestExpired,
+        Self::ArtifactExpired,
+        Self::CopyMarkedExpired,
     ];
 
     /// Its word: `LockTaken` is `lock-taken`.

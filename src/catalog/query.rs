@@ -230,16 +230,6 @@ impl Catalog {
         Ok(())
     }
 
-    /// Says, for as long as this session lasts, that a repair is at work on a backup; more than one may be.
-    ///
-    /// # Errors
-    /// When the catalog can't be asked.
-    pub fn mark_repairing(&mut self, id: &BackupId) -> Result<()> {
-        let lock = "SELECT pg_try_advisory_lock_shared(hashtextextended('pgkeep-repair ' || $1, 0))";
-        self.client.query_one(lock, params![id.as_str()])?;
-        Ok(())
-    }
-
     fn select(
         &mut self,
         conditions: &[String],

@@ -8,10 +8,10 @@ use crate::name::BackupId;
 
 pub(super) const BACKUP_COLUMNS: &str = "id, backup_type, source, database, tenant, filename, size_bytes, \
      checksum, local_path, r2_path, b2_path, status, compression_ratio, backup_duration_seconds, metadata, \
-     created_at, finished_at, verified_at, error, heartbeat_at";
+     created_at, finished_at, verified_at, error, heartbeat_at, pinned_at, pinned_until";
 
 pub(super) const COPY_COLUMNS: &str = "backup, store, path, state, size, etag, stored_at, verified_at, \
-     verified_level, expires_at, error";
+     verified_level, expires_at, locked_until, error";
 
 pub(super) fn backup(row: &Row) -> Result<Backup> {
     let id: String = row.try_get("id")?;
@@ -41,6 +41,8 @@ pub(super) fn backup(row: &Row) -> Result<Backup> {
         verified_at: row.try_get("verified_at")?,
         error: row.try_get("error")?,
         heartbeat_at: row.try_get("heartbeat_at")?,
+        pinned_at: row.try_get("pinned_at")?,
+        pinned_until: row.try_get("pinned_until")?,
         copies: Vec::new(),
     })
 }
@@ -57,6 +59,7 @@ pub(super) fn copy(row: &Row) -> Result<Copy> {
         verified_at: row.try_get("verified_at")?,
         verified_level: row.try_get("verified_level")?,
         expires_at: row.try_get("expires_at")?,
+        locked_until: row.try_get("locked_until")?,
         error: row.try_get("error")?,
     })
 }

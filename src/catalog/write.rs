@@ -62,6 +62,7 @@ pub(super) fn write(mut transaction: Transaction<'_>, backup: &Backup, is_late: 
                     &copy.verified_at,
                     &copy.verified_level,
                     &copy.expires_at,
+                    &copy.locked_until,
                     &copy.error,
                 ],
             )
@@ -89,9 +90,10 @@ WHERE (backup.status = 'in_progress' OR excluded.status <> 'in_progress')
 
 const SAVE_COPY: &str = "\
 INSERT INTO copy (backup, store, position, path, state, size, etag, stored_at, verified_at,
-    verified_level, expires_at, error)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+    verified_level, expires_at, locked_until, error)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 ON CONFLICT (backup, store) DO UPDATE SET
     position = excluded.position, path = excluded.path, state = excluded.state, size = excluded.size,
     etag = excluded.etag, stored_at = excluded.stored_at, verified_at = excluded.verified_at,
-    verified_level = excluded.verified_level, expires_at = excluded.expires_at, error = excluded.error";
+    verified_level = excluded.verified_level, expires_at = excluded.expires_at,
+    locked_until = excluded.locked_until, error = excluded.error";

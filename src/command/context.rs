@@ -1,7 +1,6 @@
 //! What every command works with, built from the configuration: stores, catalog, keys, clients.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -11,6 +10,7 @@ use super::signals::LastWords;
 use crate::backup::Backup;
 use crate::catalog::Catalog;
 use crate::catalog::pending::Pending;
+use crate::config::keep::Keep;
 use crate::config::{self, Config, Place};
 use crate::connect::ConnectOptions;
 use crate::conninfo::{ConnInfo, Environment};
@@ -29,7 +29,7 @@ const MOST_PARTS: u32 = 10_000;
 /// A store of the configuration, as it came up.
 pub(super) struct Shelf {
     pub(super) name: String,
-    pub(super) keep: Option<Duration>,
+    pub(super) keep: Keep,
     /// The store, or why it can't be used at all (its secret can't be fetched, say).
     pub(super) store: Result<Arc<dyn Store>, String>,
 }
@@ -129,7 +129,7 @@ impl Context {
                 Err(error) => Err(one_line(&error)),
                 Ok(opened) => Ok(opened),
             };
-            Ok(Shelf { name: store.name.clone(), keep: store.keep, store: store_of })
+            Ok(Shelf { name: store.name.clone(), keep: store.keep.clone(), store: store_of })
         };
         self.config.stores.iter().map(build).collect()
     }

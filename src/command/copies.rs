@@ -74,7 +74,7 @@ impl Making<'_> {
             size_bytes: Some(stored.size_bytes),
             etag: stored.etag,
             stored_at: Some(at),
-            expires_at: expiry(at, shelf),
+            expires_at: expiry(self.backup, shelf),
             error: None,
             ..self.none(shelf, "")
         })
@@ -243,6 +243,7 @@ pub(super) fn not_made(backup: &Backup, shelf: &Shelf, error: &str) -> Copy {
         verified_at: None,
         verified_level: None,
         expires_at: None,
+        locked_until: None,
         error: Some(error.to_owned()),
     }
 }
@@ -277,9 +278,9 @@ fn disown(store: &dyn Store, copy: &Copy) {
     }
 }
 
-/// When retention may let a copy go that was stored at that time.
-pub(super) fn expiry(at: Timestamp, shelf: &Shelf) -> Option<Timestamp> {
-    at.checked_add(SignedDuration::try_from(shelf.keep?).ok()?).ok()
+/// From when on retention may let a copy of a backup go, where age alone decides.
+pub(super) fn expiry(backup: &Backup, shelf: &Shelf) -> Option<Timestamp> {
+    backup.created_at.checked_add(SignedDuration::try_from(shelf.keep.age_alone()?).ok()?).ok()
 }
 
 /// Does the same for each item at once, and gives the results in their order.

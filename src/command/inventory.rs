@@ -295,7 +295,8 @@ pub(super) fn open(
         stored_at: Some(stored_at),
         verified_at: None,
         verified_level: None,
-        expires_at: expiry(stored_at, shelf),
+        expires_at: expiry(&backup, shelf),
+        locked_until: None,
         error,
     }];
     standing::settle(&mut backup);

@@ -12,11 +12,12 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use sha2::{Digest, Sha256};
 
 use super::backup::{is_alive, is_dead_here};
-use super::context::Context;
+use super::context::{Context, now};
 use crate::aside;
 use crate::backup::Backup;
 use crate::catalog::Catalog;
 use crate::catalog::lock::{self, RunLock};
+use crate::config::environment;
 use crate::exit::{Code, Failure};
 use crate::files;
 use crate::key::hex;
@@ -29,19 +30,43 @@ const LOOK: Duration = Duration::from_millis(100);
 /// for another run.
 static HANGS: AtomicBool = AtomicBool::new(false);
 
+/// Who wants the locks of a database, and what a second one is told of it.
+#[derive(Clone)]
+pub(super) struct Claimant {
+    source: String,
+    database: String,
+    words: String,
+}
+
+impl Claimant {
+    /// The run of a backup.
+    pub(super) fn run(backup: &Backup) -> Self {
+        let words = in_words(backup, Some(std::process::id().into()));
+        Self { source: backup.source.clone(), database: backup.database.clone(), words }
+    }
+
+    /// Whoever removes copies.
+    pub(super) fn prune(source: &str, database: &str) -> Self {
+        let since = now().strftime("%Y-%m-%d %H:%M:%S UTC");
+        let host = environment::host_name();
+        let words = format!("a prune on {host}, process {}, since {since}", std::process::id());
+        Self { source: source.to_owned(), database: database.to_owned(), words }
+    }
+}
+
 /// The locks of a run; dropped with it, however it ends.
 pub(super) struct Locks {
     _file: Option<File>,
     pub(super) catalog: Option<RunLock>,
 }
 
-/// Takes both locks for the run of a backup; without the catalog the file lock alone, and none where there can
+/// Takes both locks of a database; without the catalog the file lock alone, and none where there can
 /// be none.
 ///
 /// # Errors
 /// Exit code 6 when another run holds one; says who, since when.
-pub(super) fn take(context: &Context, backup: &Backup, catalog_is_up: bool) -> Result<Locks> {
-    let file = match lock_file_in_time(context, backup) {
+pub(super) fn take(context: &Context, claimant: &Claimant, catalog_is_up: bool) -> Result<Locks> {
+    let file = match lock_file_in_time(context, claimant) {
         Ok(file) => Some(file),
         Err(error) if crate::exit::code_of(&error) == Code::Locked => return Err(error),
         Err(error) if catalog_is_up => {
@@ -57,7 +82,7 @@ pub(super) fn take(context: &Context, backup: &Backup, catalog_is_up: bool) -> R
     if !catalog_is_up {
         return Ok(Locks { _file: file, catalog: None });
     }
-    let taken = context.open_catalog().and_then(|catalog| lock_in(context, catalog, backup));
+    let taken = context.open_catalog().and_then(|catalog| lock_in(context, catalog, claimant));
     match taken {
         Ok(lock) => Ok(Locks { _file: file, catalog: Some(lock) }),
         Err(error) if crate::exit::code_of(&error) == Code::Locked => Err(error),
@@ -70,8 +95,8 @@ pub(super) fn take(context: &Context, backup: &Backup, catalog_is_up: bool) -> R
 
 /// Takes the catalog's lock. One that is held for no run which shows signs of life is waited for a moment: the
 /// server may not have noticed yet that it was killed.
-fn lock_in(context: &Context, mut catalog: Catalog, backup: &Backup) -> Result<RunLock> {
-    let (source, database) = (&backup.source, &backup.database);
+fn lock_in(context: &Context, mut catalog: Catalog, claimant: &Claimant) -> Result<RunLock> {
+    let Claimant { source, database, .. } = claimant;
     let begun = Instant::now();
     loop {
         catalog = match RunLock::take(catalog, source, database)? {
@@ -82,14 +107,14 @@ fn lock_in(context: &Context, mut catalog: Catalog, backup: &Backup) -> Result<R
         let holder = unfinished.iter().find(|backup| is_alive(&mut catalog, backup).unwrap_or(false));
         if holder.is_some() || begun.elapsed() > LAST_BREATH || context.interrupt.wait(LOOK) {
             let holder = holder.or_else(|| unfinished.iter().find(|backup| !is_dead_here(backup)));
-            return Err(held_in(&mut catalog, backup, holder));
+            return Err(held_in(&mut catalog, claimant, holder));
         }
     }
 }
 
 /// Who holds the catalog's lock: by the row of its run, or by what the server knows of its session.
-fn held_in(catalog: &mut Catalog, backup: &Backup, holder: Option<&Backup>) -> anyhow::Error {
-    let session = lock::holder(catalog, &backup.source, &backup.database).unwrap_or_default();
+fn held_in(catalog: &mut Catalog, claimant: &Claimant, holder: Option<&Backup>) -> anyhow::Error {
+    let session = lock::holder(catalog, &claimant.source, &claimant.database).unwrap_or_default();
     let who = match (holder, &session) {
         (Some(holder), _) => in_words(holder, holder.metadata_u64("pid")),
         (None, Some(session)) => {
@@ -105,7 +130,7 @@ fn held_in(catalog: &mut Catalog, backup: &Backup, holder: Option<&Backup>) -> a
             session.server_pid
         )
     });
-    held(&backup.database, &who, &of_server.unwrap_or_default())
+    held(&claimant.database, &who, &of_server.unwrap_or_default())
 }
 
 fn in_words(holder: &Backup, pid: Option<u64>) -> String {
@@ -115,28 +140,28 @@ fn in_words(holder: &Backup, pid: Option<u64>) -> String {
 }
 
 fn held(database: &str, holder: &str, more: &str) -> anyhow::Error {
-    Failure::new(Code::Locked, format!("another run backs up `{database}`: {holder}"))
+    Failure::new(Code::Locked, format!("another run works on `{database}`: {holder}"))
         .hint(format!("wait for it to end, or end that process; its lock goes with it{more}"))
         .into()
 }
 
 /// A state folder on a disk that hangs holds no run up.
-fn lock_file_in_time(context: &Context, backup: &Backup) -> Result<File> {
-    let (state_dir, backup, limit) =
-        (context.config.state_dir.clone(), backup.clone(), context.config.timeouts.stall);
+fn lock_file_in_time(context: &Context, claimant: &Claimant) -> Result<File> {
+    let (state_dir, claimant, limit) =
+        (context.config.state_dir.clone(), claimant.clone(), context.config.timeouts.stall);
     if HANGS.load(Ordering::SeqCst) {
         bail!("the lock file's disk hangs");
     }
-    aside::within("lock file", limit, move || lock_file(&state_dir, &backup)).map_err(|error| {
+    aside::within("lock file", limit, move || lock_file(&state_dir, &claimant)).map_err(|error| {
         HANGS.store(true, Ordering::SeqCst);
         anyhow!("no lock file within {limit:?}: {error}")
     })?
 }
 
-fn lock_file(state_dir: &Path, backup: &Backup) -> Result<File> {
+fn lock_file(state_dir: &Path, claimant: &Claimant) -> Result<File> {
     let folder = state_dir.join("locks");
     files::create_private_dir(&folder)?;
-    let (source, database) = (&backup.source, &backup.database);
+    let Claimant { source, database, words } = claimant;
     let digest = Sha256::new().chain_update(source).chain_update(b"\0").chain_update(database).finalize();
     let short: String = hex(digest.as_slice()).chars().take(24).collect();
     let path = folder.join(format!("{short}.lock"));
@@ -161,7 +186,6 @@ fn lock_file(state_dir: &Path, backup: &Backup) -> Result<File> {
             return Err(error).with_context(|| format!("cannot lock `{shown}`"));
         }
     }
-    let words = in_words(backup, Some(std::process::id().into()));
     let told = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{words}"));
     if let Err(error) = told {
         // The lock holds all the same; a second run will only know less of its holder.

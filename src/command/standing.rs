@@ -12,7 +12,10 @@ const UNPROVEN: &str = "unproven";
 pub(super) fn settle(backup: &mut Backup) {
     let kept = || backup.copies.iter().filter(|copy| copy.state != CopyState::Expired);
     let is_sound = |copy: &Copy| copy.state.is_published() && copy.error.is_none();
-    backup.status = if kept().count() == 0 || !kept().all(is_sound) || unproven(backup).is_some() {
+    let is_expired = kept().count() < backup.copies.len() && !kept().any(|copy| copy.state.is_published());
+    backup.status = if is_expired {
+        Status::Expired
+    } else if kept().count() == 0 || !kept().all(is_sound) || unproven(backup).is_some() {
         Status::Degraded
     } else if kept().all(|copy| copy.state == CopyState::Verified) {
         Status::Verified

@@ -129,13 +129,23 @@ fn keep_repaired(catalog: &mut Catalog, backup: &Backup, findings: &[Finding]) {
 
 impl Session<'_> {
     /// Looks at a backup, mends what is to be mended, says what was found, and puts it on record.
-    fn verify(&self, catalog: &mut Catalog, mut backup: Backup) -> Result<Checked> {
-        if self.repair
-            && let Err(error) = catalog.mark_repairing(&backup.id)
-        {
-            // What a repair has begun would be swept by a backup that begins meanwhile.
-            log::info!("`{}`: the catalog does not know of the repair: {error:#}", backup.id);
+    fn verify(&self, catalog: &mut Catalog, backup: Backup) -> Result<Checked> {
+        let id = backup.id.clone();
+        if let Err(error) = catalog.use_copies(&id) {
+            // What a repair has begun may be swept by a backup, what is looked at may go with a prune.
+            log::info!("`{id}`: the catalog does not know that its copies are looked at: {error:#}");
+            return self.verify_in_use(catalog, backup);
         }
+        // Some may have gone since the record was read.
+        let fresh = catalog.find(id.as_str(), 1).ok().and_then(|mut found| found.pop());
+        let checked = self.verify_in_use(catalog, fresh.filter(|fresh| fresh.id == id).unwrap_or(backup));
+        if let Err(error) = catalog.let_copies_go(&id) {
+            log::debug!("`{id}`: {error:#}");
+        }
+        checked
+    }
+
+    fn verify_in_use(&self, catalog: &mut Catalog, mut backup: Backup) -> Result<Checked> {
         let reader = self.reader(&backup);
         let phase = Phase::start(&self.context.out.bars, format!("{}: looking at its copies", backup.id));
         let findings = check::run(self, &mut backup, &reader)?;

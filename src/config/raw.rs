@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::keep::Keep;
 use super::value::{Limit, Secret, Span};
 use super::{AfterBackup, Method};
 use crate::fingerprint::Level;
@@ -94,16 +95,15 @@ pub(super) struct Timeouts {
     pub(super) stall: Option<Limit>,
 }
 
-// Read so that a typing error is found; what they ask for is not in this version.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Retention {
-    #[serde(rename = "after_backup")]
-    pub(super) _after_backup: Option<bool>,
-    #[serde(rename = "min_keep")]
-    pub(super) _min_keep: Option<u32>,
+    pub(super) after_backup: Option<bool>,
+    pub(super) min_keep: Option<Spanned<u32>>,
+    pub(super) time_zone: Option<Spanned<String>>,
 }
 
+// Read so that a typing error is found; what it asks for is not in this version.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Alert {
@@ -132,5 +132,5 @@ pub(super) struct Store {
     pub(super) access_key_id: Option<Spanned<Secret>>,
     pub(super) secret_access_key: Option<Spanned<Secret>>,
     pub(super) path_style: Option<Spanned<bool>>,
-    pub(super) keep: Option<Span>,
+    pub(super) keep: Option<Keep>,
 }

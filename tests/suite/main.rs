@@ -40,6 +40,7 @@ mod memory;
 mod progress;
 mod promises;
 mod proof;
+mod prune;
 mod regression;
 mod repair;
 mod restore;

@@ -10,6 +10,7 @@ pub(crate) mod gate;
 pub(crate) mod http;
 pub(crate) mod key;
 pub(crate) mod manners;
+pub(crate) mod planted;
 pub(crate) mod rule;
 pub(crate) mod s3server;
 pub(crate) mod secrets;

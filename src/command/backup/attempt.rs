@@ -16,7 +16,7 @@ use crate::backup::{Backup, CheckLevel, Copy, CopyState, Status};
 use crate::command::context::{Context, Shelf, now};
 use crate::command::copies::{Making, mark_checked, side_by_side};
 use crate::command::examine::{Opening, Verdict};
-use crate::command::locks;
+use crate::command::locks::{self, Claimant};
 use crate::command::progress::Phase;
 use crate::command::{proof, signals, standing};
 use crate::config::{Method, environment};
@@ -43,7 +43,7 @@ pub(super) fn run(context: &Context, database: &str, ring: &KeyRing, shelves: &[
     let at = ledger.begin_after_others(&context.config.source.name, database);
     let mut backup = begin(context, database, ring, at)?;
     let catalog_is_up = ledger.catalog().is_some();
-    let mut locks = locks::take(context, &backup, catalog_is_up)?;
+    let mut locks = locks::take(context, &Claimant::run(&backup), catalog_is_up)?;
     step::reached(Step::LockTaken);
     // Who holds the lock of all hosts knows that no other run is alive.
     let unmade =

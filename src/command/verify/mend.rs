@@ -158,7 +158,7 @@ fn mend(
         copy.etag = stored.etag;
         copy.size_bytes = Some(stored.size_bytes);
         copy.stored_at = Some(now());
-        copy.expires_at = copy.expires_at.or_else(|| expiry(now(), shelf));
+        copy.expires_at = copy.expires_at.or_else(|| expiry(look.backup, shelf));
         part_size_bytes = stored.part_size_bytes.or(Some(size));
     } else {
         let stat = store.stat(&copy.path)?.context("its artifact is gone")?;

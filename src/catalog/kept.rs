@@ -1,0 +1,197 @@
+//! What retention asks of the catalog and writes to it: runs with their copies, pins, who is at work on a backup.
+
+use anyhow::{Context as _, Result};
+use jiff::Timestamp;
+use postgres::Row;
+
+use super::Catalog;
+use crate::backup::{CopyState, Status};
+use crate::name::BackupId;
+use crate::params;
+
+/// A run and its copies, as far as retention looks at them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The backup's id.
+    pub id: String,
+    /// Its type.
+    pub backup_type: String,
+    /// Its database.
+    pub database: String,
+    /// Its tenant, where it is of one.
+    pub tenant: Option<String>,
+    /// How it stands.
+    pub status: Status,
+    /// When its run began.
+    pub begun_at: Timestamp,
+    /// Since when it is pinned.
+    pub pinned_at: Option<Timestamp>,
+    /// Until when; `None` is for good.
+    pub pinned_until: Option<Timestamp>,
+    /// Its copies.
+    pub copies: Vec<KeptCopy>,
+}
+
+/// One copy of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptCopy {
+    /// The store's name.
+    pub store: String,
+    /// The artifact's path in it.
+    pub path: String,
+    /// How it stands.
+    pub state: CopyState,
+    /// Size of the artifact.
+    pub size_bytes: Option<u64>,
+    /// Until when the store was asked to lock it.
+    pub locked_until: Option<Timestamp>,
+    /// Whether nothing is known to be wrong with it.
+    pub is_sound: bool,
+}
+
+impl Catalog {
+    /// Every run of a source, or of some of its databases, the newest first.
+    ///
+    /// # Errors
+    /// When the catalog can't be read.
+    pub fn kept(&mut self, source: &str, databases: Option<&[String]>) -> Result<Vec<Kept>> {
+        self.revive()?;
+        let databases = databases.map(<[String]>::to_vec);
+        let rows = self.client.query(KEPT, params![source, databases]).context("cannot read the catalog")?;
+        let mut kept: Vec<Kept> = Vec::new();
+        for row in &rows {
+            let id: &str = row.try_get("id")?;
+            if kept.last().is_none_or(|last| last.id != id) {
+                kept.push(run_of(row)?);
+            }
+            if let (Some(last), Some(copy)) = (kept.last_mut(), copy_of(row)?) {
+                last.copies.push(copy);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// What the catalog's server takes the time to be.
+    ///
+    /// # Errors
+    /// When it can't be asked.
+    pub fn clock(&mut self) -> Result<Timestamp> {
+        self.revive()?;
+        Ok(self.client.query_one("SELECT clock_timestamp()", params![])?.try_get(0)?)
+    }
+
+    /// Pins a backup, whatever pin it has; `until` of `None` is for good.
+    ///
+    /// # Errors
+    /// When the catalog can't be written.
+    pub fn pin(&mut self, id: &BackupId, until: Option<Timestamp>) -> Result<()> {
+        let pin = "UPDATE backup SET pinned_at = now(), pinned_until = $2 WHERE id = $1";
+        self.client.execute(pin, params![id.as_str(), until])?;
+        Ok(())
+    }
+
+    /// Takes a backup's pin away.
+    ///
+    /// # Errors
+    /// When the catalog can't be written.
+    pub fn unpin(&mut self, id: &BackupId) -> Result<()> {
+        let unpin = "UPDATE backup SET pinned_at = NULL, pinned_until = NULL WHERE id = $1";
+        self.client.execute(unpin, params![id.as_str()])?;
+        Ok(())
+    }
+
+    /// Says from when on the copies of a source in a store may go: so long after their runs began, or not by age
+    /// alone.
+    ///
+    /// # Errors
+    /// When the catalog can't be written.
+    pub fn set_expiry(&mut self, source: &str, store: &str, age_seconds: Option<f64>) -> Result<()> {
+        self.client.execute(SET_EXPIRY, params![source, store, age_seconds])?;
+        Ok(())
+    }
+
+    /// Says that somebody looks at the copies of a backup, or mends them, until it is let go or this session ends;
+    /// more than one may. Waits for one who takes copies away.
+    ///
+    /// # Errors
+    /// When the catalog can't be asked, or whoever takes copies away does not come to an end.
+    pub fn use_copies(&mut self, id: &BackupId) -> Result<()> {
+        let lock = format!("SELECT pg_advisory_lock_shared({USE_KEY})");
+        self.client.query_one(lock, params![id.as_str()])?;
+        Ok(())
+    }
+
+    /// Says that it is over.
+    ///
+    /// # Errors
+    /// When the catalog can't be asked.
+    pub fn let_copies_go(&mut self, id: &BackupId) -> Result<()> {
+        let unlock = format!("SELECT pg_advisory_unlock_shared({USE_KEY})");
+        self.client.query_one(unlock, params![id.as_str()])?;
+        Ok(())
+    }
+
+    /// Claims the copies of a backup, to take some away; false while somebody uses them. Holds until it is given up
+    /// or this session ends.
+    ///
+    /// # Errors
+    /// When the catalog can't be asked.
+    pub fn claim_copies(&mut self, id: &BackupId) -> Result<bool> {
+        let lock = format!("SELECT pg_try_advisory_lock({USE_KEY})");
+        Ok(self.client.query_one(lock, params![id.as_str()])?.try_get(0)?)
+    }
+
+    /// Gives the claim up.
+    ///
+    /// # Errors
+    /// When the catalog can't be asked.
+    pub fn give_copies_up(&mut self, id: &BackupId) -> Result<()> {
+        let unlock = format!("SELECT pg_advisory_unlock({USE_KEY})");
+        self.client.query_one(unlock, params![id.as_str()])?;
+        Ok(())
+    }
+}
+
+/// The advisory lock of those who use the copies of a backup, and of those who take them away.
+const USE_KEY: &str = "hashtextextended('pgkeep-repair ' || $1, 0)";
+
+const KEPT: &str = "\
+SELECT id, backup_type, database, tenant, status, created_at, pinned_at, pinned_until,
+    store, path, state, size, locked_until, copy.error IS NULL AS is_sound
+FROM backup LEFT JOIN copy ON copy.backup = id
+WHERE source = $1 AND ($2::text[] IS NULL OR database = ANY($2))
+ORDER BY created_at DESC, id DESC, position";
+
+const SET_EXPIRY: &str = "\
+UPDATE copy SET expires_at = created_at + make_interval(secs => $3)
+FROM backup WHERE id = copy.backup AND source = $1 AND store = $2 AND state NOT IN ('failed', 'expired')
+    AND expires_at IS DISTINCT FROM created_at + make_interval(secs => $3)";
+
+fn run_of(row: &Row) -> Result<Kept> {
+    let status: &str = row.try_get("status")?;
+    Ok(Kept {
+        id: row.try_get("id")?,
+        backup_type: row.try_get("backup_type")?,
+        database: row.try_get("database")?,
+        tenant: row.try_get("tenant")?,
+        status: Status::parse(status).with_context(|| format!("status `{status}` is unknown"))?,
+        begun_at: row.try_get("created_at")?,
+        pinned_at: row.try_get("pinned_at")?,
+        pinned_until: row.try_get("pinned_until")?,
+        copies: Vec::new(),
+    })
+}
+
+fn copy_of(row: &Row) -> Result<Option<KeptCopy>> {
+    let Some(store) = row.try_get("store")? else { return Ok(None) };
+    let state: &str = row.try_get("state")?;
+    let size: Option<i64> = row.try_get("size")?;
+    Ok(Some(KeptCopy {
+        store,
+        path: row.try_get("path")?,
+        state: CopyState::parse(state).with_context(|| format!("state `{state}` of a copy is unknown"))?,
+        size_bytes: size.map(u64::try_from).transpose()?,
+        locked_until: row.try_get("locked_until")?,
+        is_sound: row.try_get("is_sound")?,
+    }))
+}

@@ -1,0 +1,160 @@
+//! What a prune says: a table or JSON of the plan, and what became of each copy.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use indicatif::HumanBytes;
+use serde_json::{Value, json};
+
+use super::super::context::Context;
+use super::super::output::printable;
+use super::plan::{Action, Item, Plan, StorePlan};
+use crate::exit::Code;
+
+/// What became of something that was to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Removed,
+    Held(String),
+    Left(String),
+    Failed(String),
+}
+
+impl Outcome {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Removed => "removed",
+            Self::Held(_) => "held",
+            Self::Left(_) => "left",
+            Self::Failed(_) => "failed",
+        }
+    }
+
+    fn why(&self) -> Option<&str> {
+        match self {
+            Self::Removed => None,
+            Self::Held(why) | Self::Left(why) | Self::Failed(why) => Some(why),
+        }
+    }
+}
+
+/// What was done.
+#[derive(Default)]
+pub(super) struct Done {
+    copies: BTreeMap<(String, String), Outcome>,
+    leftovers: Vec<Value>,
+}
+
+impl Done {
+    /// Keeps in mind what became of a copy; the last word counts.
+    pub(super) fn tell(&mut self, store: &StorePlan<'_>, item: &Item, outcome: Outcome) {
+        let name = &store.shelf.name;
+        let why = outcome.why().map_or_else(String::new, |why| format!(": {why}"));
+        log::info!("store `{name}`: `{}`: {}{why}", item.id, outcome.word());
+        self.copies.insert((name.clone(), item.id.clone()), outcome);
+    }
+
+    /// The same of what is left over; the code for it.
+    pub(super) fn tell_leftover(
+        &mut self,
+        store: &StorePlan<'_>,
+        path: &str,
+        what: &str,
+        outcome: &Outcome,
+    ) -> Code {
+        let name = &store.shelf.name;
+        let why = outcome.why().map_or_else(String::new, |why| format!(": {why}"));
+        let said = format!("store `{name}`: {} `{}`: {what}{why}", outcome.word(), path.escape_debug());
+        let is_failed = matches!(outcome, Outcome::Failed(_));
+        if is_failed {
+            log::error!("{said}");
+        } else {
+            log::info!("{said}");
+        }
+        self.leftovers.push(json!({
+            "store": name, "path": path, "what": what, "outcome": outcome.word(), "error": outcome.why(),
+        }));
+        if is_failed { Code::Degraded } else { Code::Done }
+    }
+}
+
+/// Prints the plan, or what was done.
+pub(super) fn print(context: &Context, plan: &Plan<'_>, done: Option<&Done>) -> Result<()> {
+    let outcome_of = |store: &StorePlan<'_>, item: &Item| {
+        done?.copies.get(&(store.shelf.name.clone(), item.id.clone())).cloned()
+    };
+    let all = || plan.stores.iter().flat_map(|store| store.items.iter().map(move |item| (store, item)));
+    let copies: Vec<Value> = all()
+        .map(|(store, item)| {
+            let outcome = outcome_of(store, item);
+            json!({
+                "store": store.shelf.name, "id": item.id, "database": item.database, "path": item.path,
+                "created_at": item.begun_at, "size_bytes": item.size_bytes, "action": item.action.word(),
+                "reason": item.reason, "outcome": outcome.as_ref().map(Outcome::word),
+                "error": outcome.as_ref().and_then(Outcome::why),
+            })
+        })
+        .collect();
+    let leftovers = done.map(|done| done.leftovers.clone()).unwrap_or_default();
+    context.out.json(&json!({ "dry_run": done.is_none(), "copies": copies, "leftovers": leftovers }))?;
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(["STORE", "ID", "SIZE", if done.is_some() { "OUTCOME" } else { "PLAN" }, "WHY"]);
+    let shown = |item: &&Item| done.is_none() || item.action != Action::Keep;
+    let mut rows = 0usize;
+    for (store, item) in all().filter(|(_, item)| shown(item)) {
+        let outcome = outcome_of(store, item);
+        let word = outcome.as_ref().map_or(item.action.word(), Outcome::word);
+        let why = outcome.as_ref().and_then(Outcome::why).unwrap_or(&item.reason).to_owned();
+        let size = item.size_bytes.map_or_else(|| "-".to_owned(), |size| HumanBytes(size).to_string());
+        table.add_row([
+            Cell::new(printable(&store.shelf.name)),
+            Cell::new(printable(&item.id)),
+            Cell::new(size).set_alignment(CellAlignment::Right),
+            Cell::new(word),
+            Cell::new(printable(&why)),
+        ]);
+        rows += 1;
+    }
+    if rows > 0 {
+        let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+        let text: Vec<&str> = lines.iter().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+        context.out.line(&text.join("\n"))?;
+    }
+    for left in &leftovers {
+        let text = |key: &str| left.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        context.out.line(&format!(
+            "{}: {} {}: {}",
+            text("store"),
+            text("outcome"),
+            text("path"),
+            text("what")
+        ))?;
+    }
+    context.out.line(&summary(plan, done))
+}
+
+fn summary(plan: &Plan<'_>, done: Option<&Done>) -> String {
+    let all = || plan.stores.iter().flat_map(|store| &store.items);
+    let (count, bytes) = match done {
+        None => {
+            let going = || all().filter(|item| item.action == Action::Remove);
+            (going().count(), going().filter_map(|item| item.size_bytes).sum::<u64>())
+        }
+        Some(done) => {
+            let removed = |store: &str, id: &str| {
+                done.copies.get(&(store.to_owned(), id.to_owned())) == Some(&Outcome::Removed)
+            };
+            let gone = plan.stores.iter().flat_map(|store| {
+                store.items.iter().filter(move |item| removed(&store.shelf.name, &item.id))
+            });
+            let gone: Vec<&Item> = gone.collect();
+            (gone.len(), gone.iter().filter_map(|item| item.size_bytes).sum())
+        }
+    };
+    let total = all().count();
+    let plural = if total == 1 { "copy" } else { "copies" };
+    let word = if done.is_some() { "removed" } else { "would be removed" };
+    format!("{count} of {total} {plural} {word}, {}", HumanBytes(bytes))
+}
