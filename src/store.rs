@@ -1,6 +1,7 @@
 //! Where bytes go: a store keeps artifacts and the manifests beside them. It knows nothing of
 //! databases, keys, the catalog, or what is inside the bytes; names reach it ready made.
 
+use std::fmt;
 use std::io::Read;
 use std::sync::Arc;
 
@@ -99,6 +100,15 @@ pub struct Hold {
     pub until: Option<Timestamp>,
     /// What kind of lock, for a person: `object lock (governance)`, `a legal hold`, `a bucket lock rule`.
     pub why: String,
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.until {
+            Some(until) => write!(formatter, "held until {until} by {}", self.why),
+            None => write!(formatter, "held by {}", self.why),
+        }
+    }
 }
 
 /// A place that keeps artifacts. Every method may be called from any thread; each retries by itself

@@ -24,6 +24,8 @@ pub use patience::PatientStore;
 /// Length of the random piece of a temporary file's name.
 const RANDOM_CHARACTERS: usize = 6;
 const TEMPORARY_SUFFIX: &str = ".part";
+/// How often a folder that went away is made again.
+const FOLDER_TRIES: usize = 10;
 
 /// A store that keeps each object as a file below one directory.
 ///
@@ -314,14 +316,25 @@ fn temporary_beside(target: &Path) -> Result<NamedTempFile> {
         .file_name()
         .and_then(|name| name.to_str())
         .ok_or_else(|| anyhow!("`{shown}` names no file"))?;
+    let mut made = temporary_in(directory, name);
+    // A folder that became empty may be removed just now, with the last object in it.
+    for _ in 0..FOLDER_TRIES {
+        match &made {
+            Err(error) if error.downcast_ref().is_some_and(is_absent) => made = temporary_in(directory, name),
+            _ => break,
+        }
+    }
+    made.map_err(|error| error.context(format!("can't make a file in `{}`", directory.display())))
+}
+
+fn temporary_in(directory: &Path, name: &str) -> Result<NamedTempFile> {
     ensure_directory(directory)?;
-    tempfile::Builder::new()
+    let made = tempfile::Builder::new()
         .prefix(&format!(".{name}."))
         .suffix(TEMPORARY_SUFFIX)
         .rand_bytes(RANDOM_CHARACTERS)
-        .tempfile_in(directory)
-        .map_err(without_the_path)
-        .with_context(|| format!("can't make a file in `{}`", directory.display()))
+        .tempfile_in(directory);
+    made.map_err(|error| if is_absent(&error) { error.into() } else { without_the_path(error) })
 }
 
 /// A temporary file's name is made up anew each time, and says nothing to anybody.

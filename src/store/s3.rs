@@ -33,6 +33,7 @@ mod compose;
 mod error;
 mod grow;
 mod list;
+mod lock;
 mod queue;
 mod read;
 mod replace;
@@ -118,6 +119,7 @@ struct Shared {
     cleanup_policy: Policy,
     interrupt: Interrupt,
     starts: Starts,
+    object_lock: Option<ObjectLock>,
 }
 
 impl fmt::Debug for S3Store {
@@ -149,6 +151,7 @@ impl S3Store {
             cleanup_policy: Policy::for_cleanup(CLEANUP_TIME_LIMIT),
             interrupt,
             starts: Starts::default(),
+            object_lock: options.object_lock,
         };
         Ok(Self {
             name: options.name.clone(),
@@ -219,14 +222,20 @@ impl Store for S3Store {
 
     fn put_small(&self, path: &str, bytes: &[u8]) -> Result<()> {
         ensure_key(path)?;
-        self.shared.put("write of object", path, bytes)?;
+        self.shared.put("write of object", path, bytes, self.shared.lock())?;
+        Ok(())
+    }
+
+    fn put_probe(&self, path: &str, bytes: &[u8]) -> Result<()> {
+        ensure_key(path)?;
+        self.shared.put("write of object", path, bytes, None)?;
         Ok(())
     }
 
     fn replace_small(&self, path: &str, bytes: &[u8]) -> Result<()> {
         ensure_key(path)?;
         let replaced = Replaced::look(&self.shared, path)?;
-        self.shared.put("write of object", path, bytes)?;
+        self.shared.put("write of object", path, bytes, self.shared.lock())?;
         Ok(replaced.clear()?)
     }
 
@@ -271,7 +280,11 @@ impl Store for S3Store {
             Handle::Upload { key, id } if is_of_it(key) => self.shared.abort(key, id)?,
             // It may have become whole since it was listed.
             Handle::Object(key) if *key == stale.path && !self.shared.is_unfinished(key)? => {}
-            Handle::Object(key) if is_of_it(key) => self.shared.remove(key)?,
+            Handle::Object(key) if is_of_it(key) => {
+                if let Removal::Held(hold) = versions::expire(&self.shared, key)? {
+                    log::info!("store `{}`: `{key}` stays: {hold}", self.name);
+                }
+            }
             handle => bail!("{handle:?} is no part of an upload of `{}`", stale.path),
         }
         Ok(())

@@ -11,7 +11,7 @@ use md5::{Digest, Md5};
 use pgkeep::interrupt::Interrupt;
 use pgkeep::store::local::LocalStore;
 use pgkeep::store::s3::{S3Error, S3Options, S3Store};
-use pgkeep::store::{Handle, Part, Stale, Store, Upload, is_missing};
+use pgkeep::store::{Handle, Hold, LockMode, ObjectLock, Part, Removal, Stale, Store, Upload, is_missing};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
@@ -22,8 +22,10 @@ use crate::support::sigv4::{Credentials, decode};
 use crate::support::tools::hex;
 use crate::support::{Bucket, FaultServer, Manners, Rule, wait_until};
 
+mod expiring;
 mod hostile;
 mod listing;
+mod object_lock;
 mod replacing;
 mod s3;
 mod scripted;

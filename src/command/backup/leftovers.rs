@@ -17,7 +17,7 @@ use crate::exit::one_line;
 use crate::interrupt::Interrupt;
 use crate::key::KeyRing;
 use crate::name::{self, BackupId};
-use crate::store::{Listed, Store};
+use crate::store::{Listed, Removal, Store};
 
 /// Said of a copy that may be there; a later run looks again.
 const UNKNOWN: &str = "its run died, and the store could not be asked for it since";
@@ -95,8 +95,14 @@ impl Leftovers {
             let is_artifact = inventory::artifact_of(&stray.path) == stray.path;
             // Its manifest may have come since the list was made.
             if is_artifact && store.stat(&name::manifest_path(&stray.path))?.is_none() {
-                store.remove(&stray.path).with_context(|| format!("`{}`", stray.path))?;
-                log::info!("store `{}`: removed `{}`: {}", store.name(), stray.path, stray.what);
+                match store.expire(&stray.path).with_context(|| format!("`{}`", stray.path))? {
+                    Removal::Gone => {
+                        log::info!("store `{}`: removed `{}`: {}", store.name(), stray.path, stray.what);
+                    }
+                    Removal::Held(hold) => {
+                        log::info!("store `{}`: `{}` stays: {hold}", store.name(), stray.path);
+                    }
+                }
             }
         }
         let whole = found.pairs.into_iter().map(|pair| (store.name().to_owned(), pair));

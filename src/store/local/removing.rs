@@ -24,7 +24,11 @@ pub(super) fn expire(root: &Path, path: &str) -> Result<Removal> {
 
 pub(super) fn remove_file(file: &Path) -> Result<()> {
     match fs::remove_file(file) {
-        Ok(()) => sync_directory(directory_of(file)?),
+        Ok(()) => match sync_directory(directory_of(file)?) {
+            // Another run has removed the folder since.
+            Err(error) if error.downcast_ref().is_some_and(is_absent) => Ok(()),
+            synced => synced,
+        },
         Err(error) if is_absent(&error) => Ok(()),
         Err(error) => Err(error).with_context(|| format!("can't remove `{}`", file.display())),
     }

@@ -1,4 +1,5 @@
-//! Addresses that are signed in their query: of one part of a multipart upload, of one version of an object.
+//! Addresses that are signed in their query: of one part of a multipart upload, of one version of an
+//! object, of a list of versions.
 //! It must not know what they hold. Signature Version 4, as the Amazon S3 API Reference has it ("query parameters").
 
 use std::collections::HashMap;
@@ -42,16 +43,15 @@ impl PartAddress<'_> {
     }
 }
 
-/// The address of one version of an object, for requests of that method.
-pub(super) fn of_version(
+/// The address of an object, or of the bucket by an empty path, with queries, for requests of that method.
+pub(super) fn with_queries(
     bucket: &Bucket,
     operation: &str,
     method: &str,
     path: &str,
-    version: &str,
+    queries: &HashMap<String, String>,
 ) -> Result<String, S3Error> {
-    let queries = HashMap::from([("versionId".to_owned(), version.to_owned())]);
-    signed(bucket, method, path, &queries, &HeaderMap::new()).ok_or_else(|| unsignable(operation))
+    signed(bucket, method, path, queries, &HeaderMap::new()).ok_or_else(|| unsignable(operation))
 }
 
 fn unsignable(operation: &str) -> S3Error {

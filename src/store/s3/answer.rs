@@ -136,6 +136,11 @@ pub(super) fn version_of<T>(answer: &Response<T>) -> Option<String> {
     (!value.is_empty()).then(|| value.to_owned())
 }
 
+/// Whether the answer to a delete says that it made a mark of a removal, and removed nothing.
+pub(super) fn hides<T>(answer: &Response<T>) -> bool {
+    answer.headers().get("x-amz-delete-marker").is_some_and(|value| value.as_bytes() == b"true")
+}
+
 /// The Content-Length of an answer.
 pub(super) fn length_of<T>(answer: &Response<T>) -> Option<u64> {
     answer.headers().get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
@@ -143,13 +148,14 @@ pub(super) fn length_of<T>(answer: &Response<T>) -> Option<u64> {
 
 /// Whether the body of an answer is one of the documents that this store reads, whichever.
 pub(crate) fn is_document(body: &[u8]) -> bool {
-    use xml::{Initiated, Objects, Tagged, Uploads, parse};
+    use xml::{Initiated, Objects, Tagged, Uploads, Versions, parse};
     parse::<ErrorDocument>("Error", body).is_some()
         || parse::<Initiated>("InitiateMultipartUploadResult", body).is_some()
         || parse::<Tagged>("CompleteMultipartUploadResult", body).is_some_and(|answer| answer.tag().is_some())
         || parse::<Tagged>("CopyPartResult", body).is_some_and(|answer| answer.tag().is_some())
         || parse::<Uploads>("ListMultipartUploadsResult", body).is_some()
         || parse::<Objects>("ListBucketResult", body).is_some()
+        || parse::<Versions>("ListVersionsResult", body).is_some()
 }
 
 /// What the refusal in the body of an answer says to a person.

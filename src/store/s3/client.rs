@@ -1,6 +1,7 @@
 //! Sends S3 requests: signed by rust-s3, carried by one pooled HTTP agent with time limits, errors
 //! read in one place. One call is one attempt; it must not know of retries, uploads or artifacts.
 
+use std::collections::HashMap;
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use super::address::{self, PartAddress};
 use super::answer;
 use super::aside::aside;
 use super::error::{Place, S3Error};
+use super::lock::{self, Lock};
 
 /// The sender of all requests of one store.
 pub(super) struct Client {
@@ -38,6 +40,8 @@ pub(super) struct Extras {
     pub(super) headers: Vec<(HeaderName, String)>,
     /// A limit for the whole request, in place of the store's.
     pub(super) time_limit: Option<Duration>,
+    /// The lock that the object shall have.
+    pub(super) lock: Option<Lock>,
 }
 
 impl Client {
@@ -88,7 +92,15 @@ impl Client {
         let method = command.http_verb().to_string();
         // The signer takes off one leading slash.
         let path = format!("/{path}");
-        let request = AttoRequest::new(&self.bucket, &path, command).map_err(unsignable)?;
+        let locking;
+        let bucket = match extras.lock {
+            None => &self.bucket,
+            Some(lock) => {
+                locking = self.locking(operation, &lock)?;
+                &locking
+            }
+        };
+        let request = AttoRequest::new(bucket, &path, command).map_err(unsignable)?;
         let mut headers = request.headers().map_err(unsignable)?;
         headers.remove(DATE);
         let url = tidy_query(request.url().map_err(unsignable)?.as_str());
@@ -97,7 +109,22 @@ impl Client {
         }
         let body = request.request_body().map_err(unsignable)?;
         let body = if has_body { Outgoing::Bytes(body.clone()) } else { Outgoing::Nothing };
-        self.carry(operation, &method, &url, headers, body, extras.time_limit)
+        let outcome = self.carry(operation, &method, &url, headers, body, extras.time_limit);
+        match extras.lock {
+            None => outcome,
+            Some(_) => outcome.map_err(lock::explain),
+        }
+    }
+
+    /// The bucket, with the headers that lock what is written, which must be signed.
+    fn locking(&self, operation: &str, lock: &Lock) -> Result<Bucket, S3Error> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lock.headers() {
+            headers.insert(name, header_value(operation, &value)?);
+        }
+        self.bucket
+            .with_extra_headers(headers)
+            .map_err(|_| S3Error::refused(operation, "the request can't be signed"))
     }
 
     /// Sends one part of a multipart upload. The payload is not signed: TLS and its MD5 guard it.
@@ -150,7 +177,19 @@ impl Client {
         path: &str,
         version: &str,
     ) -> Result<Response<Body>, S3Error> {
-        let url = address::of_version(&self.bucket, operation, method, path, version)?;
+        let queries = HashMap::from([("versionId".to_owned(), version.to_owned())]);
+        self.send_query(operation, method, path, &queries)
+    }
+
+    /// Sends a request without a body that has queries.
+    pub(super) fn send_query(
+        &self,
+        operation: &str,
+        method: &str,
+        path: &str,
+        queries: &HashMap<String, String>,
+    ) -> Result<Response<Body>, S3Error> {
+        let url = address::with_queries(&self.bucket, operation, method, path, queries)?;
         self.carry(operation, method, &url, HeaderMap::new(), Outgoing::Nothing, None)
     }
 

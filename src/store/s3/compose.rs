@@ -58,7 +58,7 @@ pub(super) fn join(
     copies_in_flight: usize,
 ) -> Result<Stored> {
     let crew = Crew::start(copies_in_flight)?;
-    let upload = Arc::new(Multipart::begin(Arc::clone(shared), path)?);
+    let upload = Arc::new(Multipart::begin(Arc::clone(shared), path, shared.lock())?);
     let sources = sources.into_iter().map(Arc::new).collect();
     let joining =
         Joining { upload, sources, part_size_bytes, is_conditional: Arc::new(AtomicBool::new(true)) };

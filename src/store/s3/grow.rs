@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::compose::{self, Source, copied_part_size};
 use super::error::S3Error;
+use super::lock::Lock;
 use super::queue::{Crew, Task, interrupted};
 use super::upload::{Multipart, Origin, Whole};
 use super::{CANCEL_TIME, CLEANUP_TIME_LIMIT, Shared, segment};
@@ -78,7 +79,7 @@ struct Parcel {
 impl S3Upload {
     pub(super) fn begin(shared: Arc<Shared>, path: &str, limits: Limits) -> Result<Self> {
         let crew = Crew::start(limits.parts_in_flight)?;
-        let first = Segment::begin(&shared, path)?;
+        let first = Segment::begin(&shared, path, shared.lock())?;
         Ok(Self {
             shared,
             limits,
@@ -128,7 +129,7 @@ impl S3Upload {
             self.copied_part_size(self.sent_bytes.saturating_add(size_bytes))?;
             let key = segment::key_of(self.path(), self.further.len().saturating_add(2));
             log::info!("`{}` has {} parts; it goes on as `{key}`", current.upload.path, current.parts);
-            let segment = Segment::begin(&self.shared, &key)?;
+            let segment = Segment::begin(&self.shared, &key, None)?;
             self.further.push(segment);
         }
         Ok(self.further.last_mut().unwrap_or(&mut self.first))
@@ -147,8 +148,10 @@ impl S3Upload {
     /// An upload without parts can't be completed: the empty object is written as it is.
     fn publish_empty(&mut self) -> Result<Stored> {
         self.end()?;
-        let etag = self.shared.put("write of empty object", self.path(), &[])?;
-        Ok(Stored { size_bytes: 0, etag, part_size_bytes: None, locked_until: None })
+        let lock = self.shared.lock();
+        let etag = self.shared.put("write of empty object", self.path(), &[], lock)?;
+        let locked_until = lock.map(|lock| lock.until);
+        Ok(Stored { size_bytes: 0, etag, part_size_bytes: None, locked_until })
     }
 
     /// Completes all segments and has the server join them.
@@ -250,8 +253,8 @@ impl Drop for S3Upload {
 }
 
 impl Segment {
-    fn begin(shared: &Arc<Shared>, path: &str) -> Result<Self, S3Error> {
-        let upload = Arc::new(Multipart::begin(Arc::clone(shared), path)?);
+    fn begin(shared: &Arc<Shared>, path: &str, lock: Option<Lock>) -> Result<Self, S3Error> {
+        let upload = Arc::new(Multipart::begin(Arc::clone(shared), path, lock)?);
         Ok(Self { upload, parts: 0, size_bytes: 0, part_md5s: Vec::new(), stage: Stage::Open })
     }
 

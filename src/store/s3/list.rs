@@ -15,8 +15,8 @@ use super::error::{Place, S3Error};
 use super::xml::{self, Objects, Uploads};
 use super::{CLEANUP_TIME_LIMIT, Handle, Listed, Shared, Stale, segment};
 
-const PAGE_ENTRIES: usize = 1000;
-const PAGE_LIMIT_BYTES: u64 = 8 * 1024 * 1024;
+pub(super) const PAGE_ENTRIES: usize = 1000;
+pub(super) const PAGE_LIMIT_BYTES: u64 = 8 * 1024 * 1024;
 /// A server that never ends its list is not believed for longer than this.
 const MOST_PAGES: usize = 100;
 /// The same where all that a bucket holds is listed: some gigabytes of memory.
@@ -155,7 +155,7 @@ fn page_of_objects(shared: &Shared, path_prefix: &str, token: Option<&String>) -
 }
 
 /// Reads one page after the other, each from the marker that the one before gave.
-fn read_to_end<M: PartialEq>(
+pub(super) fn read_to_end<M: PartialEq>(
     shared: &Shared,
     operation: &str,
     mut read_page: impl FnMut(Option<&M>) -> Result<Option<M>, S3Error>,

@@ -12,7 +12,7 @@ use super::client::Extras;
 use super::error::S3Error;
 use super::grow::{Limits, S3Upload};
 use super::{Shared, is_absent};
-use crate::store::{Part, Stored, Traffic, Upload};
+use crate::store::{Hold, Part, Stored, Traffic, Upload};
 
 const LOOK: &str = "look at object";
 const REMOVAL: &str = "removal of the replaced version";
@@ -41,6 +41,10 @@ impl Replaced {
         match delete_hidden(shared, path, version) {
             Ok(Removal::NothingHidden) => return Ok(()),
             Ok(Removal::Asked) => {}
+            Ok(Removal::Held(hold)) => {
+                log::warn!("the damaged version `{version}` of `{path}` stays, hidden: {hold}");
+                return Ok(());
+            }
             Err(error) => {
                 log::warn!("the damaged version `{version}` of `{path}` stays, hidden: {error}");
             }
@@ -56,6 +60,7 @@ impl Replaced {
 enum Removal {
     Asked,
     NothingHidden,
+    Held(Hold),
 }
 
 /// Deletes a version that another one hides.
@@ -67,11 +72,15 @@ fn delete_hidden(shared: &Shared, path: &str, version: &str) -> Result<Removal, 
     if version_at(shared, path)?.is_none_or(|now| now == version) {
         return Ok(Removal::NothingHidden);
     }
-    match shared.policy.run(|| shared.client.send_version(LOOK, "HEAD", path, version)) {
-        Ok(answer) if version_of(&answer).as_deref() == Some(version) => {}
+    match shared.look(LOOK, path, Some(version)) {
+        Ok(Some(look)) if look.version.as_deref() == Some(version) => {
+            if let Some(hold) = look.hold {
+                return Ok(Removal::Held(hold));
+            }
+        }
         Ok(_) => return Ok(Removal::NothingHidden),
         // It is gone, or the server knows no versions.
-        Err(error) if matches!(error.status, Some(400 | 404 | 501)) => return Ok(Removal::NothingHidden),
+        Err(error) if matches!(error.status, Some(400 | 501)) => return Ok(Removal::NothingHidden),
         Err(error) => return Err(error),
     }
     match shared.policy.run(|| shared.client.send_version(REMOVAL, "DELETE", path, version)) {

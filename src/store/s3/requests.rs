@@ -4,46 +4,97 @@
 use std::time::Duration;
 
 use s3::command::Command;
+use ureq::http::Response;
 
-use super::answer::{self, etag_of, length_of};
+use super::answer::{self, etag_of, length_of, version_of};
 use super::client::{self, Extras};
 use super::error::S3Error;
+use super::lock::Lock;
 use super::retry::Policy;
-use super::{CLEANUP_TIME_LIMIT, CONTENT_TYPE, Shared, is_absent};
+use super::{CLEANUP_TIME_LIMIT, CONTENT_TYPE, Shared, is_absent, lock};
 use crate::name;
-use crate::store::Stat;
+use crate::store::{Hold, Stat};
+
+/// What a server says of an object without sending it.
+pub(super) struct Look {
+    pub(super) size_bytes: Option<u64>,
+    pub(super) etag: Option<String>,
+    /// That there is an id does not say that the bucket keeps versions: R2 gives ids and keeps none.
+    pub(super) version: Option<String>,
+    /// What keeps it from being removed now.
+    pub(super) hold: Option<Hold>,
+    /// Whether it shows a lock.
+    pub(super) is_locked: bool,
+}
+
+impl Look {
+    fn of<T>(answer: &Response<T>) -> Self {
+        Self {
+            size_bytes: length_of(answer),
+            etag: etag_of(answer),
+            version: version_of(answer),
+            hold: lock::hold_in(answer),
+            is_locked: lock::is_shown(answer),
+        }
+    }
+}
 
 impl Shared {
     pub(super) fn stat(&self, operation: &str, path: &str) -> Result<Option<Stat>, S3Error> {
+        let Some(look) = self.look(operation, path, None)? else { return Ok(None) };
+        let size_bytes =
+            look.size_bytes.ok_or_else(|| S3Error::refused(operation, "the server gave no size"))?;
+        Ok(Some(Stat { size_bytes, etag: look.etag }))
+    }
+
+    /// Looks at an object, or at one of its versions.
+    pub(super) fn look(
+        &self,
+        operation: &str,
+        path: &str,
+        version: Option<&str>,
+    ) -> Result<Option<Look>, S3Error> {
         let client = &self.client;
         let outcome = self.policy.run(|| {
-            let answer = client.send(operation, path, Command::HeadObject, Extras::default())?;
-            let answer = answer::of_object(operation, answer, &client.place)?;
-            let size_bytes =
-                length_of(&answer).ok_or_else(|| S3Error::refused(operation, "the server gave no size"))?;
-            Ok(Stat { size_bytes, etag: etag_of(&answer) })
+            let answer = match version {
+                None => client.send(operation, path, Command::HeadObject, Extras::default())?,
+                Some(version) => client.send_version(operation, "HEAD", path, version)?,
+            };
+            answer::of_object(operation, answer, &client.place).map(|answer| Look::of(&answer))
         });
         match outcome {
-            Ok(stat) => Ok(Some(stat)),
-            Err(error) if error.status == Some(404) => self.confirm_absence(operation, path),
-            Err(error) => Err(error),
+            Ok(look) => Ok(Some(look)),
+            Err(error) if error.status != Some(404) => Err(error),
+            Err(_) if version.is_some() => Ok(None),
+            Err(_) => self.confirm_absence(operation, path).map(|()| None),
         }
     }
 
     /// The answer to a HEAD has no body, so a missing bucket looks like a missing object there. A GET
     /// tells them apart.
-    pub(super) fn confirm_absence(&self, operation: &str, path: &str) -> Result<Option<Stat>, S3Error> {
+    fn confirm_absence(&self, operation: &str, path: &str) -> Result<(), S3Error> {
         let first_byte = Command::GetObjectRange { start: 0, end: Some(0) };
         let outcome =
             self.policy.run(|| self.client.send(operation, path, first_byte.clone(), Extras::default()));
         match outcome {
             Err(error) if !is_absent(&error) => Err(error),
-            Ok(_) | Err(_) => Ok(None),
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 
+    /// The lock that is to be put on what is written now.
+    pub(super) fn lock(&self) -> Option<Lock> {
+        self.object_lock.map(Lock::from_now)
+    }
+
     /// Writes an object in one request and gives its entity tag.
-    pub(super) fn put(&self, operation: &str, path: &str, bytes: &[u8]) -> Result<Option<String>, S3Error> {
+    pub(super) fn put(
+        &self,
+        operation: &str,
+        path: &str,
+        bytes: &[u8],
+        lock: Option<Lock>,
+    ) -> Result<Option<String>, S3Error> {
         self.policy.run(|| {
             let command = Command::PutObject {
                 content: bytes,
@@ -51,7 +102,8 @@ impl Shared {
                 custom_headers: None,
                 multipart: None,
             };
-            let answer = self.client.send(operation, path, command, Extras::default())?;
+            let extras = Extras { lock, ..Extras::default() };
+            let answer = self.client.send(operation, path, command, extras)?;
             let answer = answer::of_object(operation, answer, &self.client.place)?;
             Ok(etag_of(&answer))
         })

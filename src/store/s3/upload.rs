@@ -7,6 +7,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use jiff::Timestamp;
 use md5::{Digest, Md5};
 use s3::command::Command;
 use s3::serde_types::{CompleteMultipartUploadData, Part as CompletedPart};
@@ -17,6 +18,7 @@ use super::address::PartAddress;
 use super::answer::{self, etag_of};
 use super::client::{CopySource, Extras, OutgoingPart, query_value};
 use super::error::S3Error;
+use super::lock::Lock;
 use super::queue::interrupted;
 use super::xml::{self, Initiated, Tagged};
 use super::{CONTENT_TYPE, Shared, hex, starts};
@@ -29,6 +31,8 @@ pub(super) struct Multipart {
     pub(super) shared: Arc<Shared>,
     pub(super) path: String,
     upload_id: String,
+    /// The lock that the object will have.
+    lock: Option<Lock>,
 }
 
 /// All parts of an upload, in order.
@@ -58,10 +62,11 @@ impl Whole {
 }
 
 impl Multipart {
-    pub(super) fn begin(shared: Arc<Shared>, path: &str) -> Result<Self, S3Error> {
+    /// Begins one whose object will have that lock.
+    pub(super) fn begin(shared: Arc<Shared>, path: &str, lock: Option<Lock>) -> Result<Self, S3Error> {
         shared.starts.enter(path);
-        match initiate(&shared, path) {
-            Ok(upload_id) => Ok(Self { shared, path: path.to_owned(), upload_id }),
+        match initiate(&shared, path, lock) {
+            Ok(upload_id) => Ok(Self { shared, path: path.to_owned(), upload_id, lock }),
             Err(error) => {
                 starts::leave(&shared, path);
                 Err(error)
@@ -125,6 +130,10 @@ impl Multipart {
         })
     }
 
+    fn locked_until(&self) -> Option<Timestamp> {
+        self.lock.map(|lock| lock.until)
+    }
+
     fn address(&self, number: u32) -> PartAddress<'_> {
         PartAddress { upload_id: &self.upload_id, number }
     }
@@ -178,15 +187,26 @@ impl Multipart {
             size_bytes: stat.size_bytes,
             etag: stat.etag,
             part_size_bytes: None,
-            locked_until: None,
+            locked_until: self.locked_until(),
         })
     }
 
     /// Compares the size of what became visible with what was sent.
     fn confirm(&self, etag: Option<String>, whole: &Whole) -> Result<Stored, S3Error> {
         // The tag that it is looked up by later is that of a look, where a server forms them in two ways.
-        let (size_bytes, etag) = match self.shared.stat(COMPLETION, &self.path) {
-            Ok(Some(stat)) => (stat.size_bytes, stat.etag.or(etag)),
+        let (size_bytes, etag) = match self.shared.look(COMPLETION, &self.path, None) {
+            Ok(Some(look)) => {
+                if let Some(lock) = self.lock.filter(|_| !look.is_locked) {
+                    log::warn!(
+                        "`{}` was to be locked until {}, and the server shows no lock on it",
+                        self.path,
+                        lock.until
+                    );
+                }
+                let size_bytes =
+                    look.size_bytes.ok_or_else(|| S3Error::refused(COMPLETION, "the server gave no size"))?;
+                (size_bytes, look.etag.or(etag))
+            }
             Ok(None) => return Err(S3Error::refused(COMPLETION, "the object is not there")),
             // The server has taken every part by its MD5 and completed the upload: a key that may
             // not read does not undo that.
@@ -200,7 +220,7 @@ impl Multipart {
             let message = format!("the object has {size_bytes} bytes where {} were sent", whole.size_bytes);
             return Err(S3Error::refused(COMPLETION, message));
         }
-        Ok(Stored { size_bytes, etag, part_size_bytes: None, locked_until: None })
+        Ok(Stored { size_bytes, etag, part_size_bytes: None, locked_until: self.locked_until() })
     }
 }
 
@@ -247,15 +267,17 @@ impl Read for PartReader {
     }
 }
 
-fn initiate(shared: &Shared, path: &str) -> Result<String, S3Error> {
-    shared.policy.run(|| attempt_start(shared, path).inspect_err(|error| shared.starts.fail(path, error)))
+fn initiate(shared: &Shared, path: &str, lock: Option<Lock>) -> Result<String, S3Error> {
+    shared
+        .policy
+        .run(|| attempt_start(shared, path, lock).inspect_err(|error| shared.starts.fail(path, error)))
 }
 
-fn attempt_start(shared: &Shared, path: &str) -> Result<String, S3Error> {
+fn attempt_start(shared: &Shared, path: &str, lock: Option<Lock>) -> Result<String, S3Error> {
     let operation = "start of upload";
     let client = &shared.client;
     let command = Command::InitiateMultipartUpload { content_type: CONTENT_TYPE };
-    let answer = client.send(operation, path, command, Extras::default())?;
+    let answer = client.send(operation, path, command, Extras { lock, ..Extras::default() })?;
     let body = answer::document(operation, answer, &client.place)?;
     xml::parse::<Initiated>("InitiateMultipartUploadResult", &body)
         .map(|initiated| initiated.upload_id)

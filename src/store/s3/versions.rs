@@ -1,11 +1,234 @@
-//! Objects that go for good. It must not know why they go.
+//! Objects that go for good. Where a bucket keeps versions (B2 always does) a plain delete only hides: each version
+//! and each delete marker goes by its id. It must not know why an object goes.
 
-use super::Shared;
+use std::collections::HashMap;
+
+use s3::command::Command;
+
+use super::answer::{self, hides};
+use super::client::Extras;
 use super::error::S3Error;
-use crate::store::Removal;
+use super::list::{PAGE_ENTRIES, PAGE_LIMIT_BYTES, read_to_end};
+use super::xml::{self, Objects, VersionItem, Versions};
+use super::{Shared, is_absent, lock, words};
+use crate::store::{Hold, Removal};
+
+const LIST: &str = "list of versions";
+const LOOK: &str = "look at object";
+const REMOVAL: &str = "removal of object";
+/// The id of a version that was written where none are kept.
+const NULL: &str = "null";
+
+/// What a bucket keeps under a key: a version of an object, or the mark of its removal.
+struct Kept {
+    id: String,
+    is_marker: bool,
+}
 
 /// Removes an object, whatever the bucket keeps of it.
 pub(super) fn expire(shared: &Shared, path: &str) -> Result<Removal, S3Error> {
-    shared.remove(path)?;
-    Ok(Removal::Gone)
+    match versions_at(shared, path) {
+        // A server may give an empty list because it has no idea of versions.
+        Ok(Some(found)) if found.is_empty() => remove_plainly(shared, path),
+        Ok(Some(found)) => remove_versions(shared, path, &found),
+        Ok(None) => remove_plainly(shared, path),
+        Err(error) if error.is_not_implemented() || error.status == Some(405) => remove_plainly(shared, path),
+        Err(error) if matches!(error.status, Some(400 | 403)) => {
+            // A plain delete is right only where it does not hide.
+            let version = shared.look(LOOK, path, None)?.and_then(|look| look.version);
+            if version.is_some_and(|version| version != NULL) {
+                return Err(without_the_right(error));
+            }
+            remove_plainly(shared, path)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn remove_versions(shared: &Shared, path: &str, found: &[Kept]) -> Result<Removal, S3Error> {
+    if let Some(hold) = hold_on(shared, path, found)? {
+        return Ok(Removal::Held(hold));
+    }
+    // The oldest first: wherever it stops, what is seen at the path is what was seen there before.
+    for kept in found.iter().rev() {
+        match remove_version(shared, path, &kept.id) {
+            Ok(()) => {}
+            Err(error) if kept.id == NULL && error.status == Some(403) => {
+                return remove_null(shared, path, error);
+            }
+            Err(error) => return held(shared, path, Some(&kept.id), error),
+        }
+    }
+    match versions_at(shared, path)?.map_or(0, |left| left.len()) {
+        0 => Ok(Removal::Gone),
+        count => {
+            let message = format!("the server said it did, and {count} versions are still there");
+            Err(S3Error::refused(REMOVAL, message))
+        }
+    }
+}
+
+fn remove_version(shared: &Shared, path: &str, id: &str) -> Result<(), S3Error> {
+    let outcome = shared.policy.run(|| {
+        let answer = shared.client.send_version(REMOVAL, "DELETE", path, id)?;
+        answer::document(REMOVAL, answer, &shared.client.place)
+    });
+    match outcome {
+        Err(error) if !is_absent(&error) => Err(error),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// A key may have no right to delete by an id in a bucket that has no ids.
+fn remove_null(shared: &Shared, path: &str, refusal: S3Error) -> Result<Removal, S3Error> {
+    match shared.look(LOOK, path, None) {
+        Ok(Some(look)) if look.version.is_none() => remove_plainly(shared, path),
+        Ok(_) | Err(_) => held(shared, path, Some(NULL), refusal),
+    }
+}
+
+/// What holds any of the versions: the one that holds longest.
+fn hold_on(shared: &Shared, path: &str, found: &[Kept]) -> Result<Option<Hold>, S3Error> {
+    let mut longest: Option<Hold> = None;
+    for kept in found.iter().filter(|kept| !kept.is_marker) {
+        let hold = match shared.look(LOOK, path, Some(&kept.id)) {
+            Ok(look) => look.and_then(|look| look.hold),
+            // A key that may not look may remove all the same; what is locked, the server refuses.
+            Err(error) if matches!(error.status, Some(403 | 405)) => {
+                log::debug!("{error}");
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        let Some(hold) = hold else { continue };
+        // One without an end holds longest.
+        let is_longer = longest.as_ref().is_none_or(|longest| {
+            longest.until.is_some_and(|end| hold.until.is_none_or(|until| until > end))
+        });
+        if is_longer {
+            longest = Some(hold);
+        }
+    }
+    Ok(longest)
+}
+
+/// Removes an object where no version stays behind.
+fn remove_plainly(shared: &Shared, path: &str) -> Result<Removal, S3Error> {
+    match shared.look(LOOK, path, None)? {
+        None => return Ok(Removal::Gone),
+        Some(look) => {
+            if let Some(hold) = look.hold {
+                return Ok(Removal::Held(hold));
+            }
+        }
+    }
+    let outcome = shared.policy.run(|| {
+        let answer = shared.client.send(REMOVAL, path, Command::DeleteObject, Extras::default())?;
+        let is_hidden = hides(&answer);
+        answer::document(REMOVAL, answer, &shared.client.place).map(|_| is_hidden)
+    });
+    match outcome {
+        Ok(true) => {
+            return Err(without_the_right(S3Error::refused(REMOVAL, "the server only hid it")));
+        }
+        Ok(false) => {}
+        Err(error) if is_absent(&error) => {}
+        Err(error) => return held(shared, path, None, error),
+    }
+    match shared.look(LOOK, path, None)? {
+        None => Ok(Removal::Gone),
+        Some(_) => Err(S3Error::refused(REMOVAL, "the server said it did, and it is still there")),
+    }
+}
+
+/// Whether a refusal is that of a lock.
+fn held(shared: &Shared, path: &str, id: Option<&str>, refusal: S3Error) -> Result<Removal, S3Error> {
+    if !matches!(refusal.status, Some(400..=499)) {
+        return Err(refusal);
+    }
+    let seen = || shared.look(LOOK, path, id).ok().flatten().and_then(|look| look.hold);
+    match lock::hold_told(&refusal).filter(|_| refusal.is_code(words::BUCKET_LOCK_RULE)).or_else(seen) {
+        Some(hold) => Ok(Removal::Held(hold)),
+        None => match lock::hold_told(&refusal) {
+            Some(hold) => Ok(Removal::Held(hold)),
+            None if id.is_some() && refusal.status == Some(403) => Err(without_the_right(refusal)),
+            None => Err(refusal),
+        },
+    }
+}
+
+fn without_the_right(error: S3Error) -> S3Error {
+    S3Error { hint: Some(words::NO_RIGHT_TO_VERSIONS.to_owned()), ..error }
+}
+
+/// All that is kept under just that key, the newest first; `None` where the server takes the request for another.
+fn versions_at(shared: &Shared, path: &str) -> Result<Option<Vec<Kept>>, S3Error> {
+    let mut found = Vec::new();
+    let mut is_known = true;
+    read_to_end(shared, LIST, |marker: Option<&(String, String)>| {
+        let Some(page) = page_of_versions(shared, path, marker)? else {
+            is_known = false;
+            return Ok(None);
+        };
+        let (mut is_truncated, mut next) = (false, (String::new(), String::new()));
+        for item in page.items {
+            let (kept, is_marker) = match item {
+                VersionItem::Version(kept) => (kept, false),
+                VersionItem::DeleteMarker(kept) => (kept, true),
+                VersionItem::IsTruncated(word) => {
+                    is_truncated = word.trim() == "true";
+                    continue;
+                }
+                VersionItem::NextKeyMarker(key) => {
+                    next.0 = key;
+                    continue;
+                }
+                VersionItem::NextVersionIdMarker(id) => {
+                    next.1 = id;
+                    continue;
+                }
+                VersionItem::Other => continue,
+            };
+            if kept.key == path && !kept.version_id.is_empty() {
+                found.push(Kept { id: kept.version_id, is_marker });
+            }
+        }
+        // A list that ends before its end is not to be taken for a whole one.
+        if is_truncated && (next.0.is_empty() || Some(&next) == marker) {
+            return Err(S3Error::refused(LIST, "the list does not come to its end"));
+        }
+        Ok(is_truncated.then_some(next))
+    })?;
+    Ok(is_known.then_some(found))
+}
+
+fn page_of_versions(
+    shared: &Shared,
+    path: &str,
+    marker: Option<&(String, String)>,
+) -> Result<Option<Versions>, S3Error> {
+    let mut queries = HashMap::from([
+        ("versions".to_owned(), String::new()),
+        ("prefix".to_owned(), path.to_owned()),
+        ("max-keys".to_owned(), PAGE_ENTRIES.to_string()),
+    ]);
+    if let Some((key, id)) = marker {
+        queries.insert("key-marker".to_owned(), key.clone());
+        if !id.is_empty() {
+            queries.insert("version-id-marker".to_owned(), id.clone());
+        }
+    }
+    let client = &shared.client;
+    shared.policy.run(|| {
+        let answer = client.send_query(LIST, "GET", "", &queries)?;
+        let body = answer::read_body(LIST, answer, PAGE_LIMIT_BYTES, &client.place)?;
+        if let Some(page) = xml::parse::<Versions>("ListVersionsResult", &body) {
+            return Ok(Some(page));
+        }
+        if xml::parse::<Objects>("ListBucketResult", &body).is_some() {
+            return Ok(None);
+        }
+        Err(answer::hidden_refusal(LIST, &body, &client.place)
+            .unwrap_or_else(|| S3Error::refused(LIST, "the answer is no such list")))
+    })
 }

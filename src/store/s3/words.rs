@@ -11,6 +11,16 @@ pub(super) const NOBODY_LISTENS: &str = "nobody listens there: check endpoint, a
 pub(super) const PAGE: &str = "a web page answers there, not an S3 server: check endpoint, and whether a proxy \
     or a login page stands in between";
 
+/// The code by which R2 refuses what a bucket lock rule forbids.
+pub(super) const BUCKET_LOCK_RULE: &str = "ObjectLockedByBucketPolicy";
+pub(super) const NO_LOCKS: &str = "object_lock asks for a lock: the bucket must be made with object lock, which R2 \
+    has not; or take object_lock out of this store";
+pub(super) const NO_RIGHT_TO_LOCK: &str = "object_lock asks for a lock: the access key must be allowed to write here \
+    and to lock (AWS: s3:PutObjectRetention; B2: writeFileRetentions)";
+pub(super) const NO_RIGHT_TO_VERSIONS: &str = "the bucket keeps versions, and a delete without their ids would only \
+    hide: give the access key the right to list and to delete them (B2: listFiles, deleteFiles; AWS: \
+    s3:ListBucketVersions, s3:DeleteObjectVersion)";
+
 /// Clocks that differ by more than this many seconds make a server refuse a signature (S3 allows 15 minutes).
 const MOST_SKEW: i64 = 10 * 60;
 
@@ -77,6 +87,11 @@ pub(super) fn hint(
         }
         (Some("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired"), _) => {
             "the access key has expired or was withdrawn: give a new one".to_owned()
+        }
+        (Some(BUCKET_LOCK_RULE), _) => {
+            format!(
+                "a bucket lock rule of bucket `{bucket}` holds it: wait until its time is over, or change the rule"
+            )
         }
         (Some("NoSuchBucket"), _) => format!("bucket `{bucket}` does not exist at `{host}`"),
         (Some("AccessDenied" | "AllAccessDisabled"), _) | (None, 401 | 403) => {

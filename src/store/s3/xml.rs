@@ -1,7 +1,7 @@
 //! The few XML documents of the S3 API that this store reads. They come from outside: bounded by the
 //! caller, read leniently (servers leave fields out), and never trusted to be what was asked for.
 //! Formats: Amazon S3 API Reference, `Error`, `InitiateMultipartUpload`, `CompleteMultipartUpload`,
-//! `UploadPartCopy`, `ListMultipartUploads`, `ListObjectsV2`.
+//! `UploadPartCopy`, `ListMultipartUploads`, `ListObjectsV2`, `ListObjectVersions`.
 
 use quick_xml::Reader;
 use quick_xml::events::Event;
@@ -79,6 +79,33 @@ pub(super) struct ListedObject {
     pub(super) size: Option<u64>,
     #[serde(rename = "LastModified", default)]
     pub(super) last_modified: String,
+}
+
+/// One page of versions: what it holds, in its order, which is that of their ages.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Versions {
+    #[serde(rename = "$value", default)]
+    pub(super) items: Vec<VersionItem>,
+}
+
+/// Versions and marks of a removal stand among each other.
+#[derive(Debug, Deserialize)]
+pub(super) enum VersionItem {
+    Version(KeptVersion),
+    DeleteMarker(KeptVersion),
+    IsTruncated(String),
+    NextKeyMarker(String),
+    NextVersionIdMarker(String),
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct KeptVersion {
+    #[serde(rename = "Key", default)]
+    pub(super) key: String,
+    #[serde(rename = "VersionId", default)]
+    pub(super) version_id: String,
 }
 
 /// Reads a document whose outermost element is `root`; `None` for anything else.

@@ -13,8 +13,8 @@ pub(crate) enum Manners {
     /// The server's own.
     Plain,
     /// Cloudflare R2: upload ids with `+`, `/` and `=`; all parts but the last of one size, be they sent
-    /// or copied; no conditions on a copied part; ids of versions in its answers, and no versions, so that a
-    /// `versionId` changes nothing.
+    /// or copied; no conditions on a copied part; no object lock; ids of versions in its answers, and no versions,
+    /// so that a `versionId` changes nothing and there is no list of them.
     R2(R2),
     /// Backblaze B2: no checksum headers of the newer AWS libraries.
     B2,
@@ -94,6 +94,14 @@ impl R2 {
             return Some(Response::s3_error(403, &code, "the signature does not fit the request"));
         }
         strip(request);
+        if request.raw_parameter("versions").is_some() {
+            return Some(Response::s3_error(501, "NotImplemented", "ListObjectVersions not implemented"));
+        }
+        let lock = request.headers.iter().find(|(name, _)| name.starts_with("x-amz-object-lock-"));
+        if let Some((name, value)) = lock {
+            let message = format!("Header '{name}' with value '{value}' not implemented");
+            return Some(Response::s3_error(501, "NotImplemented", &message));
+        }
         if request.raw_parameter("versionId").is_some() {
             request.target = request.path().to_owned();
         }

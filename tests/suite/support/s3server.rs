@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use super::cluster::unique;
-use super::http::{Request, Response, set_header};
+use super::http::{Request, Response, header, set_header};
 use super::sigv4::{Credentials, encode, encode_path, sign};
 use super::tools::{finish, free_port, wait_until, weed};
 use super::watchdog::Watched;
@@ -114,8 +114,21 @@ impl Server {
     }
 
     fn request(&self, method: &str, target: &str, body: Vec<u8>) -> std::io::Result<Response> {
+        self.request_with(method, target, &[], body)
+    }
+
+    fn request_with(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> std::io::Result<Response> {
         let mut request = Request::new(method, target);
         request.body = body;
+        for (name, value) in headers {
+            set_header(&mut request.headers, name, value);
+        }
         set_header(&mut request.headers, "Host", &self.address);
         sign(&mut request, &self.credentials);
         request.exchange(&self.address)
@@ -125,6 +138,14 @@ impl Server {
     pub(crate) fn bucket(&'static self) -> Bucket {
         let bucket = Bucket { server: self, name: unique("bucket-") };
         bucket.ask("PUT", "", Vec::new());
+        bucket
+    }
+
+    /// Creates one that locks objects, and so keeps versions.
+    pub(crate) fn locking_bucket(&'static self) -> Bucket {
+        let bucket = Bucket { server: self, name: unique("bucket-") };
+        let answer = bucket.send("PUT", "", &[("x-amz-bucket-object-lock-enabled", "true")], Vec::new());
+        assert_eq!(answer.status, 200, "{answer:?}");
         bucket
     }
 }
@@ -157,6 +178,42 @@ impl Bucket {
         let text = String::from_utf8_lossy(&answer.body);
         assert!((200..300).contains(&answer.status), "{method} {target}: {} {text}", answer.status);
         answer.body
+    }
+
+    /// A request with headers of the test's own, and its answer, whatever that is.
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Response {
+        let target = format!("/{}{target}", self.name);
+        self.server
+            .request_with(method, &target, headers, body)
+            .unwrap_or_else(|error| panic!("{method} {target}: {error}"))
+    }
+
+    /// Removes a version by its id, as an administrator who gets around a lock of governance.
+    pub(crate) fn force_version(&self, key: &str, version: &str) {
+        let target = format!("/{}?versionId={}", encode_path(key), encode(version));
+        let answer = self.send("DELETE", &target, &[("x-amz-bypass-governance-retention", "true")], vec![]);
+        assert_eq!(answer.status, 204, "{answer:?}");
+    }
+
+    /// Puts a legal hold on an object, or takes it off.
+    pub(crate) fn hold(&self, key: &str, state: &str) {
+        let namespace = "http://s3.amazonaws.com/doc/2006-03-01/";
+        let document = format!("<LegalHold xmlns=\"{namespace}\"><Status>{state}</Status></LegalHold>");
+        self.ask("PUT", &format!("/{}?legal-hold=", encode_path(key)), document.into_bytes());
+    }
+
+    /// The mode and the end of an object's lock.
+    pub(crate) fn lock(&self, key: &str) -> Option<(String, String)> {
+        let answer = self.send("HEAD", &format!("/{}", encode_path(key)), &[], Vec::new());
+        assert_eq!(answer.status, 200, "{key}: {answer:?}");
+        let value = |name: &str| header(&answer.headers, name).map(str::to_owned);
+        Some((value("x-amz-object-lock-mode")?, value("x-amz-object-lock-retain-until-date")?))
     }
 
     /// An object's bytes; it must be there.
