@@ -9,7 +9,7 @@ use crate::exit::{Code, Failure, one_line};
 use crate::files;
 use crate::source::scratch::ScratchServer;
 use crate::source::server::Server;
-use crate::store::Store;
+use crate::store::{Removal, Store};
 
 struct Finding {
     what: String,
@@ -129,9 +129,12 @@ fn probe(shelf: &Shelf) -> Result<String> {
     let bytes = format!("pgkeep doctor {stamp}\n").into_bytes();
     store.put_probe(&path, &bytes).context("cannot write")?;
     let read = store.get_small(&path, 4096).context("cannot read");
-    store.expire(&path).context("cannot delete")?;
+    let removal = store.expire(&path).context("cannot delete")?;
     if read?.as_deref() != Some(bytes.as_slice()) {
         bail!("what was read is not what was written");
+    }
+    if let Removal::Held(hold) = removal {
+        return Ok(format!("written, read; `{path}` stays: {hold}"));
     }
     if store.stat(&path).context("cannot look")?.is_some() {
         bail!("what was deleted is still there");

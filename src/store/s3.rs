@@ -236,7 +236,7 @@ impl Store for S3Store {
         ensure_key(path)?;
         let replaced = Replaced::look(&self.shared, path)?;
         self.shared.put("write of object", path, bytes, self.shared.lock())?;
-        Ok(replaced.clear()?)
+        Ok(replaced.clear(replace::DAMAGED)?)
     }
 
     fn get_small(&self, path: &str, limit_bytes: u64) -> Result<Option<Vec<u8>>> {

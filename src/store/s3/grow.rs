@@ -12,8 +12,9 @@ use super::compose::{self, Source, copied_part_size};
 use super::error::S3Error;
 use super::lock::Lock;
 use super::queue::{Crew, Task, interrupted};
+use super::replace::Replaced;
 use super::upload::{Multipart, Origin, Whole};
-use super::{CANCEL_TIME, CLEANUP_TIME_LIMIT, Shared, segment};
+use super::{CANCEL_TIME, CLEANUP_TIME_LIMIT, Shared, segment, versions};
 use crate::step::{self, Step};
 use crate::store::{Part, Stored, Traffic, Upload};
 
@@ -171,9 +172,13 @@ impl S3Upload {
             sources.push(Source { path, etag: stored.etag, size_bytes: stored.size_bytes });
         }
         sources.reverse();
+        let first = Replaced::look(&self.shared, self.path())?;
         let stored =
             compose::join(&self.shared, self.path(), sources, part_size_bytes, self.limits.copies_in_flight)?;
-        let removed = each(&self.further, |segment| self.shared.remove(&segment.upload.path));
+        // Where the bucket keeps versions, a plain delete would leave all of them there, hidden.
+        first.clear("first segment")?;
+        let removed =
+            each(&self.further, |segment| versions::expire(&self.shared, &segment.upload.path).map(drop));
         if let Err(error) = removed {
             log::warn!("a segment of `{}` is left behind beside it: {error}", self.path());
         }

@@ -14,6 +14,8 @@ use super::grow::{Limits, S3Upload};
 use super::{Shared, is_absent};
 use crate::store::{Hold, Part, Stored, Traffic, Upload};
 
+/// What is replaced, but for segments.
+pub(super) const DAMAGED: &str = "damaged version";
 const LOOK: &str = "look at object";
 const REMOVAL: &str = "removal of the replaced version";
 
@@ -31,22 +33,22 @@ impl Replaced {
         Ok(Self { shared: Arc::clone(shared), path: path.to_owned(), version })
     }
 
-    /// Deletes it, once what takes its place is whole. That it stays is a warning.
+    /// Deletes it, once what takes its place is whole; `what` is what it was. That it stays is a warning.
     ///
     /// # Errors
     /// When the new object went with it.
-    pub(super) fn clear(self) -> Result<(), S3Error> {
+    pub(super) fn clear(self, what: &str) -> Result<(), S3Error> {
         let Some(version) = self.version.as_deref() else { return Ok(()) };
         let Self { shared, path, .. } = &self;
         match delete_hidden(shared, path, version) {
             Ok(Removal::NothingHidden) => return Ok(()),
             Ok(Removal::Asked) => {}
             Ok(Removal::Held(hold)) => {
-                log::warn!("the damaged version `{version}` of `{path}` stays, hidden: {hold}");
+                log::warn!("the {what} `{version}` of `{path}` stays, hidden: {hold}");
                 return Ok(());
             }
             Err(error) => {
-                log::warn!("the damaged version `{version}` of `{path}` stays, hidden: {error}");
+                log::warn!("the {what} `{version}` of `{path}` stays, hidden: {error}");
             }
         }
         // A server that does not mean what it says of versions must not go unnoticed.
@@ -122,7 +124,7 @@ impl Upload for Replacement {
 
     fn publish(self: Box<Self>) -> Result<Stored> {
         let stored = self.upload.publish()?;
-        self.replaced.clear()?;
+        self.replaced.clear(DAMAGED)?;
         Ok(stored)
     }
 

@@ -57,6 +57,8 @@ fn an_artifact_of_several_uploads_is_locked_when_it_is_joined() {
     assert_eq!(stored.locked_until, Some(until.parse().unwrap()));
     assert_equal(&bucket.get(KEY), &bytes);
     assert_eq!(bucket.keys(), [KEY]);
+    // The first segment was begun as the artifact, and with its lock: it stays, hidden, and goes with the artifact.
+    assert_eq!(bucket.versions(KEY).len(), 2);
     let of_segment = |request: &&Request| request.method == "POST" && request.path().contains("segment-2");
     let locked = |request: &Request| header(&request.headers, "x-amz-object-lock-mode").is_some();
     assert!(fault.requests().iter().filter(of_segment).all(|request| !locked(request)));
@@ -82,6 +84,23 @@ fn what_a_lock_holds_stays_whole_and_goes_when_the_lock_is_gone() {
     bucket.force_version(KEY, &before[1]);
     assert_eq!(store.expire(KEY).unwrap(), Removal::Gone);
     assert_eq!(bucket.versions(KEY), [""; 0]);
+}
+
+/// A repair of what is locked: the damaged version can't go, and the new one is locked too.
+#[test]
+fn a_locked_object_is_replaced_and_its_damaged_version_stays() {
+    let (bucket, fault) = (b2().locking_bucket(), FaultServer::start(b2(), Manners::B2));
+    let store = locking(&bucket, &fault, LockMode::Governance, 10_000);
+    publish(&store, KEY, b"damaged").unwrap();
+    let damaged = bucket.versions(KEY).remove(0);
+    let stored = replace(&store, KEY, b"whole").unwrap();
+    assert_eq!(bucket.get(KEY), b"whole");
+    assert_eq!(stored.locked_until, Some(bucket.lock(KEY).unwrap().1.parse().unwrap()));
+    store.replace_small(KEY, b"whole too").unwrap();
+    assert_eq!(bucket.get(KEY), b"whole too");
+    let kept = bucket.versions(KEY);
+    assert!(kept.len() == 3 && kept.contains(&damaged), "{kept:?}");
+    assert_eq!(fault.count("DELETE", "versionId"), 0);
 }
 
 #[test]

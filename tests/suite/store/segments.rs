@@ -259,3 +259,14 @@ fn a_segment_that_was_replaced_is_refused() {
         assert_nothing_left(&bucket, "replaced");
     }
 }
+
+/// Where the bucket keeps versions, nothing of the segments stays hidden in it.
+#[test]
+fn a_bucket_with_versions_keeps_no_segment() {
+    let (store, bucket, _fault) = s3_of(b2(), Manners::B2, 2, &Interrupt::new());
+    bucket.set_versions("Enabled");
+    let bytes = content(3 * PART + 3);
+    publish(&store, "a/key", &bytes).unwrap();
+    assert_equal(&bucket.get("a/key"), &bytes);
+    assert_eq!(bucket.versions("a/").len(), 1, "{:?}", bucket.versions("a/"));
+}
