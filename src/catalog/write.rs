@@ -96,4 +96,6 @@ ON CONFLICT (backup, store) DO UPDATE SET
     position = excluded.position, path = excluded.path, state = excluded.state, size = excluded.size,
     etag = excluded.etag, stored_at = excluded.stored_at, verified_at = excluded.verified_at,
     verified_level = excluded.verified_level, expires_at = excluded.expires_at,
-    locked_until = excluded.locked_until, error = excluded.error";
+    locked_until = excluded.locked_until, error = excluded.error
+-- What was removed stays removed, unless it was stored again since.
+WHERE copy.state <> 'expired' OR excluded.state = 'expired' OR excluded.stored_at > copy.stored_at";

@@ -29,17 +29,33 @@ pub(super) fn run(context: &Context, flags: &cli::Prune) -> Result<Code> {
     };
     let mut catalog = context.catalog()?;
     let plan = plan::make(context, &mut catalog, &shelves, &scope)?;
+    let mut done = Done::default();
     if flags.dry_run {
-        report::print(context, &plan, None)?;
+        find_leftovers(&mut catalog, &plan, &mut done)?;
+        report::print(context, &plan, &done, true)?;
+        if let Some(what) = too_much(&plan).filter(|_| !flags.force) {
+            log::warn!("{what}: it is carried out with --force alone");
+        }
         return Ok(tell_troubles(&plan));
     }
-    let mut done = Done::default();
     let carried = carry(context, &mut catalog, &plan, &scope, flags.force, &mut done);
     // What was done is told whatever ended it.
     if carried.is_ok() || !done.is_empty() {
-        report::print(context, &plan, Some(&done))?;
+        report::print(context, &plan, &done, false)?;
     }
     carried
+}
+
+/// What the sweep would take, were it carried out now.
+fn find_leftovers(catalog: &mut Catalog, plan: &Plan<'_>, done: &mut Done) -> Result<()> {
+    for store in &plan.stores {
+        for database in leftovers::databases(store) {
+            for leftover in leftovers::find(catalog, &plan.rows, store, plan.now, &database)? {
+                done.plan_leftover(store, &leftover);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The same for databases whose backups have just succeeded. What goes wrong is said, and undoes no backup.
@@ -73,8 +89,9 @@ fn carry(
     if plan.stores.is_empty() && !plan.troubles.is_empty() {
         return Err(Failure::failed("no store could be looked at: nothing was removed").into());
     }
-    if !force {
-        refuse_too_much(plan)?;
+    if let Some(what) = too_much(plan).filter(|_| !force) {
+        let hint = "`pgkeep prune --dry-run` shows it; --force carries it out";
+        return Err(Failure::failed(format!("nothing was removed: {what}")).hint(hint).into());
     }
     let code = code.worse(tell_held(plan));
     for store in &plan.stores {
@@ -90,18 +107,12 @@ fn tell_troubles(plan: &Plan<'_>) -> Code {
 }
 
 /// A mistake in the configuration, or a record that is not what it was, shows in how much would go.
-fn refuse_too_much(plan: &Plan<'_>) -> Result<()> {
+fn too_much(plan: &Plan<'_>) -> Option<String> {
     let losses = plan.losses_beyond_half();
-    if losses.is_empty() {
-        return Ok(());
-    }
-    let told =
-        losses.iter().map(|(store, there, going)| format!("{going} of the {there} copies in `{store}`"));
-    let what = format!(
-        "nothing was removed: the plan takes more than half of a store: {}",
-        told.collect::<Vec<_>>().join(", ")
-    );
-    Err(Failure::failed(what).hint("`pgkeep prune --dry-run` shows it; --force carries it out").into())
+    let of_store =
+        |(store, there, going): &(&str, usize, usize)| format!("{going} of the {there} copies in `{store}`");
+    let told: Vec<String> = losses.iter().map(of_store).collect();
+    (!told.is_empty()).then(|| format!("the plan takes more than half of a store: {}", told.join(", ")))
 }
 
 /// Says what the rules would let go and something else holds: a lock is in order, a run that fails is not.

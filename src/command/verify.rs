@@ -137,8 +137,12 @@ impl Session<'_> {
             return self.verify_in_use(catalog, backup);
         }
         // Some may have gone since the record was read.
-        let fresh = catalog.find(id.as_str(), 1).ok().and_then(|mut found| found.pop());
-        let checked = self.verify_in_use(catalog, fresh.filter(|fresh| fresh.id == id).unwrap_or(backup));
+        let fresh = catalog.find(id.as_str(), 1).unwrap_or_else(|error| {
+            log::warn!("`{id}`: its record can't be read again: {}", one_line(&error));
+            Vec::new()
+        });
+        let fresh = fresh.into_iter().find(|fresh| fresh.id == id);
+        let checked = self.verify_in_use(catalog, fresh.unwrap_or(backup));
         if let Err(error) = catalog.let_copies_go(&id) {
             log::debug!("`{id}`: {error:#}");
         }

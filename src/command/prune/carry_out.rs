@@ -19,7 +19,7 @@ use crate::exit::{Code, code_of, one_line};
 use crate::name::{self, BackupId};
 use crate::retention::{self, Verdict};
 use crate::step::{self, Step};
-use crate::store::{Hold, Removal, Store};
+use crate::store::{Removal, Store};
 
 /// Copies that are removed at once.
 const AT_ONCE: usize = 8;
@@ -162,7 +162,7 @@ fn remove(
                     removed.push(one);
                     Outcome::Removed
                 }
-                Ok(Removal::Held(hold)) => Outcome::Held(in_words(&hold)),
+                Ok(Removal::Held(hold)) => Outcome::held_by(&hold),
                 Err(error) => {
                     code = code.worse(Code::Degraded);
                     log::error!("store `{}`: `{}`: {}", store.shelf.name, one.item.id, one_line(&error));
@@ -256,11 +256,4 @@ fn list_again(
         done.tell(store, one.item, Outcome::Failed(STILL_THERE.to_owned()));
     }
     Ok(code)
-}
-
-fn in_words(hold: &Hold) -> String {
-    match hold.until {
-        Some(until) => format!("held until {} by {}", retention::reason::minute(until), hold.why),
-        None => format!("held by {}", hold.why),
-    }
 }

@@ -9,8 +9,11 @@ use serde_json::{Value, json};
 
 use super::super::context::Context;
 use super::super::output::printable;
+use super::leftovers::Leftover;
 use super::plan::{Action, Item, Plan, StorePlan};
 use crate::exit::Code;
+use crate::retention::reason::minute;
+use crate::store::Hold;
 
 /// What became of something that was to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +25,14 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
+    /// The store's own lock keeps it.
+    pub(super) fn held_by(hold: &Hold) -> Self {
+        Self::Held(match hold.until {
+            Some(until) => format!("held until {} by {}", minute(until), hold.why),
+            None => hold.to_string(),
+        })
+    }
+
     fn word(&self) -> &'static str {
         match self {
             Self::Removed => "removed",
@@ -55,6 +66,13 @@ impl Done {
         self.copies.insert((name.clone(), item.id.clone()), outcome);
     }
 
+    /// Keeps in mind what would be swept.
+    pub(super) fn plan_leftover(&mut self, store: &StorePlan<'_>, leftover: &Leftover<'_>) {
+        self.leftovers.push(json!({
+            "store": store.shelf.name, "path": leftover.path, "what": leftover.what, "outcome": null, "error": null,
+        }));
+    }
+
     /// Whether nothing was done.
     pub(super) fn is_empty(&self) -> bool {
         self.copies.is_empty() && self.leftovers.is_empty()
@@ -64,11 +82,10 @@ impl Done {
     pub(super) fn tell_leftover(
         &mut self,
         store: &StorePlan<'_>,
-        path: &str,
-        what: &str,
+        leftover: &Leftover<'_>,
         outcome: &Outcome,
     ) -> Code {
-        let name = &store.shelf.name;
+        let (name, Leftover { path, what, .. }) = (&store.shelf.name, leftover);
         let why = outcome.why().map_or_else(String::new, |why| format!(": {why}"));
         let said = format!("store `{name}`: {} `{}`: {what}{why}", outcome.word(), path.escape_debug());
         let is_failed = matches!(outcome, Outcome::Failed(_));
@@ -85,9 +102,9 @@ impl Done {
 }
 
 /// Prints the plan, or what was done.
-pub(super) fn print(context: &Context, plan: &Plan<'_>, done: Option<&Done>) -> Result<()> {
+pub(super) fn print(context: &Context, plan: &Plan<'_>, done: &Done, dry_run: bool) -> Result<()> {
     let outcome_of = |store: &StorePlan<'_>, item: &Item| {
-        done?.copies.get(&(store.shelf.name.clone(), item.id.clone())).cloned()
+        done.copies.get(&(store.shelf.name.clone(), item.id.clone())).cloned()
     };
     let all = || plan.stores.iter().flat_map(|store| store.items.iter().map(move |item| (store, item)));
     let copies: Vec<Value> = all()
@@ -101,12 +118,11 @@ pub(super) fn print(context: &Context, plan: &Plan<'_>, done: Option<&Done>) -> 
             })
         })
         .collect();
-    let leftovers = done.map(|done| done.leftovers.clone()).unwrap_or_default();
-    context.out.json(&json!({ "dry_run": done.is_none(), "copies": copies, "leftovers": leftovers }))?;
+    context.out.json(&json!({ "dry_run": dry_run, "copies": copies, "leftovers": done.leftovers }))?;
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(["STORE", "ID", "SIZE", if done.is_some() { "OUTCOME" } else { "PLAN" }, "WHY"]);
-    let shown = |item: &&Item| done.is_none() || item.action != Action::Keep;
+    table.set_header(["STORE", "ID", "SIZE", if dry_run { "PLAN" } else { "OUTCOME" }, "WHY"]);
+    let shown = |item: &&Item| dry_run || item.action != Action::Keep;
     let mut rows = 0usize;
     for (store, item) in all().filter(|(_, item)| shown(item)) {
         let outcome = outcome_of(store, item);
@@ -127,17 +143,14 @@ pub(super) fn print(context: &Context, plan: &Plan<'_>, done: Option<&Done>) -> 
         let text: Vec<&str> = lines.iter().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
         context.out.line(&text.join("\n"))?;
     }
-    for left in &leftovers {
-        let text = |key: &str| left.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-        context.out.line(&format!(
-            "{}: {} {}: {}",
-            text("store"),
-            text("outcome"),
-            text("path"),
-            text("what")
-        ))?;
+    for left in &done.leftovers {
+        let text = |key: &str| left.get(key).and_then(Value::as_str);
+        let told = |key: &str| text(key).map(printable).unwrap_or_default();
+        let (word, why) = (text("outcome").unwrap_or("would go"), text("error"));
+        let why = why.map_or_else(String::new, |why| format!(": {}", printable(why)));
+        context.out.line(&format!("{}: {word}: {}: {}{why}", told("store"), told("path"), told("what")))?;
     }
-    context.out.line(&summary(plan, done))
+    context.out.line(&summary(plan, (!dry_run).then_some(done)))
 }
 
 fn summary(plan: &Plan<'_>, done: Option<&Done>) -> String {
