@@ -15,6 +15,10 @@ use crate::kills::held_at;
 use crate::support::Site;
 use crate::support::planted::Planted;
 
+mod after_backup;
+mod stores;
+mod years;
+
 fn keep(text: &str) -> toml::Value {
     let table: Table = format!("keep = {text}").parse().unwrap();
     table["keep"].clone()
@@ -36,7 +40,7 @@ fn local_of_ten_days(ages_days: impl IntoIterator<Item = i64>) -> Planted {
 }
 
 fn plan_of(planted: &Planted) -> Vec<Value> {
-    let plan = planted.site.pgkeep(["prune", "--dry-run", "--json"]).any_stdout().run().json();
+    let plan = planted.site.pgkeep(["prune", "--dry-run", "--json"]).any_stdout().any_stderr().run().json();
     assert_eq!(plan["dry_run"], true);
     plan["copies"].as_array().unwrap().clone()
 }
