@@ -46,6 +46,7 @@ fn however_many_runs_failed_since() {
 #[test]
 fn what_was_swept_is_not_looked_for_again() {
     let mut world = World::new();
+    world.site.config.set("retention.after_backup", false);
     let fault: FaultServer = world.site.fault("r2", Manners::Plain);
     let lists = |world: &World, after: &str| {
         let before = fault.count("GET", "uploads");
