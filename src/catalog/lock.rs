@@ -19,7 +19,7 @@ pub(super) const FRESH: Duration = BEAT.saturating_mul(9);
 /// How long the end of a run waits for a beat that is on its way.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The advisory lock of a run. It goes with the session that holds it, however that ends.
+/// The advisory lock of a run, or of a prune. It goes with the session that holds it, however that ends.
 pub struct RunLock {
     catalog: Catalog,
     key: i64,
@@ -28,12 +28,12 @@ pub struct RunLock {
 }
 
 impl RunLock {
-    /// Takes the lock on a connection of its own; gives the connection back when another run holds it.
+    /// Takes the lock of that name on a connection of its own; gives the connection back when another one holds it.
     ///
     /// # Errors
     /// When the catalog can't be asked.
-    pub fn take(mut catalog: Catalog, source: &str, database: &str) -> Result<Result<Self, Catalog>> {
-        let key = lock_key(source, database);
+    pub fn take(mut catalog: Catalog, source: &str, name: &str) -> Result<Result<Self, Catalog>> {
+        let key = lock_key(source, name);
         let taken = try_lock(&mut catalog, key)?;
         Ok(if taken { Ok(Self { catalog, key, is_held: true }) } else { Err(catalog) })
     }
@@ -87,12 +87,12 @@ pub struct Holder {
     pub since: Timestamp,
 }
 
-/// Who holds the lock of a source and database, as far as the server tells.
+/// Who holds the lock of that name, as far as the server tells.
 ///
 /// # Errors
 /// When the catalog can't be asked.
-pub fn holder(catalog: &mut Catalog, source: &str, database: &str) -> Result<Option<Holder>> {
-    let row = catalog.client.query_opt(HOLDER, params![lock_key(source, database)])?;
+pub fn holder(catalog: &mut Catalog, source: &str, name: &str) -> Result<Option<Holder>> {
+    let row = catalog.client.query_opt(HOLDER, params![lock_key(source, name)])?;
     let holder = |row: postgres::Row| -> Result<Holder> {
         Ok(Holder { server_pid: row.try_get(0)?, address: row.try_get(1)?, since: row.try_get(2)? })
     };
@@ -121,12 +121,12 @@ impl Heartbeat {
     }
 }
 
-fn lock_key(source: &str, database: &str) -> i64 {
+fn lock_key(source: &str, name: &str) -> i64 {
     let digest = Sha256::new()
         .chain_update(b"pgkeep-run-lock\0")
         .chain_update(source)
         .chain_update(b"\0")
-        .chain_update(database)
+        .chain_update(name)
         .finalize();
     digest.iter().take(8).fold(0i64, |key, byte| (key << 8) | i64::from(*byte))
 }

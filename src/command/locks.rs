@@ -1,5 +1,5 @@
-//! One run at a time for each source and database: a file lock on this host, and an advisory lock in the
-//! catalog for all hosts.
+//! One run at a time for each source and database, and one prune: a file lock on this host, and an advisory lock in
+//! the catalog for all hosts. A run and a prune do not wait for each other: no backup is late for a prune.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -35,6 +35,8 @@ static HANGS: AtomicBool = AtomicBool::new(false);
 pub(super) struct Claimant {
     source: String,
     database: String,
+    /// What the locks are named after: the database, or its prune.
+    lock: String,
     words: String,
 }
 
@@ -42,7 +44,8 @@ impl Claimant {
     /// The run of a backup.
     pub(super) fn run(backup: &Backup) -> Self {
         let words = in_words(backup, Some(std::process::id().into()));
-        Self { source: backup.source.clone(), database: backup.database.clone(), words }
+        let database = backup.database.clone();
+        Self { source: backup.source.clone(), lock: database.clone(), database, words }
     }
 
     /// Whoever removes copies.
@@ -50,7 +53,13 @@ impl Claimant {
         let since = now().strftime("%Y-%m-%d %H:%M:%S UTC");
         let host = environment::host_name();
         let words = format!("a prune on {host}, process {}, since {since}", std::process::id());
-        Self { source: source.to_owned(), database: database.to_owned(), words }
+        // No name of a database has a NUL byte.
+        let lock = format!("{database}\0prune");
+        Self { source: source.to_owned(), database: database.to_owned(), lock, words }
+    }
+
+    fn is_run(&self) -> bool {
+        self.lock == self.database
     }
 }
 
@@ -96,14 +105,16 @@ pub(super) fn take(context: &Context, claimant: &Claimant, catalog_is_up: bool) 
 /// Takes the catalog's lock. One that is held for no run which shows signs of life is waited for a moment: the
 /// server may not have noticed yet that it was killed.
 fn lock_in(context: &Context, mut catalog: Catalog, claimant: &Claimant) -> Result<RunLock> {
-    let Claimant { source, database, .. } = claimant;
+    let Claimant { source, database, lock, .. } = claimant;
     let begun = Instant::now();
     loop {
-        catalog = match RunLock::take(catalog, source, database)? {
+        catalog = match RunLock::take(catalog, source, lock)? {
             Ok(lock) => return Ok(lock),
             Err(catalog) => catalog,
         };
-        let unfinished = catalog.unfinished(source, database).unwrap_or_default();
+        let is_run = claimant.is_run();
+        let unfinished =
+            if is_run { catalog.unfinished(source, database).unwrap_or_default() } else { Vec::new() };
         let holder = unfinished.iter().find(|backup| is_alive(&mut catalog, backup).unwrap_or(false));
         if holder.is_some() || begun.elapsed() > LAST_BREATH || context.interrupt.wait(LOOK) {
             let holder = holder.or_else(|| unfinished.iter().find(|backup| !is_dead_here(backup)));
@@ -114,15 +125,16 @@ fn lock_in(context: &Context, mut catalog: Catalog, claimant: &Claimant) -> Resu
 
 /// Who holds the catalog's lock: by the row of its run, or by what the server knows of its session.
 fn held_in(catalog: &mut Catalog, claimant: &Claimant, holder: Option<&Backup>) -> anyhow::Error {
-    let session = lock::holder(catalog, &claimant.source, &claimant.database).unwrap_or_default();
+    let session = lock::holder(catalog, &claimant.source, &claimant.lock).unwrap_or_default();
     let who = match (holder, &session) {
         (Some(holder), _) => in_words(holder, holder.metadata_u64("pid")),
         (None, Some(session)) => {
             let address = session.address.as_deref().unwrap_or("the catalog's own host");
             let since = session.since.strftime("%Y-%m-%d %H:%M:%S UTC");
-            format!("a run on {address} without a row yet, connected since {since}")
+            let what = if claimant.is_run() { "a run without a row yet" } else { "a prune" };
+            format!("{what} on {address}, connected since {since}")
         }
-        (None, None) => "a run that has just begun".to_owned(),
+        (None, None) => "one that has just begun".to_owned(),
     };
     let of_server = session.map(|session| {
         format!(
@@ -161,8 +173,8 @@ fn lock_file_in_time(context: &Context, claimant: &Claimant) -> Result<File> {
 fn lock_file(state_dir: &Path, claimant: &Claimant) -> Result<File> {
     let folder = state_dir.join("locks");
     files::create_private_dir(&folder)?;
-    let Claimant { source, database, words } = claimant;
-    let digest = Sha256::new().chain_update(source).chain_update(b"\0").chain_update(database).finalize();
+    let Claimant { source, database, lock, words } = claimant;
+    let digest = Sha256::new().chain_update(source).chain_update(b"\0").chain_update(lock).finalize();
     let short: String = hex(digest.as_slice()).chars().take(24).collect();
     let path = folder.join(format!("{short}.lock"));
     let shown = path.display();

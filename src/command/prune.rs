@@ -26,6 +26,7 @@ pub(super) fn run(context: &Context, flags: &cli::Prune) -> Result<Code> {
         source: &context.config.source.name,
         databases: (!flags.databases.is_empty()).then_some(flags.databases.as_slice()),
         even_if_failing: flags.even_if_failing,
+        yields: false,
     };
     let mut catalog = context.catalog()?;
     let plan = plan::make(context, &mut catalog, &shelves, &scope)?;
@@ -60,8 +61,12 @@ fn find_leftovers(catalog: &mut Catalog, plan: &Plan<'_>, done: &mut Done) -> Re
 
 /// The same for databases whose backups have just succeeded. What goes wrong is said, and undoes no backup.
 pub(super) fn after_backup(context: &Context, shelves: &[Shelf], databases: &[String]) -> Code {
-    let scope =
-        Scope { source: &context.config.source.name, databases: Some(databases), even_if_failing: false };
+    let scope = Scope {
+        source: &context.config.source.name,
+        databases: Some(databases),
+        even_if_failing: false,
+        yields: true,
+    };
     let pruned = || {
         let mut catalog = context.catalog()?;
         let plan = plan::make(context, &mut catalog, &shelves.iter().collect::<Vec<_>>(), &scope)?;

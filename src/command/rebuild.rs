@@ -80,6 +80,9 @@ pub(super) fn run(context: &Context, from: &[String]) -> Result<Code> {
     }
     let plural = if count == 1 { "" } else { "s" };
     context.out.line(&format!("{count} backup{plural} found, {new} new on record, {changed} set right"))?;
+    if new > 0 {
+        context.out.line("pins stand in no manifest: pin again what is to stay whatever the rules say")?;
+    }
     context.out.json(&written)?;
     Ok(code)
 }

@@ -10,7 +10,7 @@ use crate::support::tools::files_under;
 use crate::support::{FakeBin, Pgkeep, Site};
 
 /// Lets the call's clock be off by what stands in a file, in the words of libfaketime; time itself goes on as ever.
-fn with_clock(call: Pgkeep, file: &PathBuf) -> Pgkeep {
+pub(crate) fn with_clock(call: Pgkeep, file: &PathBuf) -> Pgkeep {
     call.env("LD_PRELOAD", library())
         .env("FAKETIME_TIMESTAMP_FILE", file)
         .env("FAKETIME_NO_CACHE", "1")
@@ -25,7 +25,7 @@ fn library() -> PathBuf {
     found.next().expect("libfaketime is missing: run `bash tests/run.sh`, it installs it")
 }
 
-fn off_by(site: &Site, offset: &str) -> PathBuf {
+pub(crate) fn off_by(site: &Site, offset: &str) -> PathBuf {
     let file = site.path("clock");
     fs::write(&file, offset).unwrap();
     file

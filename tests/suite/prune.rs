@@ -17,6 +17,7 @@ use crate::support::planted::Planted;
 
 mod after_backup;
 mod stores;
+mod together;
 mod years;
 
 fn keep(text: &str) -> toml::Value {

@@ -1,4 +1,4 @@
-//! A plan carried out, database by database, each under the lock of its runs: manifests first, then artifacts, then
+//! A plan carried out, database by database, each under a lock of its own: manifests first, then artifacts, then
 //! the record. Stopped anywhere and begun again, it ends in the same state.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,8 +49,9 @@ pub(super) fn run(
         let locks = match locks::take(context, &Claimant::prune(scope.source, &database), true) {
             Ok(locks) => locks,
             Err(error) if code_of(&error) == Code::Locked => {
-                log::error!("`{database}` is left as it is: {}", one_line(&error));
-                code = code.worse(Code::Locked);
+                let level = if scope.yields { log::Level::Info } else { log::Level::Error };
+                log::log!(level, "`{database}` is left as it is: {}", one_line(&error));
+                code = code.worse(if scope.yields { Code::Done } else { Code::Locked });
                 continue;
             }
             Err(error) => return Err(error),

@@ -73,7 +73,8 @@ pub(super) fn find<'a>(
     Ok(found)
 }
 
-/// Removes what is left over of a database in a store, with a word on each. The caller holds the database's lock.
+/// Removes what is left over of a database in a store, with a word on each. The caller holds the lock of its
+/// prunes.
 pub(super) fn sweep(
     context: &Context,
     catalog: &mut Catalog,

@@ -23,6 +23,8 @@ pub(super) struct Scope<'a> {
     /// `None` means all.
     pub(super) databases: Option<&'a [String]>,
     pub(super) even_if_failing: bool,
+    /// Whether it is well when another prune is at work on a database: it does what this one would.
+    pub(super) yields: bool,
 }
 
 /// What is to become of a copy.

@@ -1,0 +1,129 @@
+//! A prune beside other runs: another prune, a backup, a check, a signal, a clock that somebody changed.
+
+use rustix::process::Signal;
+
+use pgkeep::step::Step;
+
+use super::{local_of_ten_days, plan_of, site};
+use crate::clock;
+use crate::kills::held_at;
+use crate::support::planted::Planted;
+use crate::support::rule::Action;
+use crate::support::{FakeBin, Manners, Rule, wait_until};
+
+/// A second prune does not meet the first; a backup does not wait for one, and is no worse for it.
+#[test]
+fn two_prunes_do_not_meet_and_a_backup_goes_on() {
+    let mut planted = local_of_ten_days(1..=14);
+    let site = &planted.site;
+    let first = held_at(site.pgkeep(["prune"]), Step::ManifestExpired, 1).any_stdout().any_stderr().start();
+    first.wait_for_stderr("stands still at");
+    let said = site.pgkeep(["prune"]).code(6).any_stdout().any_stderr().run().stderr;
+    assert!(said.contains("another run works on") && said.contains("a prune on "), "{said}");
+    let id = site.backup();
+    assert_eq!(site.row(&id)["status"], "verified");
+    first.signal(Signal::KILL);
+    first.await_death();
+    site.pgkeep(["prune", "--quiet"]).run();
+    planted.ids.push(id);
+    assert_eq!(planted.shown_in("local"), planted.from(5));
+}
+
+/// Nothing goes while a run of the database has not ended: it may be the one that shows that the dumps are bad.
+#[test]
+fn nothing_goes_while_a_backup_is_made() {
+    let mut planted = local_of_ten_days(1..=14);
+    let bin = FakeBin::held(&planted.site.path(""));
+    planted.site.config.set("source.pg_bin", bin.folder.to_str().unwrap());
+    let running = planted.site.pgkeep(["backup", "full"]).any_stdout().any_stderr().start();
+    bin.wait_for_start();
+    planted.site.pgkeep(["prune"]).code(3).any_stdout().stderr_has("the newest run has not ended").run();
+    assert_eq!(planted.shown_in("local"), planted.from(0));
+    bin.release();
+    planted.ids.push(running.finish().id());
+    assert_eq!(planted.shown_in("local"), planted.from(5));
+}
+
+/// What was pinned between the plan and the removal stays.
+#[test]
+fn a_plan_is_looked_at_again_before_anything_goes() {
+    let planted = local_of_ten_days(1..=14);
+    let site = &planted.site;
+    let mut client = site.cluster.connect(&site.catalog);
+    let mut transaction = client.transaction().unwrap();
+    // What it writes before it begins waits; what it reads does not.
+    transaction.batch_execute("LOCK TABLE pgkeep.copy IN SHARE MODE").unwrap();
+    let running = site.pgkeep(["prune"]).any_stdout().start();
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'pgkeep.copy'::regclass";
+    let mut looking = site.cluster.connect(&site.catalog);
+    wait_until("it has its plan", || looking.query_one(waiting, &[]).unwrap().get::<_, i64>(0) > 0);
+    site.pgkeep(["pin", &planted.ids[0]]).any_stdout().run();
+    transaction.rollback().unwrap();
+    let ran = running.finish();
+    assert!(ran.stdout.contains("its record has changed meanwhile"), "{ran:?}");
+    let mut stays = planted.from(5);
+    stays.insert(planted.ids[0].clone());
+    assert_eq!(planted.shown_in("local"), stays);
+}
+
+/// What somebody reads stays until the next prune; the others go.
+#[test]
+fn what_a_check_reads_is_left() {
+    let mut site = site([("local", "\"10d\""), ("r2", "\"10d\""), ("b2", "\"forever\"")]);
+    site.config.set("timeouts.stall", "120s");
+    let fault = site.fault("r2", Manners::r2());
+    let planted = Planted::nights(site, [20, 19, 3, 2, 1]);
+    let site = &planted.site;
+    fault.rule(Rule::on("GET", "0000.dump").times(1).does(Action::Hang));
+    let checking =
+        site.pgkeep(["verify", &planted.ids[0], "--level", "checksum"]).any_stdout().any_stderr().any_code();
+    let checking = checking.start();
+    wait_until("the check reads", || fault.count("GET", "0000.dump") > 0);
+    let ran = site.pgkeep(["prune"]).any_stdout().run();
+    assert!(ran.stdout.contains("somebody looks at its copies"), "{}", ran.stdout);
+    let mut stays = planted.from(2);
+    stays.insert(planted.ids[0].clone());
+    assert_eq!((planted.shown_in("local"), planted.shown_in("r2")), (stays.clone(), stays));
+    checking.signal(Signal::KILL);
+    checking.await_death();
+    wait_until("its session is gone", || {
+        let ran = site.pgkeep(["prune"]).any_stdout().run();
+        !ran.stdout.contains("somebody looks")
+    });
+    assert_eq!((planted.shown_in("local"), planted.shown_in("r2")), (planted.from(2), planted.from(2)));
+}
+
+/// Ended by a signal, it stops between two copies, and says so by its exit code.
+#[test]
+fn a_signal_ends_it_between_two_copies() {
+    let planted = local_of_ten_days(1..=60);
+    let site = &planted.site;
+    let running = held_at(site.pgkeep(["prune", "--force"]), Step::CopyMarkedExpired, 1);
+    let running = running.any_stdout().any_stderr().any_code().start();
+    running.wait_for_stderr("stands still at");
+    running.signal(Signal::TERM);
+    let ran = running.finish();
+    assert_eq!(ran.code, 143, "{ran:?}");
+    let whole = planted.shown_in("local");
+    assert!(whole.len() > planted.from(51).len() && whole.is_superset(&planted.from(51)), "{whole:?}");
+    assert_eq!(planted.on_record_in("local"), whole);
+    site.pgkeep(["prune", "--force", "--quiet"]).run();
+    assert_eq!(planted.shown_in("local"), planted.from(51));
+}
+
+/// Years ahead nothing is older than it was, years back nothing goes at all.
+#[test]
+fn a_clock_that_is_years_off_removes_nothing() {
+    let planted = local_of_ten_days(1..=14);
+    let site = &planted.site;
+    let by_right = plan_of(&planted);
+    for (offset, goes) in [("+10y", 5), ("-10y", 0)] {
+        let call = site.pgkeep(["prune", "--dry-run", "--json"]).any_stdout().any_stderr().any_code();
+        let plan = clock::with_clock(call, &clock::off_by(site, offset)).run().json();
+        let plan = plan["copies"].as_array().unwrap();
+        assert_eq!(plan.iter().filter(|item| item["action"] == "remove").count(), goes, "{offset}");
+        if goes > 0 {
+            assert_eq!(*plan, by_right, "{offset}");
+        }
+    }
+}
