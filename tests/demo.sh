@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Shows the whole way of a backup on this machine: a throwaway PostgreSQL with a shop in it, two real S3 servers,
-# and `pgkeep` backing up, listing, verifying and restoring. Installs what is missing, leaves nothing behind.
+# and `pgkeep` backing up, listing, verifying, restoring and planning what goes. Installs what is missing, leaves nothing behind.
 #   tests/demo.sh            builds the release binary first
 #   PGKEEP=/path/to/pgkeep tests/demo.sh
 set -euo pipefail
@@ -49,3 +49,4 @@ contents shop_restored >"$folder/after"
 cat "$folder/after"
 if ! diff -u "$folder/before" "$folder/after"; then die "what came back is not what was there"; fi
 printf '\nThe same, row for row.\n'
+show "$PGKEEP" prune --dry-run
