@@ -22,7 +22,10 @@ pub use reason::{Going, Holding, Keeping, Verdict};
 
 /// Clocks of several hosts differ by no more, and a clock that is put right goes back by no more.
 const LARGEST_SKEW: SignedDuration = SignedDuration::from_hours(25);
-/// A time that lies further after the one before it is not believed ...
+/// A time that lies further after the one before it than usual, and than this, is not believed ...
+const LARGEST_PAUSE: SignedDuration = SignedDuration::from_hours(60 * 24);
+/// ... where usual is so many times the longest time between two before that; further than this it never is ...
+const USUAL_TIMES: i32 = 3;
 const LARGEST_JUMP: SignedDuration = SignedDuration::from_hours(400 * 24);
 /// ... before backups were made for so long after it.
 const SETTLED: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -143,7 +146,7 @@ impl Clock {
         let mut doubted_from = None;
         let mut believed = known.as_slice();
         // From the newest back to the last jump; what lies after it must have lasted.
-        while let Some(jump) = believed.windows(2).rposition(is_jump) {
+        while let Some(jump) = last_jump(believed) {
             let (before, after) = believed.split_at(jump.saturating_add(1));
             let lasted = after.first().zip(after.last()).map(|(first, last)| last.duration_since(*first));
             if lasted.unwrap_or_default() >= SETTLED {
@@ -166,8 +169,21 @@ fn is_after(at: Timestamp, now: Timestamp) -> bool {
     at.duration_since(now) > LARGEST_SKEW
 }
 
-fn is_jump(pair: &[Timestamp]) -> bool {
-    matches!(pair, [one, next] if next.duration_since(*one) > LARGEST_JUMP)
+/// The place before the last jump: a time to the next one that is out of all proportion.
+fn last_jump(times: &[Timestamp]) -> Option<usize> {
+    let mut longest: Option<SignedDuration> = None;
+    let mut last = None;
+    for (place, pair) in times.windows(2).enumerate() {
+        let [one, next] = pair else { continue };
+        let gap = next.duration_since(*one);
+        let usual = longest.map_or(LARGEST_JUMP, |longest| longest.saturating_mul(USUAL_TIMES));
+        if gap > usual.clamp(LARGEST_PAUSE, LARGEST_JUMP) {
+            last = Some(place);
+        } else {
+            longest = longest.max(Some(gap));
+        }
+    }
+    last
 }
 
 /// The entries of a group, the newest first.
@@ -185,6 +201,7 @@ impl OfGroup<'_> {
         };
         let counted = self.kept_by_counts(rules);
         let trouble = self.trouble();
+        let newest_verified = self.newest_verified();
         let needed = self.policy.min_keep.get();
         let mut newer: u32 = 0;
         let mut verdicts = Vec::with_capacity(self.entries.len());
@@ -194,7 +211,7 @@ impl OfGroup<'_> {
                 .or_else(|| self.pinned(entry))
                 .or_else(|| self.young(entry, rules))
                 .or_else(|| counted.get(&place).cloned())
-                .or_else(|| self.newest_verified(entry))
+                .or_else(|| (newest_verified == Some(entry.id.as_str())).then_some(Keeping::NewestVerified))
                 .or_else(|| (newer < needed).then_some(Keeping::TooFewNewer { newer, needed }));
             let is_kept = keeping.is_some();
             let verdict = entry.copy.map(|copy| match keeping {
@@ -233,10 +250,9 @@ impl OfGroup<'_> {
         self.clock.doubts(entry).then_some(Keeping::Doubtful)
     }
 
-    fn newest_verified(&self, entry: &Entry) -> Option<Keeping> {
+    fn newest_verified(&self) -> Option<&str> {
         let is_verified = |entry: &&&Entry| entry.status == Status::Verified && !self.clock.doubts(entry);
-        let newest = self.entries.iter().find(is_verified)?;
-        (newest.id == entry.id).then_some(Keeping::NewestVerified)
+        Some(self.entries.iter().find(is_verified)?.id.as_str())
     }
 
     fn pinned(&self, entry: &Entry) -> Option<Keeping> {

@@ -86,7 +86,8 @@ ON CONFLICT (id) DO UPDATE SET
 -- A record that waited must not undo the end of a run that has been written since.
 -- Nor may it undo what others have found out since.
 WHERE (backup.status = 'in_progress' OR excluded.status <> 'in_progress')
-    AND (NOT $20 OR backup.status IN ('in_progress', 'failed'))";
+    AND (NOT $20 OR backup.status IN ('in_progress', 'failed'))
+    AND (backup.status <> 'expired' OR excluded.status = 'expired')";
 
 const SAVE_COPY: &str = "\
 INSERT INTO copy (backup, store, position, path, state, size, etag, stored_at, verified_at,

@@ -121,10 +121,11 @@ fn is_good(entry: &Entry) -> bool {
     entry.status == Status::Verified && entry.copy.is_some_and(|copy| copy.is_proven)
 }
 
-/// A history that leaves nothing to doubt: no pause is longer than a year, and the newest run went well.
+/// A history that leaves nothing to doubt: no pause is longer than two months, and the newest run went well.
 fn settled(mut entries: Vec<Entry>) -> (Vec<Entry>, Timestamp) {
-    for year in ["2024", "2025", "2026"] {
-        entries.push(entry(at(&format!("{year}-01-01T01:15:00Z")), Status::Verified));
+    for day in (0..3 * 365).step_by(60) {
+        let begun_at = at("2024-01-01T01:15:00Z") + SignedDuration::from_hours(day * 24);
+        entries.push(entry(begun_at, Status::Verified));
     }
     entries.sort_by_key(|entry| entry.begun_at);
     let newest = entries.last().map_or(at("2026-06-01T02:00:00Z"), |last| last.begun_at);
@@ -223,6 +224,21 @@ proptest! {
     }
 
     #[test]
+    fn a_backup_under_a_clock_that_is_a_year_wrong_removes_nothing(
+        nights in 30i64..500, days in 100i64..4000, keep_days in 1u32..2000, more in 0i64..5
+    ) {
+        let (keep, mut entries) = (Keep::within_days(keep_days), nightly("2026-01-01T02:00:00Z", nights));
+        let newest = entries.last().unwrap().begun_at;
+        let by_right = decided(&entries, &keep, newest);
+        let wrong = newest + SignedDuration::from_hours(days * 24);
+        for night in 0..=more {
+            entries.push(entry(wrong + SignedDuration::from_hours(night * 24), Status::Verified));
+        }
+        let gone = decided(&entries, &keep, wrong + SignedDuration::from_hours((more + 1) * 24));
+        prop_assert!(gone.is_subset(&by_right), "{:?}", gone.difference(&by_right));
+    }
+
+    #[test]
     fn nothing_goes_while_the_newest_run_failed(history in history(), rules in rules()) {
         let (mut entries, now) = settled(history);
         let keep = Keep::Rules(rules);
@@ -298,6 +314,29 @@ fn a_long_pause_is_believed_once_it_has_lasted() {
     assert_eq!(decided(&entries, &keep, at("2026-01-10T03:00:00Z")), BTreeSet::new());
     entries.extend(nightly("2026-01-11T02:00:00Z", 30));
     assert_eq!(decided(&entries, &keep, at("2026-02-10T03:00:00Z")).len(), 40);
+}
+
+/// Backups that are always far apart are believed; one that is far from those of every night is not at once.
+#[test]
+fn how_long_a_pause_is_believed_depends_on_what_is_usual() {
+    let keep = Keep::Rules(Rules { last: 1, ..Rules::default() });
+    let apart = |days: i64, count: i64| -> Vec<Entry> {
+        let first = at("2020-01-01T02:00:00Z");
+        let times = (0..count).map(|number| first + SignedDuration::from_hours(24 * days * number));
+        times.map(|begun_at| entry(begun_at, Status::Verified)).collect()
+    };
+    for (days, count) in [(1, 10), (31, 10), (92, 10), (366, 10)] {
+        let entries = apart(days, count);
+        let now = entries.last().unwrap().begun_at;
+        assert_eq!(decided(&entries, &keep, now).len(), 7, "{days}");
+    }
+    let mut entries = apart(1, 10);
+    for (pause, goes) in [(59, 8), (61, 7)] {
+        let begun_at = at("2020-01-10T02:00:00Z") + SignedDuration::from_hours(24 * pause);
+        entries.truncate(10);
+        entries.push(entry(begun_at, Status::Verified));
+        assert_eq!(decided(&entries, &keep, begun_at).len(), goes, "{pause}");
+    }
 }
 
 #[test]

@@ -93,6 +93,32 @@ fn what_a_check_reads_is_left() {
     assert_eq!((planted.shown_in("local"), planted.shown_in("r2")), (planted.from(2), planted.from(2)));
 }
 
+/// A check that could not say that it reads, and ends after the prune, does not put back on record what is gone.
+#[test]
+fn what_is_expired_stays_so_on_record() {
+    let mut site = site([("local", "\"10d\""), ("r2", "\"forever\""), ("b2", "\"forever\"")]);
+    site.config.set("timeouts.stall", "3s");
+    let fault = site.fault("r2", Manners::r2());
+    let planted = Planted::nights(site, [20, 3, 2, 1]);
+    let (site, id) = (&planted.site, planted.ids[0].as_str());
+    let impatient = format!("ALTER DATABASE {} SET lock_timeout = '100ms'", site.catalog);
+    site.cluster.execute(&site.catalog, &impatient);
+    let prune = held_at(site.pgkeep(["prune"]), Step::ManifestExpired, 1).any_stdout().any_stderr();
+    let prune = prune.any_code().start();
+    prune.wait_for_stderr("stands still at");
+    fault.rule(Rule::on("", "0000.dump").times(1).does(Action::Hang));
+    let check =
+        site.pgkeep(["verify", id, "--level", "stat", "-v"]).any_stdout().any_stderr().any_code().start();
+    wait_until("the check waits for the store", || fault.count("", "0000.dump") > 0);
+    // It goes on to the end of this copy.
+    prune.signal(Signal::TERM);
+    prune.finish();
+    assert_eq!(site.copies(id)["local"]["state"], "expired");
+    let ran = check.finish();
+    assert!(ran.stderr.contains("does not know that its copies are looked at"), "{}", ran.stderr);
+    assert_eq!(site.copies(id)["local"]["state"], "expired", "{}", ran.stderr);
+}
+
 /// Ended by a signal, it stops between two copies, and says so by its exit code.
 #[test]
 fn a_signal_ends_it_between_two_copies() {
