@@ -65,8 +65,15 @@ impl Claimant {
 
 /// The locks of a run; dropped with it, however it ends.
 pub(super) struct Locks {
-    _file: Option<File>,
+    file: Option<File>,
     pub(super) catalog: Option<RunLock>,
+}
+
+impl Locks {
+    /// Whether there is one at all.
+    pub(super) fn is_any(&self) -> bool {
+        self.file.is_some() || self.catalog.is_some()
+    }
 }
 
 /// Takes both locks of a database; without the catalog the file lock alone, and none where there can
@@ -89,15 +96,15 @@ pub(super) fn take(context: &Context, claimant: &Claimant, catalog_is_up: bool) 
         }
     };
     if !catalog_is_up {
-        return Ok(Locks { _file: file, catalog: None });
+        return Ok(Locks { file, catalog: None });
     }
     let taken = context.open_catalog().and_then(|catalog| lock_in(context, catalog, claimant));
     match taken {
-        Ok(lock) => Ok(Locks { _file: file, catalog: Some(lock) }),
+        Ok(lock) => Ok(Locks { file, catalog: Some(lock) }),
         Err(error) if crate::exit::code_of(&error) == Code::Locked => Err(error),
         Err(error) => {
             log::warn!("no lock in the catalog, the file's alone: {error:#}");
-            Ok(Locks { _file: file, catalog: None })
+            Ok(Locks { file, catalog: None })
         }
     }
 }

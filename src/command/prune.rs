@@ -1,5 +1,7 @@
 //! `pgkeep prune`: the copies that no rule keeps are removed from the stores, and what is left over is swept.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 
 use super::context::{Context, Shelf};
@@ -9,40 +11,58 @@ use crate::cli;
 use crate::exit::{Code, Failure, one_line};
 
 mod carry_out;
+mod items;
 mod leftovers;
 mod plan;
+mod removal;
 mod report;
+mod shown;
 
-use plan::{Action, Plan, Scope};
+use carry_out::Work;
+use items::Item;
+use plan::{Plan, Scope, StorePlan};
 use report::Done;
 
 pub(super) fn run(context: &Context, flags: &cli::Prune) -> Result<Code> {
     let all = context.shelves()?;
     let shelves: Vec<&Shelf> = match flags.stores.as_slice() {
         [] => all.iter().collect(),
-        names => names.iter().map(|name| select::shelf(&all, name)).collect::<Result<_>>()?,
+        names => {
+            let names: BTreeSet<&String> = names.iter().collect();
+            names.into_iter().map(|name| select::shelf(&all, name)).collect::<Result<_>>()?
+        }
     };
+    let databases: Vec<String> =
+        flags.databases.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
+    if databases.iter().any(String::is_empty) {
+        return Err(Failure::usage("`--database` needs a name").into());
+    }
     let scope = Scope {
         source: &context.config.source.name,
-        databases: (!flags.databases.is_empty()).then_some(flags.databases.as_slice()),
+        databases: (!databases.is_empty()).then_some(databases.as_slice()),
         even_if_failing: flags.even_if_failing,
         yields: false,
     };
     let mut catalog = context.catalog()?;
     let plan = plan::make(context, &mut catalog, &shelves, &scope)?;
+    ensure_known(&plan, &databases)?;
+    tell_what_stays(&plan, &all);
     let mut done = Done::default();
     if flags.dry_run {
         find_leftovers(&mut catalog, &plan, &mut done)?;
-        report::print(context, &plan, &done, true)?;
+        report::document(context, &plan, &done, true)?;
+        report::table(context, &plan, &done, true)?;
         if let Some(what) = too_much(&plan).filter(|_| !flags.force) {
             log::warn!("{what}: it is carried out with --force alone");
         }
         return Ok(tell_troubles(&plan));
     }
-    let carried = carry(context, &mut catalog, &plan, &scope, flags.force, &mut done);
+    let work = Work { context, plan: &plan, scope: &scope };
+    let carried = carry(&work, &mut catalog, flags.force, &mut done);
+    report::document(context, &plan, &done, false)?;
     // What was done is told whatever ended it.
     if carried.is_ok() || !done.is_empty() {
-        report::print(context, &plan, &done, false)?;
+        report::table(context, &plan, &done, false)?;
     }
     carried
 }
@@ -50,7 +70,7 @@ pub(super) fn run(context: &Context, flags: &cli::Prune) -> Result<Code> {
 /// What the sweep would take, were it carried out now.
 fn find_leftovers(catalog: &mut Catalog, plan: &Plan<'_>, done: &mut Done) -> Result<()> {
     for store in &plan.stores {
-        for database in leftovers::databases(store) {
+        for database in leftovers::databases(store, plan.now) {
             for leftover in leftovers::find(catalog, &plan.rows, store, plan.now, &database)? {
                 done.plan_leftover(store, &leftover);
             }
@@ -70,26 +90,24 @@ pub(super) fn after_backup(context: &Context, shelves: &[Shelf], databases: &[St
     let pruned = || {
         let mut catalog = context.catalog()?;
         let plan = plan::make(context, &mut catalog, &shelves.iter().collect::<Vec<_>>(), &scope)?;
-        carry(context, &mut catalog, &plan, &scope, false, &mut Done::default())
+        let work = Work { context, plan: &plan, scope: &scope };
+        carry(&work, &mut catalog, false, &mut Done::default())
     };
     match pruned() {
         Ok(Code::Done) => Code::Done,
         Ok(_) => Code::Degraded,
         Err(error) => {
-            log::error!("the backup stands, and old copies were not removed: {}", one_line(&error));
+            let why = one_line(&error);
+            log::error!(
+                "the backup stands, and old copies were not removed: {why} (`pgkeep prune --dry-run`)"
+            );
             Code::Degraded
         }
     }
 }
 
-fn carry(
-    context: &Context,
-    catalog: &mut Catalog,
-    plan: &Plan<'_>,
-    scope: &Scope<'_>,
-    force: bool,
-    done: &mut Done,
-) -> Result<Code> {
+fn carry(work: &Work<'_>, catalog: &mut Catalog, force: bool, done: &mut Done) -> Result<Code> {
+    let plan = work.plan;
     let code = tell_troubles(plan);
     if plan.stores.is_empty() && !plan.troubles.is_empty() {
         return Err(Failure::failed("no store could be looked at: nothing was removed").into());
@@ -101,9 +119,20 @@ fn carry(
     let code = code.worse(tell_held(plan));
     for store in &plan.stores {
         let age = store.shelf.keep.age_alone().map(|age| age.as_secs_f64());
-        catalog.set_expiry(scope.source, &store.shelf.name, age)?;
+        catalog.set_expiry(work.scope.source, &store.shelf.name, age)?;
     }
-    Ok(code.worse(carry_out::run(context, catalog, plan, scope, done)?))
+    Ok(code.worse(work.run(catalog, done)?))
+}
+
+/// A name that nothing is known of is more likely a slip than a database without backups.
+fn ensure_known(plan: &Plan<'_>, databases: &[String]) -> Result<()> {
+    let is_known = |name: &&String| plan.rows.iter().any(|row| row.database == **name);
+    match databases.iter().find(|name| !is_known(name)) {
+        None => Ok(()),
+        Some(name) => Err(Failure::new(Code::NoSuchBackup, format!("there is no backup of `{name}`"))
+            .hint("`pgkeep list` shows what there is")
+            .into()),
+    }
 }
 
 fn tell_troubles(plan: &Plan<'_>) -> Code {
@@ -115,7 +144,7 @@ fn tell_troubles(plan: &Plan<'_>) -> Code {
 fn too_much(plan: &Plan<'_>) -> Option<String> {
     let losses = plan.losses_beyond_half();
     let of_store =
-        |(store, there, going): &(&str, usize, usize)| format!("{going} of the {there} copies in `{store}`");
+        |(store, all, going): &(&str, usize, usize)| format!("{going} of the {all} copies in `{store}`");
     let told: Vec<String> = losses.iter().map(of_store).collect();
     (!told.is_empty()).then(|| format!("the plan takes more than half of a store: {}", told.join(", ")))
 }
@@ -124,19 +153,41 @@ fn too_much(plan: &Plan<'_>) -> Option<String> {
 fn tell_held(plan: &Plan<'_>) -> Code {
     let mut code = Code::Done;
     for store in &plan.stores {
-        let is_failing = |reason: &str| reason.starts_with("the newest run");
-        let held = store.items.iter().filter(|item| item.action == Action::Held && is_failing(&item.reason));
-        let mut reasons: Vec<&str> = held.map(|item| item.reason.as_str()).collect();
-        let count = reasons.len();
-        reasons.dedup();
-        if count > 0 {
+        if let Some((count, reasons)) = those(store, |item| item.is_failing) {
             let name = &store.shelf.name;
             log::warn!(
-                "store `{name}`: {count} copies that the rules let go are held: {} (--even-if-failing lets them go)",
-                reasons.join("; ")
+                "store `{name}`: {count} past their rules, and held: {reasons} (--even-if-failing lets them go)"
             );
             code = Code::Degraded;
         }
     }
     code
+}
+
+/// Says why a store goes on growing: nothing newer is verified, or it is no store of the configuration any more.
+fn tell_what_stays(plan: &Plan<'_>, shelves: &[Shelf]) {
+    for store in &plan.stores {
+        if let Some((count, reasons)) = those(store, |item| item.lacks_newer) {
+            log::warn!("store `{}`: {count} past their rules, and not verified: {reasons}", store.shelf.name);
+        }
+    }
+    let is_there = |name: &str| shelves.iter().any(|shelf| shelf.name == name);
+    let copies = plan.rows.iter().flat_map(|row| &row.copies).filter(|copy| copy.state.is_published());
+    let unknown: BTreeSet<&str> =
+        copies.map(|copy| copy.store.as_str()).filter(|name| !is_there(name)).collect();
+    for name in unknown {
+        log::info!("copies are on record in `{name}`, which is no store of the configuration: they stay");
+    }
+}
+
+/// How many copies of a store are such, in words, and the reasons for it.
+fn those(store: &StorePlan<'_>, is_such: impl Fn(&Item) -> bool) -> Option<(String, String)> {
+    let such: Vec<&Item> = store.items.iter().filter(|item| is_such(item)).collect();
+    let reasons: BTreeSet<&str> = such.iter().map(|item| item.reason.as_str()).collect();
+    let count = match such.len() {
+        0 => return None,
+        1 => "1 copy is".to_owned(),
+        count => format!("{count} copies are"),
+    };
+    Some((count, reasons.into_iter().collect::<Vec<_>>().join("; ")))
 }

@@ -8,6 +8,7 @@ use indicatif::HumanBytes;
 use super::context::{Context, Shelf, now};
 use super::select;
 use crate::backup::{Backup, Copy};
+use crate::catalog::Catalog;
 use crate::cli;
 use crate::exit::{Code, Failure, code_of, one_line, wrap};
 use crate::key::KeyRing;
@@ -32,7 +33,8 @@ struct Job<'a> {
 pub(super) fn run(context: &Context, flags: &cli::Restore) -> Result<Code> {
     let ring = context.existing_keys()?;
     let shelves = context.shelves()?;
-    let backup = choose(context, flags, &shelves, &ring)?;
+    // Held to the end: a prune leaves what is restored from.
+    let (backup, _claim) = choose(context, flags, &shelves, &ring)?;
     let copies = copies_of(&backup, flags.from.as_deref())?;
     let job = Job { context, ring: &ring, shelves: &shelves, backup: &backup };
     let mut target = Target::prepare(context, flags, &backup)?;
@@ -49,26 +51,30 @@ pub(super) fn run(context: &Context, flags: &cli::Restore) -> Result<Code> {
     Ok(Code::Done)
 }
 
-/// The backup that is meant: by the manifests of the store that is named, or by the catalog, whose session
-/// then ends: one that idles through a long restore is one more thing to break.
-fn choose(context: &Context, flags: &cli::Restore, shelves: &[Shelf], ring: &KeyRing) -> Result<Backup> {
+/// The backup that is meant: by the manifests of the store that is named, or by the catalog. Its session says that the
+/// copies are in use; that it may break through a long restore only lets a prune have them.
+fn choose(
+    context: &Context,
+    flags: &cli::Restore,
+    shelves: &[Shelf],
+    ring: &KeyRing,
+) -> Result<(Backup, Option<Catalog>)> {
     let source = &context.config.source.name;
-    let backup = if let Some(name) = flags.from.as_deref() {
-        let shelf = select::shelf(shelves, name)?;
-        select::one_in_store(shelf, ring, source, &flags.id, &flags.filters, flags.into.is_some(), now())?
-    } else {
-        let mut catalog = context.catalog()?;
-        if flags.id == "latest" && flags.into.is_some() {
-            let names = select::databases_of_latest(&mut catalog, source, &flags.filters, now())?;
-            select::ensure_one_database(&names)?;
-        }
-        select::one(&mut catalog, source, &flags.id, &flags.filters, now())?
-    };
-    if !backup.status.is_usable() {
-        let what = format!("`{}` is {}: there is nothing to restore", backup.id, backup.status.as_str());
-        return Err(Failure::failed(what).hint("`pgkeep list --status verified`").into());
+    if let Some(name) = flags.from.as_deref() {
+        let (shelf, is_into) = (select::shelf(shelves, name)?, flags.into.is_some());
+        let backup = select::one_in_store(shelf, ring, source, &flags.id, &flags.filters, is_into, now())?;
+        select::ensure_usable(&backup, "restore")?;
+        return Ok((backup, None));
     }
-    Ok(backup)
+    let mut catalog = context.catalog()?;
+    if flags.id == "latest" && flags.into.is_some() {
+        let names = select::databases_of_latest(&mut catalog, source, &flags.filters, now())?;
+        select::ensure_one_database(&names)?;
+    }
+    let backup = select::one(&mut catalog, source, &flags.id, &flags.filters, now())?;
+    let backup = select::claimed(&mut catalog, backup);
+    select::ensure_usable(&backup, "restore")?;
+    Ok((backup, Some(catalog)))
 }
 
 fn restore_from_first_whole<'a>(

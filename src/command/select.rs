@@ -11,7 +11,7 @@ use crate::catalog::Catalog;
 use crate::catalog::query::Filter;
 use crate::cli::Filters;
 use crate::config::value::Span;
-use crate::exit::{Code, Failure};
+use crate::exit::{Code, Failure, one_line};
 use crate::key::KeyRing;
 
 /// How many of those that share a prefix are named in an error.
@@ -72,6 +72,34 @@ pub(super) fn one(
     }
     let found = if id.is_empty() { Vec::new() } else { catalog.find(id, SHOWN)? };
     named(found, id, "`pgkeep list` shows what there is")
+}
+
+/// A backup that there is a copy of.
+///
+/// # Errors
+/// Exit code 5 where its copies are gone, 1 where there never was one; names what can't be done with it.
+pub(super) fn ensure_usable(backup: &Backup, what_for: &str) -> Result<()> {
+    if backup.status.is_usable() {
+        return Ok(());
+    }
+    let what = format!("`{}` is {}: there is nothing to {what_for}", backup.id, backup.status.as_str());
+    let code = if backup.status == Status::Expired { Code::NoSuchBackup } else { Code::Failed };
+    Err(Failure::new(code, what).hint("`pgkeep list --status verified`").into())
+}
+
+/// Says that the copies of a backup are in use, as long as the catalog's session lasts or until it lets them go; gives
+/// what is on record then: some may have gone since it was read. A catalog that does not know of it is no hindrance.
+pub(super) fn claimed(catalog: &mut Catalog, backup: Backup) -> Backup {
+    let id = backup.id.clone();
+    if let Err(error) = catalog.use_copies(&id) {
+        // What a repair has begun may be swept by a backup, what is read may go with a prune.
+        log::info!("`{id}`: the catalog does not know that its copies are in use: {error:#}");
+    }
+    let fresh = catalog.find(id.as_str(), 1).unwrap_or_else(|error| {
+        log::warn!("`{id}`: its record can't be read again: {}", one_line(&error));
+        Vec::new()
+    });
+    fresh.into_iter().find(|fresh| fresh.id == id).unwrap_or(backup)
 }
 
 /// The one backup that is meant, among those whose manifests a store holds; its only copy is the one there.

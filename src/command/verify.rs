@@ -9,7 +9,7 @@ use super::examine::Verdict;
 use super::progress::Phase;
 use super::proof::Proof;
 use super::{select, standing};
-use crate::backup::{Backup, CheckLevel, Copy, Status};
+use crate::backup::{Backup, CheckLevel, Copy};
 use crate::catalog::Catalog;
 use crate::catalog::query::CHECKED;
 use crate::cli;
@@ -78,11 +78,7 @@ pub(super) fn run(context: &Context, flags: &cli::Verify) -> Result<Code> {
     }
     let id = flags.id.as_deref().unwrap_or_default();
     let backup = select::one(&mut catalog, &context.config.source.name, id, &flags.filters, now())?;
-    if !backup.status.is_usable() {
-        let what = format!("`{}` is {}: there is nothing to verify", backup.id, backup.status.as_str());
-        let code = if backup.status == Status::Expired { Code::NoSuchBackup } else { Code::Failed };
-        return Err(Failure::new(code, what).hint("`pgkeep list --status verified`").into());
-    }
+    select::ensure_usable(&backup, "verify")?;
     let checked = session.verify(&mut catalog, backup)?;
     context.out.json(&checked.json()?)?;
     Ok(checked.code)
@@ -129,20 +125,14 @@ fn keep_repaired(catalog: &mut Catalog, backup: &Backup, findings: &[Finding]) {
 
 impl Session<'_> {
     /// Looks at a backup, mends what is to be mended, says what was found, and puts it on record.
+    ///
+    /// # Errors
+    /// Exit code 5 when it has gone since the record was read.
     fn verify(&self, catalog: &mut Catalog, backup: Backup) -> Result<Checked> {
         let id = backup.id.clone();
-        if let Err(error) = catalog.use_copies(&id) {
-            // What a repair has begun may be swept by a backup, what is looked at may go with a prune.
-            log::info!("`{id}`: the catalog does not know that its copies are looked at: {error:#}");
-            return self.verify_in_use(catalog, backup);
-        }
-        // Some may have gone since the record was read.
-        let fresh = catalog.find(id.as_str(), 1).unwrap_or_else(|error| {
-            log::warn!("`{id}`: its record can't be read again: {}", one_line(&error));
-            Vec::new()
-        });
-        let fresh = fresh.into_iter().find(|fresh| fresh.id == id);
-        let checked = self.verify_in_use(catalog, fresh.unwrap_or(backup));
+        let backup = select::claimed(catalog, backup);
+        let usable = select::ensure_usable(&backup, "verify");
+        let checked = usable.and_then(|()| self.verify_in_use(catalog, backup));
         if let Err(error) = catalog.let_copies_go(&id) {
             log::debug!("`{id}`: {error:#}");
         }

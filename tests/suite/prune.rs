@@ -16,6 +16,7 @@ use crate::support::Site;
 use crate::support::planted::Planted;
 
 mod after_backup;
+mod records;
 mod stores;
 mod together;
 mod years;

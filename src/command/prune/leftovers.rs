@@ -6,16 +6,16 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
 
-use super::super::context::Context;
 use super::super::{backup, inventory};
-use super::plan::{self, StorePlan};
+use super::carry_out::Work;
+use super::plan::StorePlan;
 use super::report::{Done, Outcome};
 use crate::backup::Status;
 use crate::catalog::Catalog;
 use crate::catalog::kept::Kept;
 use crate::exit::{Code, one_line};
 use crate::name;
-use crate::store::{Removal, Stale};
+use crate::store::{Handle, Removal, Stale};
 
 /// No run takes longer between two signs of life of an upload.
 const OLD_UPLOAD: SignedDuration = SignedDuration::from_hours(24);
@@ -30,16 +30,44 @@ pub(super) struct Leftover<'a> {
     stale: Option<&'a Stale>,
 }
 
-/// The databases whose folders hold something that may be left over.
-pub(super) fn databases(store: &StorePlan<'_>) -> BTreeSet<String> {
-    let stale = store.shown.stale.iter().map(|stale| stale.path.as_str());
-    let strays = store.shown.strays.iter().map(|stray| stray.path.as_str());
-    stale.chain(strays).filter_map(|path| database_of(store, path)).collect()
+impl Leftover<'_> {
+    /// Whether it stands where an artifact does.
+    fn is_artifact(&self) -> bool {
+        self.stale.is_none_or(is_artifact)
+    }
+}
+
+/// The databases whose folders hold something that is old enough to be left over.
+pub(super) fn databases(store: &StorePlan<'_>, now: Timestamp) -> BTreeSet<String> {
+    old(store, now).into_iter().filter_map(|leftover| database_of(store, leftover.path)).collect()
 }
 
 fn database_of(store: &StorePlan<'_>, path: &str) -> Option<String> {
     let root = store.store.path_of("");
     name::decode(path.strip_prefix(&root)?.trim_start_matches('/').split('/').nth(1)?)
+}
+
+/// What is left over in a store if nobody is at work on it and no record tells of it.
+fn old<'a>(store: &'a StorePlan<'_>, now: Timestamp) -> Vec<Leftover<'a>> {
+    let is_old = |at: Option<Timestamp>, age| at.is_some_and(|at| now.duration_since(at) > age);
+    let stale = store.shown.stale.iter().filter(|stale| {
+        let age = if is_artifact(stale) { OLD_ARTIFACT } else { OLD_UPLOAD };
+        is_old(stale.begun_at, age)
+    });
+    let what = "an upload that was never finished";
+    let stale = stale.map(|stale| Leftover { path: &stale.path, what, stale: Some(stale) });
+    let strays = store.shown.strays.iter().filter(|stray| {
+        let written_at = store.shown.written_at.get(&stray.path).copied().flatten();
+        inventory::artifact_of(&stray.path) == stray.path && is_old(written_at, OLD_ARTIFACT)
+    });
+    let strays = strays.map(|stray| Leftover { path: &stray.path, what: &stray.what, stale: None });
+    // Segments show that what stands at the artifact's own path is unfinished: they go after it.
+    stale.chain(strays).collect()
+}
+
+/// Whether what a dead upload left is an artifact, in its place.
+fn is_artifact(stale: &Stale) -> bool {
+    matches!(&stale.handle, Handle::Object(key) if *key == stale.path)
 }
 
 /// What is left over of a database in a store, by what is on record and what the store showed.
@@ -50,24 +78,13 @@ pub(super) fn find<'a>(
     now: Timestamp,
     database: &str,
 ) -> Result<Vec<Leftover<'a>>> {
-    let is_old = |at: Option<Timestamp>, age| at.is_some_and(|at| now.duration_since(at) > age);
-    let is_of_it = |path: &str| database_of(store, path).as_deref() == Some(database);
     let mut found = Vec::new();
-    for stale in store.shown.stale.iter().filter(|stale| is_of_it(&stale.path)) {
-        if is_old(stale.begun_at, OLD_UPLOAD) && !is_at_work(catalog, rows, &stale.path)? {
-            let what = "an upload that was never finished";
-            found.push(Leftover { path: &stale.path, what, stale: Some(stale) });
-        }
-    }
-    for stray in store.shown.strays.iter().filter(|stray| is_of_it(&stray.path)) {
-        let is_artifact = inventory::artifact_of(&stray.path) == stray.path;
-        let written_at = store.shown.written_at.get(&stray.path).copied().flatten();
-        if is_artifact
-            && is_old(written_at, OLD_ARTIFACT)
-            && !is_on_record(rows, store, &stray.path)
-            && !is_at_work(catalog, rows, &stray.path)?
+    for leftover in old(store, now) {
+        if database_of(store, leftover.path).as_deref() == Some(database)
+            && !(leftover.is_artifact() && is_on_record(rows, store, leftover.path))
+            && !is_at_work(catalog, rows, leftover.path)?
         {
-            found.push(Leftover { path: &stray.path, what: &stray.what, stale: None });
+            found.push(leftover);
         }
     }
     Ok(found)
@@ -76,20 +93,30 @@ pub(super) fn find<'a>(
 /// Removes what is left over of a database in a store, with a word on each. The caller holds the lock of its
 /// prunes.
 pub(super) fn sweep(
-    context: &Context,
+    work: &Work<'_>,
     catalog: &mut Catalog,
-    rows: &[Kept],
     store: &StorePlan<'_>,
-    now: Timestamp,
     database: &str,
     done: &mut Done,
 ) -> Result<Code> {
     let mut code = Code::Done;
-    for leftover in find(catalog, rows, store, now, database)? {
-        if context.interrupt.is_raised() {
+    let rows = work.rows(catalog, database)?;
+    for leftover in find(catalog, &rows, store, work.plan.now, database)? {
+        if work.is_interrupted() {
             break;
         }
-        let outcome = match remove(store, &leftover) {
+        let Some(id) = inventory::id_of(inventory::artifact_of(leftover.path)) else { continue };
+        if !catalog.claim_copies(&id)? {
+            log::info!(
+                "store `{}`: `{}` is left: somebody looks at its copies",
+                store.shelf.name,
+                leftover.path
+            );
+            continue;
+        }
+        let removed = remove(store, &leftover);
+        catalog.give_copies_up(&id)?;
+        let outcome = match removed {
             Ok(None) => continue,
             Ok(Some(outcome)) => outcome,
             Err(error) => Outcome::Failed(one_line(&error)),
@@ -101,13 +128,13 @@ pub(super) fn sweep(
 
 /// Removes it; `None` where it has turned out to belong.
 fn remove(store: &StorePlan<'_>, leftover: &Leftover<'_>) -> Result<Option<Outcome>> {
+    // Its manifest may have come since the list was made, or the list may have left it out.
+    if leftover.is_artifact() && store.store.stat(&name::manifest_path(leftover.path))?.is_some() {
+        return Ok(None);
+    }
     if let Some(stale) = leftover.stale {
         store.store.discard(stale)?;
         return Ok(Some(Outcome::Removed));
-    }
-    // Its manifest may have come since the list was made, or the list may have left it out.
-    if store.store.stat(&name::manifest_path(leftover.path))?.is_some() {
-        return Ok(None);
     }
     Ok(Some(match store.store.expire(leftover.path)? {
         Removal::Gone => Outcome::Removed,
@@ -117,8 +144,9 @@ fn remove(store: &StorePlan<'_>, leftover: &Leftover<'_>) -> Result<Option<Outco
 
 /// Whether a record tells of a copy there: what it lacks is damage, to be mended and not to be removed.
 fn is_on_record(rows: &[Kept], store: &StorePlan<'_>, path: &str) -> bool {
-    let copies = rows.iter().filter_map(|row| plan::copy_in(row, &store.shelf.name));
-    copies.into_iter().any(|copy| copy.path == path && copy.state.is_published())
+    let view = store.view();
+    let mut copies = rows.iter().filter_map(|row| view.copy_in(row));
+    copies.any(|copy| copy.path == path && copy.state.is_published())
 }
 
 /// Whether a run that lives makes the backup of that path, somewhere.

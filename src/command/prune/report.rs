@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use super::super::context::Context;
 use super::super::output::printable;
+use super::items::{Action, Item};
 use super::leftovers::Leftover;
-use super::plan::{Action, Item, Plan, StorePlan};
+use super::plan::{Plan, StorePlan};
 use crate::exit::Code;
 use crate::retention::reason::minute;
 use crate::store::Hold;
@@ -19,6 +20,8 @@ use crate::store::Hold;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Removed,
+    /// It was not there any more, and that is on record now.
+    Absent,
     Held(String),
     Left(String),
     Failed(String),
@@ -36,6 +39,7 @@ impl Outcome {
     fn word(&self) -> &'static str {
         match self {
             Self::Removed => "removed",
+            Self::Absent => "absent",
             Self::Held(_) => "held",
             Self::Left(_) => "left",
             Self::Failed(_) => "failed",
@@ -45,6 +49,7 @@ impl Outcome {
     fn why(&self) -> Option<&str> {
         match self {
             Self::Removed => None,
+            Self::Absent => Some("not in the store any more; on record as expired now"),
             Self::Held(why) | Self::Left(why) | Self::Failed(why) => Some(why),
         }
     }
@@ -101,15 +106,22 @@ impl Done {
     }
 }
 
-/// Prints the plan, or what was done.
-pub(super) fn print(context: &Context, plan: &Plan<'_>, done: &Done, dry_run: bool) -> Result<()> {
-    let outcome_of = |store: &StorePlan<'_>, item: &Item| {
-        done.copies.get(&(store.shelf.name.clone(), item.id.clone())).cloned()
-    };
-    let all = || plan.stores.iter().flat_map(|store| store.items.iter().map(move |item| (store, item)));
-    let copies: Vec<Value> = all()
+/// What became of a copy. What was to go and was not come to was left.
+fn outcome_of(store: &StorePlan<'_>, item: &Item, done: &Done, dry_run: bool) -> Option<Outcome> {
+    let told = done.copies.get(&(store.shelf.name.clone(), item.id.clone())).cloned();
+    let is_left = !dry_run && item.action == Action::Remove;
+    told.or_else(|| is_left.then(|| Outcome::Left("nothing was removed".to_owned())))
+}
+
+fn all<'a>(plan: &'a Plan<'_>) -> impl Iterator<Item = (&'a StorePlan<'a>, &'a Item)> {
+    plan.stores.iter().flat_map(|store| store.items.iter().map(move |item| (store, item)))
+}
+
+/// Prints the plan, or what was done, as JSON where that is asked for.
+pub(super) fn document(context: &Context, plan: &Plan<'_>, done: &Done, dry_run: bool) -> Result<()> {
+    let copies: Vec<Value> = all(plan)
         .map(|(store, item)| {
-            let outcome = outcome_of(store, item);
+            let outcome = outcome_of(store, item, done, dry_run);
             json!({
                 "store": store.shelf.name, "id": item.id, "database": item.database, "path": item.path,
                 "created_at": item.begun_at, "size_bytes": item.size_bytes, "action": item.action.word(),
@@ -118,14 +130,17 @@ pub(super) fn print(context: &Context, plan: &Plan<'_>, done: &Done, dry_run: bo
             })
         })
         .collect();
-    context.out.json(&json!({ "dry_run": dry_run, "copies": copies, "leftovers": done.leftovers }))?;
+    context.out.json(&json!({ "dry_run": dry_run, "copies": copies, "leftovers": done.leftovers }))
+}
+
+/// The same for a person.
+pub(super) fn table(context: &Context, plan: &Plan<'_>, done: &Done, dry_run: bool) -> Result<()> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(["STORE", "ID", "SIZE", if dry_run { "PLAN" } else { "OUTCOME" }, "WHY"]);
-    let shown = |item: &&Item| dry_run || item.action != Action::Keep;
     let mut rows = 0usize;
-    for (store, item) in all().filter(|(_, item)| shown(item)) {
-        let outcome = outcome_of(store, item);
+    for (store, item) in all(plan).filter(|(_, item)| dry_run || item.action != Action::Keep) {
+        let outcome = outcome_of(store, item, done, dry_run);
         let word = outcome.as_ref().map_or(item.action.word(), Outcome::word);
         let why = outcome.as_ref().and_then(Outcome::why).unwrap_or(&item.reason).to_owned();
         let size = item.size_bytes.map_or_else(|| "-".to_owned(), |size| HumanBytes(size).to_string());
@@ -154,7 +169,7 @@ pub(super) fn print(context: &Context, plan: &Plan<'_>, done: &Done, dry_run: bo
 }
 
 fn summary(plan: &Plan<'_>, done: Option<&Done>) -> String {
-    let all = || plan.stores.iter().flat_map(|store| &store.items);
+    let all = || all(plan).map(|(_, item)| item);
     let (count, bytes) = match done {
         None => {
             let going = || all().filter(|item| item.action == Action::Remove);

@@ -16,7 +16,7 @@ use crate::catalog::Catalog;
 use crate::catalog::query::Filter;
 use crate::cli;
 use crate::config::value::{Bytes, Span};
-use crate::exit::{Code, Failure, one_line};
+use crate::exit::{Code, Failure, code_of, one_line};
 use crate::store::Store;
 
 /// A name that no object has, to ask a store for.
@@ -98,7 +98,11 @@ pub(super) fn run(session: &Session<'_>, catalog: &mut Catalog, flags: &cli::Ver
             break;
         }
         budget.read_bytes = budget.read_bytes.saturating_add(bytes);
-        let checked = session.verify(catalog, backup)?;
+        let checked = match session.verify(catalog, backup) {
+            // It went with a prune while others were looked at.
+            Err(error) if code_of(&error) == Code::NoSuchBackup => continue,
+            checked => checked?,
+        };
         code = code.worse(checked.code);
         if checked.code == Code::Done {
             context.out.line(&format!("{}: {}", checked.backup.id, checked.words()))?;

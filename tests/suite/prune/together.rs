@@ -4,12 +4,12 @@ use rustix::process::Signal;
 
 use pgkeep::step::Step;
 
-use super::{local_of_ten_days, plan_of, site};
+use super::{keep, local_of_ten_days, plan_of, site};
 use crate::clock;
 use crate::kills::held_at;
 use crate::support::planted::Planted;
 use crate::support::rule::Action;
-use crate::support::{FakeBin, Manners, Rule, wait_until};
+use crate::support::{FakeBin, Manners, Rule, Site, wait_until};
 
 /// A second prune does not meet the first; a backup does not wait for one, and is no worse for it.
 #[test]
@@ -66,6 +66,80 @@ fn a_plan_is_looked_at_again_before_anything_goes() {
     assert_eq!(planted.shown_in("local"), stays);
 }
 
+/// Between two handfuls the newest copies turn out to be damaged, and an old one is pinned: neither is too late.
+#[test]
+fn what_is_found_and_pinned_meanwhile_counts() {
+    let mut site = Site::new().local_only();
+    site.config.store("local").insert("keep".to_owned(), keep("{ last = 10 }"));
+    let planted = Planted::nights(site, 1..=59);
+    let (site, ids) = (&planted.site, &planted.ids);
+    let mut client = site.cluster.connect(&site.catalog);
+    let mut transaction = client.transaction().unwrap();
+    // The first handful can't be put on record before this ends.
+    transaction.execute("SELECT FROM pgkeep.copy WHERE backup = $1 FOR UPDATE", &[&ids[49]]).unwrap();
+    let running = site.pgkeep(["prune", "--force"]).any_stdout().any_stderr().any_code().start();
+    let mut looking = site.cluster.connect(&site.catalog);
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%copy%' \
+                   AND datname = current_database()";
+    wait_until("a handful is gone", || looking.query_one(waiting, &[]).unwrap().get::<_, i64>(0) > 0);
+    for id in &ids[57..] {
+        let damaged = format!("UPDATE pgkeep.copy SET state = 'corrupt', error = 'x' WHERE backup = '{id}'");
+        site.cluster.execute(&site.catalog, &damaged);
+    }
+    site.pgkeep(["pin", &ids[20]]).any_stdout().run();
+    transaction.rollback().unwrap();
+    let ran = running.finish();
+    assert!(ran.stdout.contains("its record has changed meanwhile"), "{ran:?}");
+    // Those of the first handful are gone; in the place of the damaged ones three older ones stay.
+    let mut stays = planted.from(50);
+    stays.extend(ids[39..42].iter().cloned());
+    stays.insert(ids[20].clone());
+    assert_eq!(planted.shown_in("local"), stays);
+}
+
+/// What is restored from stays to the end of that.
+#[test]
+fn what_a_restore_reads_is_left() {
+    let mut planted = local_of_ten_days([3, 2, 1]);
+    // The real one, which alone can be restored, is the oldest now.
+    let real = planted.ids.pop().unwrap();
+    planted.ids.insert(0, real.clone());
+    let site = &planted.site;
+    let older =
+        format!("UPDATE pgkeep.backup SET created_at = created_at - interval '20 days' WHERE id = '{real}'");
+    site.cluster.execute(&site.catalog, &older);
+    let (_, into) = site.target();
+    let restoring = held_at(site.pgkeep(["restore", &real, "--into", &into]), Step::RestoreBegun, 1);
+    let restoring = restoring.any_stdout().any_stderr().any_code().start();
+    restoring.wait_for_stderr("stands still at");
+    let ran = site.pgkeep(["prune"]).any_stdout().run();
+    assert!(ran.stdout.contains("somebody looks at its copies"), "{}", ran.stdout);
+    assert_eq!(planted.shown_in("local"), planted.from(0));
+    restoring.signal(Signal::TERM);
+    restoring.finish();
+    site.pgkeep(["prune", "--quiet"]).run();
+    assert_eq!(planted.shown_in("local"), planted.from(1));
+    site.pgkeep(["restore", &real, "--into", &into]).code(5).stderr_has("is expired").run();
+}
+
+/// A check that waits for a prune finds nothing to check, and says so.
+#[test]
+fn what_goes_while_a_check_waits_is_no_success() {
+    let planted = local_of_ten_days([20, 3, 2, 1]);
+    let (site, id) = (&planted.site, planted.ids[0].as_str());
+    let prune = held_at(site.pgkeep(["prune"]), Step::ManifestExpired, 1);
+    let prune = prune.any_stdout().any_stderr().any_code().start();
+    prune.wait_for_stderr("stands still at");
+    let check = site.pgkeep(["verify", id]).code(5).stderr_has("is expired").start();
+    let mut looking = site.cluster.connect(&site.catalog);
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = 'advisory' \
+                   AND datname = current_database()";
+    wait_until("the check waits", || looking.query_one(waiting, &[]).unwrap().get::<_, i64>(0) > 0);
+    prune.signal(Signal::TERM);
+    prune.finish();
+    check.finish();
+}
+
 /// What somebody reads stays until the next prune; the others go.
 #[test]
 fn what_a_check_reads_is_left() {
@@ -101,21 +175,20 @@ fn what_is_expired_stays_so_on_record() {
     let fault = site.fault("r2", Manners::r2());
     let planted = Planted::nights(site, [20, 3, 2, 1]);
     let (site, id) = (&planted.site, planted.ids[0].as_str());
-    let impatient = format!("ALTER DATABASE {} SET lock_timeout = '100ms'", site.catalog);
-    site.cluster.execute(&site.catalog, &impatient);
     let prune = held_at(site.pgkeep(["prune"]), Step::ManifestExpired, 1).any_stdout().any_stderr();
     let prune = prune.any_code().start();
     prune.wait_for_stderr("stands still at");
-    fault.rule(Rule::on("", "0000.dump").times(1).does(Action::Hang));
+    // The check waits for the prune as long as it waits for any lock, and then goes on.
+    fault.rule(Rule::on("HEAD", "0000.dump").times(1).does(Action::Hang));
     let check =
         site.pgkeep(["verify", id, "--level", "stat", "-v"]).any_stdout().any_stderr().any_code().start();
-    wait_until("the check waits for the store", || fault.count("", "0000.dump") > 0);
+    wait_until("the check waits for the store", || fault.count("HEAD", "0000.dump") > 0);
     // It goes on to the end of this copy.
     prune.signal(Signal::TERM);
     prune.finish();
     assert_eq!(site.copies(id)["local"]["state"], "expired");
     let ran = check.finish();
-    assert!(ran.stderr.contains("does not know that its copies are looked at"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("does not know that its copies are in use"), "{}", ran.stderr);
     assert_eq!(site.copies(id)["local"]["state"], "expired", "{}", ran.stderr);
 }
 

@@ -1,0 +1,239 @@
+//! The copies of one database that go from one store: the manifest first, then the artifact, then the record. What
+//! was planned is decided again when somebody else can't change it any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Result, anyhow};
+
+use super::super::copies::side_by_side;
+use super::super::{inventory, standing};
+use super::carry_out::Work;
+use super::items::Item;
+use super::plan::{self, StorePlan};
+use super::report::{Done, Outcome};
+use crate::backup::{CopyState, Status};
+use crate::catalog::Catalog;
+use crate::catalog::kept::Kept;
+use crate::exit::{Code, one_line};
+use crate::name::{self, BackupId};
+use crate::retention::{self, Verdict};
+use crate::step::{self, Step};
+use crate::store::{Removal, Store};
+
+/// Copies that are removed at once.
+const AT_ONCE: usize = 8;
+/// A store that fails so many times in a row is left.
+const FAILURES_IN_A_ROW: usize = 4;
+/// Said of a copy that a store shows after it said that it removed it.
+const STILL_THERE: &str = "it was removed, and the store still shows it";
+
+/// The work on one database in one store.
+pub(super) struct OfStore<'a> {
+    work: &'a Work<'a>,
+    store: &'a StorePlan<'a>,
+    database: &'a str,
+    /// What the store said it removed.
+    removed: Vec<&'a Item>,
+    failures: usize,
+    /// What went wrong last: the same is not told twice.
+    told: String,
+}
+
+impl<'a> OfStore<'a> {
+    pub(super) fn new(work: &'a Work<'a>, store: &'a StorePlan<'a>, database: &'a str) -> Self {
+        Self { work, store, database, removed: Vec::new(), failures: 0, told: String::new() }
+    }
+
+    /// Removes what goes, and says what became of each.
+    pub(super) fn remove(
+        mut self,
+        catalog: &mut Catalog,
+        going: &[&'a Item],
+        done: &mut Done,
+    ) -> Result<Code> {
+        let rows = self.work.rows(catalog, self.database)?;
+        let mut why = self.ensure_the_rest(&rows, going).err().map(|error| one_line(&error));
+        let mut code = if why.is_some() { Code::Degraded } else { Code::Done };
+        for some in going.chunks(AT_ONCE) {
+            if why.is_none() && self.work.is_interrupted() {
+                why = Some("interrupted".to_owned());
+            }
+            if why.is_none() && self.failures >= FAILURES_IN_A_ROW {
+                why = Some(format!("the store failed {} times in a row", self.failures));
+            }
+            match &why {
+                None => code = code.worse(self.remove_some(catalog, some, done)?),
+                Some(why) => {
+                    for item in some {
+                        done.tell(self.store, item, Outcome::Left(why.clone()));
+                    }
+                }
+            }
+        }
+        if let Some(why) = why.filter(|_| !self.work.is_interrupted()) {
+            log::error!("store `{}`: copies of `{}` are left: {why}", self.name(), self.database);
+        }
+        Ok(code.worse(self.list_again(catalog, done)?))
+    }
+
+    fn name(&self) -> &'a str {
+        &self.store.shelf.name
+    }
+
+    /// Looks in the store itself for what lets the others go: not the record alone is to be believed.
+    fn ensure_the_rest(&self, rows: &[Kept], going: &[&Item]) -> Result<()> {
+        let going: BTreeSet<&str> = going.iter().map(|item| item.id.as_str()).collect();
+        let needed = self.work.context.config.retention.min_keep.get();
+        let mut looked_at: BTreeMap<(&Option<String>, &str), u32> = BTreeMap::new();
+        let view = self.store.view();
+        for row in
+            rows.iter().filter(|row| row.status == Status::Verified && !going.contains(row.id.as_str()))
+        {
+            let copy = view.copy_in(row).filter(|copy| copy.state == CopyState::Verified);
+            let count = looked_at.entry((&row.tenant, &row.backup_type)).or_default();
+            let Some(copy) = copy.filter(|_| *count < needed) else { continue };
+            *count = count.saturating_add(1);
+            let artifact = self.store.store.stat(&copy.path)?;
+            let manifest = self.store.store.stat(&name::manifest_path(&copy.path))?;
+            if manifest.is_none() || artifact.map(|stat| stat.size_bytes) != copy.size_bytes {
+                let id = &row.id;
+                return Err(anyhow!(
+                    "the copy of `{id}`, which is to stay, is not whole in the store any more"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Claims some, looks at the record again, and removes those that still may go.
+    fn remove_some(&mut self, catalog: &mut Catalog, some: &[&'a Item], done: &mut Done) -> Result<Code> {
+        let mut claimed = Vec::new();
+        for item in some {
+            let Some(id) = BackupId::parse(&item.id) else { continue };
+            if catalog.claim_copies(&id)? {
+                claimed.push((*item, id));
+            } else {
+                done.tell(self.store, item, Outcome::Left("somebody looks at its copies".to_owned()));
+            }
+        }
+        // Whoever pins, checks or finds something wrong from now on waits, or has been heard.
+        let rows = self.work.rows(catalog, self.database)?;
+        let still = self.still_going(&rows);
+        let ids: Vec<BackupId> = claimed.iter().map(|(_, id)| id.clone()).collect();
+        let (going, changed): (Vec<_>, Vec<_>) =
+            claimed.into_iter().partition(|(item, _)| still.contains(item.id.as_str()));
+        for (item, _) in changed {
+            done.tell(self.store, item, Outcome::Left("its record has changed meanwhile".to_owned()));
+        }
+        let store = self.store.store;
+        let mut code = Code::Done;
+        for (item, id, outcome) in
+            side_by_side(going, |(item, id)| (item, id, remove_one(store, &item.path)))?
+        {
+            let (outcome, one) = self.record(catalog, item, &id, outcome)?;
+            code = code.worse(one);
+            done.tell(self.store, item, outcome);
+        }
+        ids.iter().try_for_each(|id| catalog.give_copies_up(id))?;
+        Ok(code)
+    }
+
+    /// The ids of what may go by what is on record.
+    fn still_going<'r>(&self, rows: &'r [Kept]) -> BTreeSet<&'r str> {
+        let view = self.store.view();
+        let policy = plan::policy(self.work.context, self.store.shelf, self.work.scope);
+        let verdicts = retention::decide_at(&view.entries(rows), &policy, self.store.clock);
+        let may_go = |(row, verdict): &(&Kept, Option<Verdict>)| match verdict {
+            Some(verdict) => matches!(verdict, Verdict::Go(_)),
+            None => view.is_half_gone(row),
+        };
+        rows.iter().zip(verdicts).filter(may_go).map(|(row, _)| row.id.as_str()).collect()
+    }
+
+    /// Puts on record what the store made of a removal.
+    fn record(
+        &mut self,
+        catalog: &mut Catalog,
+        item: &'a Item,
+        id: &BackupId,
+        outcome: Result<Removal>,
+    ) -> Result<(Outcome, Code)> {
+        Ok(match outcome {
+            Ok(Removal::Gone) => {
+                mark(catalog, id, self.name(), None)?;
+                step::reached(Step::CopyMarkedExpired);
+                self.failures = 0;
+                if !item.is_there {
+                    return Ok((Outcome::Absent, Code::Done));
+                }
+                self.removed.push(item);
+                (Outcome::Removed, Code::Done)
+            }
+            Ok(Removal::Held(hold)) => {
+                self.failures = 0;
+                (Outcome::held_by(&hold), Code::Done)
+            }
+            Err(error) => {
+                self.failures = self.failures.saturating_add(1);
+                let text = one_line(&error);
+                if self.told != text {
+                    log::error!("store `{}`: `{}`: {text}", self.name(), item.id);
+                    self.told.clone_from(&text);
+                }
+                (Outcome::Failed(text), Code::Degraded)
+            }
+        })
+    }
+
+    /// A store may say that something is gone, and keep it.
+    fn list_again(&self, catalog: &mut Catalog, done: &mut Done) -> Result<Code> {
+        let folder = |item: &&Item| item.path.rsplit_once('/').map(|(folder, _)| folder.to_owned());
+        let folders: BTreeSet<String> = self.removed.iter().filter_map(folder).collect();
+        let mut code = Code::Done;
+        let mut shown = BTreeSet::new();
+        for folder in folders {
+            match self.store.store.list(&format!("{folder}/")) {
+                Ok(listed) => shown.extend(listed.into_iter().map(|object| object.path)),
+                Err(error) => {
+                    let (name, text) = (self.name(), one_line(&error));
+                    log::error!("store `{name}`: what is left after the removal can't be listed: {text}");
+                    code = code.worse(Code::Degraded);
+                }
+            }
+        }
+        for item in &self.removed {
+            let both = [item.path.clone(), name::manifest_path(&item.path)];
+            let Some(left) = both.into_iter().find(|path| shown.contains(path)) else { continue };
+            log::error!("store `{}`: `{left}`: {STILL_THERE}", self.name());
+            code = code.worse(Code::Degraded);
+            if let Some(id) = inventory::id_of(&item.path) {
+                mark(catalog, &id, self.name(), Some(STILL_THERE))?;
+            }
+            done.tell(self.store, item, Outcome::Failed(STILL_THERE.to_owned()));
+        }
+        Ok(code)
+    }
+}
+
+/// Takes the manifest away first, so that what is half gone does not look whole.
+fn remove_one(store: &dyn Store, path: &str) -> Result<Removal> {
+    if let held @ Removal::Held(_) = store.expire(&name::manifest_path(path))? {
+        return Ok(held);
+    }
+    step::reached(Step::ManifestExpired);
+    let removal = store.expire(path)?;
+    step::reached(Step::ArtifactExpired);
+    Ok(removal)
+}
+
+/// Puts on record that a copy is gone, or what is wrong with that.
+fn mark(catalog: &mut Catalog, id: &BackupId, store: &str, error: Option<&str>) -> Result<()> {
+    let found = catalog.find(id.as_str(), 1)?.into_iter().find(|backup| backup.id == *id);
+    let Some(mut backup) = found else { return Ok(()) };
+    for copy in backup.copies.iter_mut().filter(|copy| copy.store == store) {
+        copy.state = CopyState::Expired;
+        copy.error = error.map(str::to_owned);
+    }
+    standing::settle(&mut backup);
+    catalog.save(&backup)
+}
