@@ -254,8 +254,9 @@ pub struct Restore {
 /// `pgkeep prune`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What never goes: the newest verified backup of a database, the newest `min_keep` verified copies in a store, what is
-pinned, and anything at all of a database whose newest run failed.
+What never goes: the newest verified backup of a database, the newest `min_keep`
+verified copies in a store, what is pinned or locked, and anything at all of a
+database whose newest run failed or has not ended.
 
 Examples:
   pgkeep prune --dry-run              what would go, and why each of the others stays

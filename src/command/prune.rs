@@ -52,7 +52,7 @@ pub(super) fn run(context: &Context, flags: &cli::Prune) -> Result<Code> {
         find_leftovers(&mut catalog, &plan, &mut done)?;
         report::document(context, &plan, &done, true)?;
         report::table(context, &plan, &done, true)?;
-        if let Some(what) = too_much(&plan).filter(|_| !flags.force) {
+        if let Some(what) = too_much(&plan) {
             log::warn!("{what}: it is carried out with --force alone");
         }
         return Ok(tell_troubles(&plan));
