@@ -23,7 +23,8 @@ fn group(database: &str) -> Group {
 }
 
 fn entry(begun_at: Timestamp, status: Status) -> Entry {
-    let is_proven = status == Status::Verified;
+    // Of a degraded backup this copy is well, and another one is not.
+    let is_proven = matches!(status, Status::Verified | Status::Degraded);
     let has_copy = !matches!(status, Status::Failed | Status::InProgress | Status::Expired);
     Entry {
         id: format!("full-shop-{begun_at}"),
@@ -337,6 +338,18 @@ fn how_long_a_pause_is_believed_depends_on_what_is_usual() {
         entries.push(entry(begun_at, Status::Verified));
         assert_eq!(decided(&entries, &keep, begun_at).len(), goes, "{pause}");
     }
+}
+
+/// That of a database which is backed up no more, say.
+#[test]
+fn the_newest_verified_one_stays_whatever_its_age() {
+    let keep = Keep::within_days(1);
+    let mut entries = nightly("2026-01-01T02:00:00Z", 20);
+    for entry in &mut entries[1..] {
+        entry.group.database = "crm".to_owned();
+    }
+    let verdicts = decide(&entries, &policy(&keep, &TimeZone::UTC), at("2026-01-20T03:00:00Z"));
+    assert_eq!(verdicts[0], Some(Verdict::Keep(Keeping::NewestVerified)));
 }
 
 #[test]
