@@ -100,6 +100,11 @@ impl Phase {
         line.enable_steady_tick(REFRESH);
         Self(line)
     }
+
+    /// Says something else from now on.
+    pub(super) fn say(&self, what: impl Into<Cow<'static, str>>) {
+        self.0.set_message(what);
+    }
 }
 
 impl Drop for Phase {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::super::context::{Context, Shelf, now};
 use super::super::copies::side_by_side;
 use super::super::inventory;
+use super::super::progress::Phase;
 use super::items::{Action, Item, View};
 use super::shown::Shown;
 use crate::catalog::Catalog;
@@ -73,7 +74,9 @@ pub(super) fn make<'a>(
         None => vec![format!("{}/", name::encode(scope.source))],
         Some(names) => names.iter().map(|name| name::database_prefix(scope.source, name)).collect(),
     };
+    let phase = Phase::start(&context.out.bars, "listing what is in the stores");
     let shown = side_by_side(shelves.to_vec(), |shelf| (shelf, Shown::of(shelf, &folders)))?;
+    drop(phase);
     // Asked after the stores: what a run has published by now has had its row since it began.
     let rows = catalog.kept(scope.source, scope.databases)?;
     let now = now().min(catalog.clock()?);

@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Result, anyhow};
 
 use super::super::copies::side_by_side;
+use super::super::output::printable;
+use super::super::progress::Phase;
 use super::super::{inventory, standing};
 use super::carry_out::Work;
 use super::items::Item;
@@ -54,7 +56,11 @@ impl<'a> OfStore<'a> {
         let rows = self.work.rows(catalog, self.database)?;
         let mut why = self.ensure_the_rest(&rows, going).err().map(|error| one_line(&error));
         let mut code = if why.is_some() { Code::Degraded } else { Code::Done };
-        for some in going.chunks(AT_ONCE) {
+        let phase = Phase::start(&self.work.context.out.bars, "");
+        for (place, some) in going.chunks(AT_ONCE).enumerate() {
+            let (name, database) = (self.name(), printable(self.database));
+            let begun = place.saturating_mul(AT_ONCE);
+            phase.say(format!("{name}: removing copies of {database}, {begun} of {}", going.len()));
             if why.is_none() && self.work.is_interrupted() {
                 why = Some("interrupted".to_owned());
             }
@@ -70,6 +76,7 @@ impl<'a> OfStore<'a> {
                 }
             }
         }
+        drop(phase);
         if let Some(why) = why.filter(|_| !self.work.is_interrupted()) {
             log::error!("store `{}`: copies of `{}` are left: {why}", self.name(), self.database);
         }
