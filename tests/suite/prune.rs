@@ -130,8 +130,15 @@ fn nothing_goes_while_the_newest_run_failed() {
 fn a_pinned_backup_stays_until_it_is_unpinned() {
     let planted = local_of_ten_days(1..=14);
     let (site, id) = (&planted.site, planted.ids[0].as_str());
+    let list = || site.pgkeep(["list"]).any_stdout().run().stdout;
+    assert!(!list().contains("PINNED"));
     site.pgkeep(["pin", id]).stdout(&format!("{id}: pinned for good\n")).run();
     site.pgkeep(["pin", &planted.ids[1], "--until", "2d"]).stdout_has("pinned until").run();
+    let listed = list();
+    let of = |id: &str| listed.lines().find(|line| line.starts_with(id)).unwrap().to_owned();
+    assert!(listed.lines().next().unwrap().ends_with("PINNED"), "{listed}");
+    assert!(of(id).ends_with("for good") && of(&planted.ids[1]).contains("until 20"), "{listed}");
+    assert!(of(&planted.ids[2]).ends_with("-"), "{listed}");
     site.pgkeep(["prune", "--quiet"]).run();
     let mut stays = planted.from(5);
     stays.extend(planted.ids[..2].iter().cloned());
