@@ -167,6 +167,9 @@ fn copies_that_are_not_in_the_store_count_for_nothing() {
         let path = planted.site.copies(id)["local"]["path"].as_str().unwrap().to_owned();
         fs::remove_file(path).unwrap();
     }
+    let plan =
+        planted.site.pgkeep(["prune", "--dry-run", "--json"]).code(3).any_stdout().any_stderr().run().json();
+    assert!(plan["copies"].as_array().unwrap().iter().all(|item| item["action"] == "keep"), "{plan:#}");
     let said = planted.site.pgkeep(["prune"]).code(3).any_stdout().stderr_has("not whole in the store").run();
     assert!(said.stderr.contains(&planted.ids[4]), "{}", said.stderr);
     assert_eq!(planted.shown_in("local"), planted.ids[..3].iter().cloned().collect());

@@ -7,6 +7,7 @@ use pgkeep::step::Step;
 use super::{keep, local_of_ten_days, plan_of, site};
 use crate::clock;
 use crate::kills::held_at;
+use crate::support::command::Ran;
 use crate::support::planted::Planted;
 use crate::support::rule::Action;
 use crate::support::{FakeBin, Manners, Rule, Site, wait_until};
@@ -44,22 +45,44 @@ fn nothing_goes_while_a_backup_is_made() {
     assert_eq!(planted.shown_in("local"), planted.from(5));
 }
 
+/// Does something between the plan of a prune and what it removes.
+fn after_the_plan(site: &Site, code: i32, then: impl FnOnce()) -> Ran {
+    let mut client = site.cluster.connect(&site.catalog);
+    let mut transaction = client.transaction().unwrap();
+    // What it writes before it begins waits; what it reads does not.
+    transaction.batch_execute("LOCK TABLE pgkeep.copy IN SHARE MODE").unwrap();
+    let running = site.pgkeep(["prune"]).code(code).any_stdout().any_stderr().start();
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'pgkeep.copy'::regclass";
+    let mut looking = site.cluster.connect(&site.catalog);
+    wait_until("it has its plan", || looking.query_one(waiting, &[]).unwrap().get::<_, i64>(0) > 0);
+    then();
+    transaction.rollback().unwrap();
+    running.finish()
+}
+
+/// The copies that let the others go are looked for in the store itself, once more.
+#[test]
+fn what_lets_others_go_must_still_be_there() {
+    let planted = local_of_ten_days(1..=14);
+    let site = &planted.site;
+    let third = &planted.ids[12];
+    let ran = after_the_plan(site, 3, || {
+        let path = site.copies(third)["local"]["path"].as_str().unwrap().to_owned();
+        std::fs::remove_file(path).unwrap();
+    });
+    let told = format!("the copy of `{third}`, which is to stay, is not whole in the store any more");
+    assert!(ran.stderr.contains(&told) && ran.stdout.contains("0 of 15"), "{ran:?}");
+    assert_eq!(planted.shown_in("local").len(), 14);
+}
+
 /// What was pinned between the plan and the removal stays.
 #[test]
 fn a_plan_is_looked_at_again_before_anything_goes() {
     let planted = local_of_ten_days(1..=14);
     let site = &planted.site;
-    let mut client = site.cluster.connect(&site.catalog);
-    let mut transaction = client.transaction().unwrap();
-    // What it writes before it begins waits; what it reads does not.
-    transaction.batch_execute("LOCK TABLE pgkeep.copy IN SHARE MODE").unwrap();
-    let running = site.pgkeep(["prune"]).any_stdout().start();
-    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'pgkeep.copy'::regclass";
-    let mut looking = site.cluster.connect(&site.catalog);
-    wait_until("it has its plan", || looking.query_one(waiting, &[]).unwrap().get::<_, i64>(0) > 0);
-    site.pgkeep(["pin", &planted.ids[0]]).any_stdout().run();
-    transaction.rollback().unwrap();
-    let ran = running.finish();
+    let ran = after_the_plan(site, 0, || {
+        site.pgkeep(["pin", &planted.ids[0]]).any_stdout().run();
+    });
     assert!(ran.stdout.contains("its record has changed meanwhile"), "{ran:?}");
     let mut stays = planted.from(5);
     stays.insert(planted.ids[0].clone());
