@@ -138,7 +138,7 @@ fn a_pinned_backup_stays_until_it_is_unpinned() {
     let of = |id: &str| listed.lines().find(|line| line.starts_with(id)).unwrap().to_owned();
     assert!(listed.lines().next().unwrap().ends_with("PINNED"), "{listed}");
     assert!(of(id).ends_with("for good") && of(&planted.ids[1]).contains("until 20"), "{listed}");
-    assert!(of(&planted.ids[2]).ends_with("-"), "{listed}");
+    assert!(of(&planted.ids[2]).ends_with('-'), "{listed}");
     site.pgkeep(["prune", "--quiet"]).run();
     let mut stays = planted.from(5);
     stays.extend(planted.ids[..2].iter().cloned());
