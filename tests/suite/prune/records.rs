@@ -82,19 +82,25 @@ fn what_an_absent_disk_holds_stays_on_record() {
 /// What is on record as removed and stands there whole is kept or removed by the rules, pins among them.
 #[test]
 fn what_is_there_against_the_record_is_under_the_rules() {
-    let planted = local_of_ten_days([30, 29, 3, 2, 1]);
+    let planted = local_of_ten_days([30, 29, 28, 27, 3, 2, 1]);
     let (site, ids) = (&planted.site, &planted.ids);
     site.pgkeep(["pin", &ids[0]]).any_stdout().run();
-    for id in [&ids[0], &ids[1], &ids[4]] {
+    // Of two only a half is left: a removal that broke off.
+    let path = |id: &str| site.copies(id)["local"]["path"].as_str().unwrap().to_owned();
+    let halves = [path(&ids[2]), format!("{}.json", path(&ids[3]))];
+    fs::remove_file(format!("{}.json", halves[0])).unwrap();
+    fs::remove_file(path(&ids[3])).unwrap();
+    for id in [&ids[0], &ids[1], &ids[2], &ids[3], &ids[6]] {
         site.cluster.execute(
             &site.catalog,
             &format!("UPDATE pgkeep.copy SET state = 'expired' WHERE backup = '{id}'"),
         );
     }
     site.pgkeep(["prune", "--quiet"]).run();
-    let mut stays = planted.from(2);
+    let mut stays = planted.from(4);
     stays.insert(ids[0].clone());
     assert_eq!(planted.shown_in("local"), stays);
+    assert!(!halves.iter().any(|half| fs::exists(half).unwrap()), "{halves:?}");
 }
 
 /// A store that refuses everything is not asked for hours, and says it once.
