@@ -11,6 +11,9 @@ use jiff::Timestamp;
 pub use crate::object_lock::{LockMode, ObjectLock};
 pub use crate::part::{Part, Traffic};
 
+use crate::name;
+use crate::step::{self, Step};
+
 pub mod local;
 pub mod s3;
 
@@ -188,9 +191,27 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// When the store refuses, can't be asked, or still shows the object afterwards.
-    fn expire(&self, path: &str) -> Result<Removal>;
+    fn expire(&self, path: &str) -> Result<Removal> {
+        self.expire_all(&[path])
+    }
 
-    /// Removes an object, in a way that is quick: where the store keeps versions, it is only hidden. One that is
+    /// The same with objects that go together, in this order. All stay as they are where the store shows a lock
+    /// on any of them; a lock that shows by its refusal alone holds that object and those after it.
+    ///
+    /// # Errors
+    /// As [`Store::expire`]; what comes after it stays.
+    fn expire_all(&self, paths: &[&str]) -> Result<Removal>;
+
+    /// The same in cleaning up after what failed: it is quick to give up, and deaf to an interrupt. What can't go
+    /// for good, for another reason than a lock, is hidden, with a warning.
+    ///
+    /// # Errors
+    /// When the store can't be asked, or refuses that too.
+    fn take_back(&self, paths: &[&str]) -> Result<Removal> {
+        self.expire_all(paths)
+    }
+
+    /// Removes an object at once, be it locked: where the store keeps versions, it is only hidden. One that is
     /// not there is no error.
     ///
     /// # Errors
@@ -216,6 +237,13 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// When the store refuses.
     fn discard(&self, stale: &Stale) -> Result<()>;
+}
+
+/// One of several objects that go together is gone.
+fn expired(path: &str) {
+    if path.ends_with(name::MANIFEST_SUFFIX) {
+        step::reached(Step::ManifestExpired);
+    }
 }
 
 /// An upload in progress. Dropping one that was not published means "aborted": what it left is removed

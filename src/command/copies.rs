@@ -20,7 +20,7 @@ use crate::pipeline::digest::Hashed;
 use crate::pipeline::parts::Cutter;
 use crate::pipeline::readback::ReadAhead;
 use crate::step::{self, Step};
-use crate::store::{Kind, Store, Stored, Upload};
+use crate::store::{Kind, Removal, Store, Stored, Upload};
 
 /// Bytes read at a time where one copy is filled from another.
 const BLOCK_LEN: usize = 1024 * 1024;
@@ -60,9 +60,14 @@ impl Making<'_> {
         step::reached(Step::ArtifactPublished);
         if let Err(error) = self.write_manifest(store, &path, &stored) {
             // Nothing may be left that no record knows of; what makes it count may be there all the same.
-            for left in [name::manifest_path(&path), path] {
-                if let Err(error) = store.remove(&left) {
-                    log::warn!("store `{}`: `{left}` may be left: {}", store.name(), one_line(&error));
+            match store.take_back(&[&name::manifest_path(&path), &path]) {
+                Ok(Removal::Gone) => {}
+                Ok(Removal::Held(hold)) => log::warn!(
+                    "store `{}`: `{path}`, which does not count, stays: {hold}; a prune after that removes it",
+                    store.name()
+                ),
+                Err(error) => {
+                    log::warn!("store `{}`: `{path}` may be left: {}", store.name(), one_line(&error));
                 }
             }
             return Err(error);
@@ -126,8 +131,11 @@ impl Making<'_> {
             Ok(()) => mark_checked(&mut copy, level),
             Err(fault) => {
                 fault.mark(&mut copy);
-                if copy.state == CopyState::Corrupt {
-                    disown(store, &copy);
+                if copy.state == CopyState::Corrupt
+                    && let Err(error) = disown(store, &copy.path)
+                {
+                    let error = one_line(&error);
+                    log::warn!("store `{}`: the manifest of a damaged copy stays: {error}", copy.store);
                 }
             }
         }
@@ -169,8 +177,10 @@ impl Making<'_> {
         let artifact = source.open(from).with_context(unreadable)?;
         if damaged.state == CopyState::Corrupt {
             // This run published it and found it damaged; what makes it count goes first.
-            store.remove(&name::manifest_path(&path))?;
-            store.remove(&path)?;
+            disown(store, &path)?;
+            if let Removal::Held(hold) = store.take_back(&[&path])? {
+                log::warn!("store `{}`: the damaged version of `{path}` stays: {hold}", store.name());
+            }
         }
         let upload = store.begin(&path, self.part_size_bytes)?;
         pour(artifact, source.name(), upload, self.part_size_bytes, self.backup, self.interrupt)
@@ -272,10 +282,13 @@ pub(super) fn mark_checked(copy: &mut Copy, level: CheckLevel) {
     copy.error = None;
 }
 
-/// Takes the manifest away from a copy that was found damaged: what looks whole must be whole.
-fn disown(store: &dyn Store, copy: &Copy) {
-    if let Err(error) = store.remove(&name::manifest_path(&copy.path)) {
-        log::warn!("store `{}`: the manifest of a damaged copy stays: {}", copy.store, one_line(&error));
+/// Takes the manifest away from a copy that was found damaged: what looks whole must be whole. One that a lock
+/// holds is hidden, and goes with the copy.
+fn disown(store: &dyn Store, path: &str) -> Result<()> {
+    let manifest = name::manifest_path(path);
+    match store.take_back(&[&manifest])? {
+        Removal::Gone => Ok(()),
+        Removal::Held(_) => store.remove(&manifest),
     }
 }
 

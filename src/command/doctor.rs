@@ -1,5 +1,7 @@
 //! `pgkeep doctor`: everything a night depends on, tried once by day.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, Result, bail};
 use serde_json::json;
 
@@ -27,9 +29,14 @@ pub(super) fn run(context: &Context) -> Result<Code> {
     if context.config.after_backup == AfterBackup::Restore {
         findings.push(finding("test restore", test_restore(context)));
     }
-    for shelf in context.shelves()? {
-        let what = format!("store {}", shelf.name);
-        findings.push(finding(&what, probe(&shelf)));
+    let shelves = context.shelves()?;
+    let mut good: Vec<&Arc<dyn Store>> = Vec::new();
+    for shelf in &shelves {
+        let result = probe(shelf, &good);
+        if let (Ok(_), Ok(store)) = (&result, &shelf.store) {
+            good.push(store);
+        }
+        findings.push(finding(&format!("store {}", shelf.name), result));
     }
     let mut code = Code::Done;
     for Finding { what, result } in &findings {
@@ -118,20 +125,27 @@ fn catalog(context: &Context) -> Result<String> {
     Ok(format!("schema {schema} of {}", context.config.catalog_connection().describe()))
 }
 
-/// Writes, reads and deletes a small object.
-fn probe(shelf: &Shelf) -> Result<String> {
+/// Writes, reads and deletes a small object, which must show in none of the other stores.
+fn probe(shelf: &Shelf, others: &[&Arc<dyn Store>]) -> Result<String> {
     let store: &dyn Store = match &shelf.store {
         Ok(store) => store.as_ref(),
         Err(error) => bail!("{error}"),
     };
     let stamp = now().as_microsecond();
-    let path = store.path_of(&format!(".pgkeep-doctor-{stamp}-{}", std::process::id()));
+    let key = format!(".pgkeep-doctor-{stamp}-{}", std::process::id());
+    let path = store.path_of(&key);
     let bytes = format!("pgkeep doctor {stamp}\n").into_bytes();
     store.put_probe(&path, &bytes).context("cannot write")?;
     let read = store.get_small(&path, 4096).context("cannot read");
+    let twin = twin_of(&key, others);
     let removal = store.expire(&path).context("cannot delete")?;
     if read?.as_deref() != Some(bytes.as_slice()) {
         bail!("what was read is not what was written");
+    }
+    if let Some(twin) = twin? {
+        let what =
+            format!("it is the same place as store `{twin}`: a prune of one removes the copies of both");
+        return Err(Failure::failed(what).hint("give each store a bucket or a folder of its own").into());
     }
     if let Removal::Held(hold) = removal {
         return Ok(format!("written, read; `{path}` stays: {hold}"));
@@ -140,4 +154,15 @@ fn probe(shelf: &Shelf) -> Result<String> {
         bail!("what was deleted is still there");
     }
     Ok("written, read, deleted".to_owned())
+}
+
+/// The name of a store that shows an object which was written to another one alone.
+fn twin_of(key: &str, others: &[&Arc<dyn Store>]) -> Result<Option<String>> {
+    for other in others {
+        let shown = other.stat(&other.path_of(key));
+        if shown.with_context(|| format!("cannot look into store `{}`", other.name()))?.is_some() {
+            return Ok(Some(other.name().to_owned()));
+        }
+    }
+    Ok(None)
 }

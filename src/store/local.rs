@@ -125,8 +125,12 @@ impl Store for LocalStore {
         remove_file(Path::new(path))
     }
 
-    fn expire(&self, path: &str) -> Result<Removal> {
-        removing::expire(&self.root, path)
+    fn expire_all(&self, paths: &[&str]) -> Result<Removal> {
+        for path in paths {
+            removing::expire(&self.root, path)?;
+            super::expired(path);
+        }
+        Ok(Removal::Gone)
     }
 
     fn list(&self, path_prefix: &str) -> Result<Vec<Listed>> {

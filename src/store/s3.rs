@@ -116,7 +116,6 @@ struct Shared {
     client: Client,
     policy: Policy,
     part_policy: Policy,
-    cleanup_policy: Policy,
     interrupt: Interrupt,
     starts: Starts,
     object_lock: Option<ObjectLock>,
@@ -148,7 +147,6 @@ impl S3Store {
             client: Client::new(options, interrupt.clone())?,
             part_policy: policy.clone().at_least(options.request_timeout),
             policy,
-            cleanup_policy: Policy::for_cleanup(CLEANUP_TIME_LIMIT),
             interrupt,
             starts: Starts::default(),
             object_lock: options.object_lock,
@@ -257,12 +255,17 @@ impl Store for S3Store {
 
     fn remove(&self, path: &str) -> Result<()> {
         ensure_key(path)?;
-        Ok(self.shared.remove(path)?)
+        Ok(self.shared.hide(path)?)
     }
 
-    fn expire(&self, path: &str) -> Result<Removal> {
-        ensure_key(path)?;
-        Ok(versions::expire(&self.shared, path)?)
+    fn expire_all(&self, paths: &[&str]) -> Result<Removal> {
+        paths.iter().try_for_each(|path| ensure_key(path))?;
+        Ok(versions::expire_all(&self.shared, paths)?)
+    }
+
+    fn take_back(&self, paths: &[&str]) -> Result<Removal> {
+        paths.iter().try_for_each(|path| ensure_key(path))?;
+        Ok(versions::take_back(&self.shared, paths)?)
     }
 
     fn list(&self, path_prefix: &str) -> Result<Vec<Listed>> {

@@ -3,9 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::support::Site;
+use serde_json::Value;
+
 use crate::support::key::write_private;
 use crate::support::tools::files_under;
+use crate::support::{FaultServer, Manners, Site};
 
 /// Runs a backup with a text as the configuration: it must be refused with this line number and word.
 fn assert_refused(site: &Site, text: &str, line: usize, word: &str) {
@@ -191,4 +193,29 @@ fn doctor_is_content_with_a_good_site_and_names_what_is_wrong() {
     assert_ne!(ran.code, 0);
     let said = format!("{}{}", ran.stdout, ran.stderr);
     assert!(said.contains("b2") && said.to_lowercase().contains("refused"), "{said}");
+}
+
+/// Two stores in one place pass for two copies, and the shorter `keep` removes both.
+#[test]
+fn doctor_tells_of_two_stores_that_are_one_place() {
+    let mut site = Site::new();
+    // One bucket under two addresses, which the configuration alone does not show.
+    let fault = FaultServer::start(site.r2.server, Manners::Plain);
+    let mut again = site.config.store("r2").clone();
+    again.insert("name".to_owned(), "again".into());
+    again.insert("endpoint".to_owned(), format!("http://{}", fault.address).into());
+    site.config.add_store(again);
+    let call = site.pgkeep(["--json", "doctor"]).code(1).any_stdout();
+    let call = call.stderr_has("store again: it is the same place as store `r2`").stderr_has("of its own");
+    let findings = call.run().json();
+    for (store, is_ok) in [("local", true), ("r2", true), ("b2", true), ("again", false)] {
+        let is_it = |finding: &&Value| finding["what"] == format!("store {store}");
+        let finding = findings.as_array().unwrap().iter().find(is_it).unwrap();
+        assert_eq!(finding["ok"], is_ok, "{finding}");
+    }
+    assert_eq!(site.r2.keys(), [""; 0], "a probe was left");
+    // Another prefix is another place.
+    site.config.keep_stores(&["r2", "again"]);
+    site.config.store("again").insert("prefix".to_owned(), "elsewhere".into());
+    site.pgkeep(["doctor"]).any_stdout().run();
 }

@@ -33,6 +33,7 @@ mod https;
 mod inventory;
 mod keys;
 mod kills;
+mod leftovers;
 mod levels;
 mod list;
 mod locks;

@@ -31,6 +31,7 @@ mod s3;
 mod scripted;
 mod segments;
 mod segments_left;
+mod taking_back;
 
 /// The smallest part that S3 takes, and a size that no block divides.
 const PART: usize = 5 << 20;

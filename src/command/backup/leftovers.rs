@@ -94,8 +94,11 @@ impl Leftovers {
             }
             let is_artifact = inventory::artifact_of(&stray.path) == stray.path;
             // Its manifest may have come since the list was made.
-            if is_artifact && store.stat(&name::manifest_path(&stray.path))?.is_none() {
-                match store.expire(&stray.path).with_context(|| format!("`{}`", stray.path))? {
+            let manifest = name::manifest_path(&stray.path);
+            if is_artifact && store.stat(&manifest)?.is_none() {
+                // A bucket with versions may hide one, which would stay alone.
+                let removal = store.expire_all(&[&manifest, &stray.path]);
+                match removal.with_context(|| format!("`{}`", stray.path))? {
                     Removal::Gone => {
                         log::info!("store `{}`: removed `{}`: {}", store.name(), stray.path, stray.what);
                     }

@@ -129,14 +129,16 @@ pub(super) fn sweep(
 /// Removes it; `None` where it has turned out to belong.
 fn remove(store: &StorePlan<'_>, leftover: &Leftover<'_>) -> Result<Option<Outcome>> {
     // Its manifest may have come since the list was made, or the list may have left it out.
-    if leftover.is_artifact() && store.store.stat(&name::manifest_path(leftover.path))?.is_some() {
+    let manifest = name::manifest_path(leftover.path);
+    if leftover.is_artifact() && store.store.stat(&manifest)?.is_some() {
         return Ok(None);
     }
     if let Some(stale) = leftover.stale {
         store.store.discard(stale)?;
         return Ok(Some(Outcome::Removed));
     }
-    Ok(Some(match store.store.expire(leftover.path)? {
+    // A bucket with versions may hide a manifest, which would stay alone.
+    Ok(Some(match store.store.expire_all(&[&manifest, leftover.path])? {
         Removal::Gone => Outcome::Removed,
         Removal::Held(hold) => Outcome::held_by(&hold),
     }))

@@ -222,13 +222,9 @@ impl<'a> OfStore<'a> {
     }
 }
 
-/// Takes the manifest away first, so that what is half gone does not look whole.
+/// Takes the manifest away first, so that what is half gone does not look whole. A lock on either keeps both.
 fn remove_one(store: &dyn Store, path: &str) -> Result<Removal> {
-    if let held @ Removal::Held(_) = store.expire(&name::manifest_path(path))? {
-        return Ok(held);
-    }
-    step::reached(Step::ManifestExpired);
-    let removal = store.expire(path)?;
+    let removal = store.expire_all(&[&name::manifest_path(path), path])?;
     step::reached(Step::ArtifactExpired);
     Ok(removal)
 }

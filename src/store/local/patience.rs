@@ -111,9 +111,12 @@ impl Store for PatientStore {
         self.within(self.stall, move |store| store.remove(&path))
     }
 
-    fn expire(&self, path: &str) -> Result<Removal> {
-        let path = path.to_owned();
-        self.within(self.stall, move |store| store.expire(&path))
+    fn expire_all(&self, paths: &[&str]) -> Result<Removal> {
+        let paths: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
+        self.within(self.stall, move |store| {
+            let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+            store.expire_all(&paths)
+        })
     }
 
     fn list(&self, path_prefix: &str) -> Result<Vec<Listed>> {

@@ -7,10 +7,8 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 
 use super::{directory_of, is_absent, listing, sync_directory};
-use crate::store::Removal;
-
 /// Removes a file below `root`, then the folders above it that hold nothing any more, but for `root` itself.
-pub(super) fn expire(root: &Path, path: &str) -> Result<Removal> {
+pub(super) fn expire(root: &Path, path: &str) -> Result<()> {
     let file = Path::new(path);
     ensure!(
         file != root && file.starts_with(root) && !listing::climbs(path),
@@ -19,7 +17,7 @@ pub(super) fn expire(root: &Path, path: &str) -> Result<Removal> {
     );
     remove_file(file)?;
     remove_empty_folders(root, file);
-    Ok(Removal::Gone)
+    Ok(())
 }
 
 pub(super) fn remove_file(file: &Path) -> Result<()> {

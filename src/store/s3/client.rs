@@ -31,6 +31,8 @@ pub(super) struct Client {
     bucket: Bucket,
     agent: Agent,
     pub(super) place: Place,
+    /// A limit for each request, in place of the store's.
+    time_limit: Option<Duration>,
 }
 
 /// What a request has beyond the S3 command itself.
@@ -38,8 +40,6 @@ pub(super) struct Client {
 pub(super) struct Extras {
     /// Headers that are sent along without being signed.
     pub(super) headers: Vec<(HeaderName, String)>,
-    /// A limit for the whole request, in place of the store's.
-    pub(super) time_limit: Option<Duration>,
     /// The lock that the object shall have.
     pub(super) lock: Option<Lock>,
 }
@@ -71,7 +71,15 @@ impl Client {
             interrupt,
             is_cleanup: false,
         };
-        Ok(Self { bucket, agent, place })
+        Ok(Self { bucket, agent, place, time_limit: None })
+    }
+
+    /// The same over the same connections, for cleaning up: each request is short, and an interrupt leaves it
+    /// some time.
+    pub(super) fn for_cleanup(&self, time_limit: Duration) -> Self {
+        let place = Place { request: time_limit, is_cleanup: true, ..self.place.clone() };
+        let (bucket, agent) = (self.bucket.clone(), self.agent.clone());
+        Self { bucket, agent, place, time_limit: Some(time_limit) }
     }
 
     /// Signs and sends a command and gives the answer, if it is a success.
@@ -109,7 +117,7 @@ impl Client {
         }
         let body = request.request_body().map_err(unsignable)?;
         let body = if has_body { Outgoing::Bytes(body.clone()) } else { Outgoing::Nothing };
-        let outcome = self.carry(operation, &method, &url, headers, body, extras.time_limit);
+        let outcome = self.carry(operation, &method, &url, headers, body);
         match extras.lock {
             None => outcome,
             Some(_) => outcome.map_err(lock::explain),
@@ -144,7 +152,7 @@ impl Client {
         if part.asks_first {
             headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
         }
-        self.carry(operation, "PUT", &url, headers, Outgoing::Stream(Box::new(body)), None)
+        self.carry(operation, "PUT", &url, headers, Outgoing::Stream(Box::new(body)))
     }
 
     /// Has the server make one part of a multipart upload of bytes that the bucket holds already.
@@ -166,7 +174,7 @@ impl Client {
             headers.insert(HeaderName::from_static("x-amz-copy-source-if-match"), value);
         }
         let url = address.url(&self.bucket, operation, path, &headers)?;
-        self.carry(operation, "PUT", &url, headers, Outgoing::Bytes(Vec::new()), None)
+        self.carry(operation, "PUT", &url, headers, Outgoing::Bytes(Vec::new()))
     }
 
     /// Asks for one version of an object (`HEAD`), or deletes it for good (`DELETE`).
@@ -190,7 +198,7 @@ impl Client {
         queries: &HashMap<String, String>,
     ) -> Result<Response<Body>, S3Error> {
         let url = address::with_queries(&self.bucket, operation, method, path, queries)?;
-        self.carry(operation, method, &url, HeaderMap::new(), Outgoing::Nothing, None)
+        self.carry(operation, method, &url, HeaderMap::new(), Outgoing::Nothing)
     }
 
     fn carry(
@@ -200,7 +208,6 @@ impl Client {
         url: &str,
         headers: HeaderMap,
         body: Outgoing,
-        time_limit: Option<Duration>,
     ) -> Result<Response<Body>, S3Error> {
         let mut request = http::Request::builder()
             .method(method)
@@ -208,7 +215,7 @@ impl Client {
             .body(())
             .map_err(|error| S3Error::from_transport(operation, error.into(), &self.place))?;
         *request.headers_mut() = headers;
-        let agent = self.agent.clone();
+        let (agent, time_limit) = (self.agent.clone(), self.time_limit);
         let send = move || match body {
             Outgoing::Nothing => run(&agent, request, time_limit),
             Outgoing::Bytes(bytes) => run(&agent, request.map(|()| bytes.as_slice()), time_limit),
@@ -216,14 +223,12 @@ impl Client {
                 run(&agent, request.map(|()| SendBody::from_owned_reader(body)), time_limit)
             }
         };
-        let request = time_limit.unwrap_or(self.place.request);
-        let place = Place { request, is_cleanup: time_limit.is_some(), ..self.place.clone() };
-        let answer = aside(operation, &place, send)?
-            .map_err(|error| S3Error::from_transport(operation, error, &place))?;
+        let answer = aside(operation, &self.place, send)?
+            .map_err(|error| S3Error::from_transport(operation, error, &self.place))?;
         if answer.status().is_success() && !answer::is_page(&answer) {
             return Ok(answer);
         }
-        Err(answer::refusal(operation, answer, &place))
+        Err(answer::refusal(operation, answer, &self.place))
     }
 }
 

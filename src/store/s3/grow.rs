@@ -16,7 +16,7 @@ use super::replace::Replaced;
 use super::upload::{Multipart, Origin, Whole};
 use super::{CANCEL_TIME, CLEANUP_TIME_LIMIT, Shared, segment, versions};
 use crate::step::{self, Step};
-use crate::store::{Part, Stored, Traffic, Upload};
+use crate::store::{Part, Removal, Stored, Traffic, Upload};
 
 /// Requests that clean up at once.
 const CLEANERS: usize = 8;
@@ -283,7 +283,13 @@ impl Segment {
     fn take_back(&self) -> Result<(), S3Error> {
         match self.stage {
             Stage::Open => Ok(()),
-            Stage::Completing | Stage::Visible => self.upload.shared.clear(&self.upload.path),
+            Stage::Completing | Stage::Visible => {
+                let Multipart { shared, path, .. } = self.upload.as_ref();
+                if let Removal::Held(hold) = versions::take_back(shared, &[path])? {
+                    log::warn!("`{path}`, which is not whole, stays: {hold}");
+                }
+                Ok(())
+            }
         }
     }
 }

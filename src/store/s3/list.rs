@@ -11,9 +11,9 @@ use serde::Deserialize;
 
 use super::answer;
 use super::client::Extras;
-use super::error::{Place, S3Error};
+use super::error::S3Error;
 use super::xml::{self, Objects, Uploads};
-use super::{CLEANUP_TIME_LIMIT, Handle, Listed, Shared, Stale, segment};
+use super::{Handle, Listed, Shared, Stale, segment};
 
 pub(super) const PAGE_ENTRIES: usize = 1000;
 pub(super) const PAGE_LIMIT_BYTES: u64 = 8 * 1024 * 1024;
@@ -84,10 +84,7 @@ pub(super) fn uploads_at(shared: &Shared, path: &str) -> Result<Vec<String>, S3E
         upload_id_marker: None,
         max_uploads: Some(PAGE_ENTRIES),
     };
-    let page: Uploads = shared.cleanup_policy.run(|| {
-        let extras = Extras { time_limit: Some(CLEANUP_TIME_LIMIT), ..Extras::default() };
-        attempt_page(shared, UPLOADS, "ListMultipartUploadsResult", &command, extras)
-    })?;
+    let page: Uploads = page(&shared.for_cleanup(), UPLOADS, "ListMultipartUploadsResult", &command)?;
     let own = page.entries.into_iter().filter(|upload| upload.key == path && !upload.upload_id.is_empty());
     Ok(own.map(|upload| upload.upload_id).collect())
 }
@@ -181,22 +178,13 @@ fn page<T: for<'de> Deserialize<'de>>(
     root: &str,
     command: &Command<'_>,
 ) -> Result<T, S3Error> {
-    shared.policy.run(|| attempt_page(shared, operation, root, command, Extras::default()))
-}
-
-fn attempt_page<T: for<'de> Deserialize<'de>>(
-    shared: &Shared,
-    operation: &str,
-    root: &str,
-    command: &Command<'_>,
-    extras: Extras,
-) -> Result<T, S3Error> {
     let client = &shared.client;
-    let place = Place { is_cleanup: extras.time_limit.is_some(), ..client.place.clone() };
-    let answer = client.send(operation, "", command.clone(), extras)?;
-    let body = answer::read_body(operation, answer, PAGE_LIMIT_BYTES, &place)?;
-    xml::parse(root, &body).ok_or_else(|| {
-        answer::hidden_refusal(operation, &body, &client.place)
-            .unwrap_or_else(|| S3Error::refused(operation, "the answer is no such list"))
+    shared.policy.run(|| {
+        let answer = client.send(operation, "", command.clone(), Extras::default())?;
+        let body = answer::read_body(operation, answer, PAGE_LIMIT_BYTES, &client.place)?;
+        xml::parse(root, &body).ok_or_else(|| {
+            answer::hidden_refusal(operation, &body, &client.place)
+                .unwrap_or_else(|| S3Error::refused(operation, "the answer is no such list"))
+        })
     })
 }

@@ -1,8 +1,6 @@
 //! The requests about one object that more than one of the store's ways need: a look, a write, a removal, the
 //! end of an upload. It must not know what the object is for.
 
-use std::time::Duration;
-
 use s3::command::Command;
 use ureq::http::Response;
 
@@ -11,6 +9,7 @@ use super::client::{self, Extras};
 use super::error::S3Error;
 use super::lock::Lock;
 use super::retry::Policy;
+use super::starts::Starts;
 use super::{CLEANUP_TIME_LIMIT, CONTENT_TYPE, Shared, is_absent, lock};
 use crate::name;
 use crate::store::{Hold, Stat};
@@ -40,6 +39,19 @@ impl Look {
 }
 
 impl Shared {
+    /// The same for cleaning up: short, and deaf to the interrupt.
+    pub(super) fn for_cleanup(&self) -> Self {
+        let policy = Policy::for_cleanup(CLEANUP_TIME_LIMIT);
+        Self {
+            client: self.client.for_cleanup(CLEANUP_TIME_LIMIT),
+            part_policy: policy.clone(),
+            policy,
+            interrupt: self.interrupt.clone(),
+            starts: Starts::default(),
+            object_lock: self.object_lock,
+        }
+    }
+
     pub(super) fn stat(&self, operation: &str, path: &str) -> Result<Option<Stat>, S3Error> {
         let Some(look) = self.look(operation, path, None)? else { return Ok(None) };
         let size_bytes =
@@ -109,26 +121,11 @@ impl Shared {
         })
     }
 
-    /// Removes an object; one that is not there is no error.
-    pub(super) fn remove(&self, path: &str) -> Result<(), S3Error> {
-        self.remove_by(&self.policy, path, None)
-    }
-
-    /// The same in cleaning up: short, and deaf to the interrupt.
-    pub(super) fn clear(&self, path: &str) -> Result<(), S3Error> {
-        self.remove_by(&self.cleanup_policy, path, Some(CLEANUP_TIME_LIMIT))
-    }
-
-    pub(super) fn remove_by(
-        &self,
-        policy: &Policy,
-        path: &str,
-        time_limit: Option<Duration>,
-    ) -> Result<(), S3Error> {
-        let outcome = policy.run(|| {
-            let extras = Extras { time_limit, ..Extras::default() };
+    /// Removes an object, or hides it where the bucket keeps versions; one that is not there is no error.
+    pub(super) fn hide(&self, path: &str) -> Result<(), S3Error> {
+        let outcome = self.policy.run(|| {
             let operation = "removal of object";
-            let answer = self.client.send(operation, path, Command::DeleteObject, extras)?;
+            let answer = self.client.send(operation, path, Command::DeleteObject, Extras::default())?;
             answer::document(operation, answer, &self.client.place)
         });
         match outcome {
@@ -148,10 +145,10 @@ impl Shared {
     /// Ends a multipart upload; one that is gone is no error. Short, and deaf to the interrupt.
     pub(super) fn abort(&self, path: &str, upload_id: &str) -> Result<(), S3Error> {
         let encoded_id = client::query_value(upload_id);
-        let outcome = self.cleanup_policy.run(|| {
+        let cleanup = self.for_cleanup();
+        let outcome = cleanup.policy.run(|| {
             let command = Command::AbortMultipartUpload { upload_id: &encoded_id };
-            let extras = Extras { time_limit: Some(CLEANUP_TIME_LIMIT), ..Extras::default() };
-            self.client.send("abort of upload", path, command, extras)
+            cleanup.client.send("abort of upload", path, command, Extras::default())
         });
         match outcome {
             Ok(_) => Ok(()),

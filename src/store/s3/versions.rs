@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use jiff::Timestamp;
 use s3::command::Command;
 
 use super::answer::{self, hides};
@@ -25,30 +26,86 @@ struct Kept {
     is_marker: bool,
 }
 
+/// What there is of an object that is to go.
+enum Found {
+    Nothing,
+    /// An object, where no versions are kept.
+    Plain,
+    /// All that is kept, the newest first.
+    Versions(Vec<Kept>),
+}
+
 /// Removes an object, whatever the bucket keeps of it.
 pub(super) fn expire(shared: &Shared, path: &str) -> Result<Removal, S3Error> {
-    match versions_at(shared, path) {
-        // A server may give an empty list because it has no idea of versions.
-        Ok(Some(found)) if found.is_empty() => remove_plainly(shared, path),
-        Ok(Some(found)) => remove_versions(shared, path, &found),
-        Ok(None) => remove_plainly(shared, path),
-        Err(error) if error.is_not_implemented() || error.status == Some(405) => remove_plainly(shared, path),
-        Err(error) if matches!(error.status, Some(400 | 403)) => {
-            // A plain delete is right only where it does not hide.
-            let version = shared.look(LOOK, path, None)?.and_then(|look| look.version);
-            if version.is_some_and(|version| version != NULL) {
-                return Err(without_the_right(error));
-            }
-            remove_plainly(shared, path)
+    expire_all(shared, &[path])
+}
+
+/// Removes objects in this order. None is touched while a lock is seen to hold one of them.
+pub(super) fn expire_all(shared: &Shared, paths: &[&str]) -> Result<Removal, S3Error> {
+    let (mut all, mut longest) = (Vec::new(), None);
+    for path in paths {
+        let (found, hold) = find(shared, path)?;
+        all.push((path, found));
+        longest = longer(longest, hold);
+    }
+    if let Some(hold) = longest {
+        return Ok(Removal::Held(hold));
+    }
+    for (path, found) in all {
+        let removal = match found {
+            Found::Nothing => Removal::Gone,
+            Found::Plain => remove_plainly(shared, path)?,
+            Found::Versions(kept) => remove_versions(shared, path, &kept)?,
+        };
+        if removal != Removal::Gone {
+            return Ok(removal);
         }
-        Err(error) => Err(error),
+        crate::store::expired(path);
+    }
+    Ok(Removal::Gone)
+}
+
+/// The same in cleaning up: short, and deaf to the interrupt. What can't go for good and is not held is hidden.
+pub(super) fn take_back(shared: &Shared, paths: &[&str]) -> Result<Removal, S3Error> {
+    let shared = shared.for_cleanup();
+    match expire_all(&shared, paths) {
+        Err(error) if !error.is_passing() => {
+            for path in paths {
+                if shared.look(LOOK, path, None)?.is_some() {
+                    shared.hide(path)?;
+                    log::warn!("what the bucket keeps of `{path}` stays, hidden: {error}");
+                }
+            }
+            Ok(Removal::Gone)
+        }
+        outcome => outcome,
+    }
+}
+
+/// What there is under a path, and what is seen to hold it.
+fn find(shared: &Shared, path: &str) -> Result<(Found, Option<Hold>), S3Error> {
+    let refusal = match versions_at(shared, path) {
+        Ok(Some(kept)) if !kept.is_empty() => {
+            let hold = hold_on(shared, path, &kept)?;
+            return Ok((Found::Versions(kept), hold));
+        }
+        // A server may give an empty list because it has no idea of versions.
+        Ok(_) => None,
+        Err(error) if error.is_not_implemented() || error.status == Some(405) => None,
+        Err(error) if matches!(error.status, Some(400 | 403)) => Some(error),
+        Err(error) => return Err(error),
+    };
+    let Some(look) = shared.look(LOOK, path, None)? else { return Ok((Found::Nothing, None)) };
+    match refusal {
+        // A plain delete is right only where it does not hide.
+        Some(refusal) if look.version.is_some_and(|version| version != NULL) => {
+            Err(without_the_right(refusal))
+        }
+        _ => Ok((Found::Plain, look.hold)),
     }
 }
 
 fn remove_versions(shared: &Shared, path: &str, found: &[Kept]) -> Result<Removal, S3Error> {
-    if let Some(hold) = hold_on(shared, path, found)? {
-        return Ok(Removal::Held(hold));
-    }
     // The oldest first: wherever it stops, what is seen at the path is what was seen there before.
     for kept in found.iter().rev() {
         match remove_version(shared, path, &kept.id) {
@@ -82,7 +139,7 @@ fn remove_version(shared: &Shared, path: &str, id: &str) -> Result<(), S3Error> 
 /// A key may have no right to delete by an id in a bucket that has no ids.
 fn remove_null(shared: &Shared, path: &str, refusal: S3Error) -> Result<Removal, S3Error> {
     match shared.look(LOOK, path, None) {
-        Ok(Some(look)) if look.version.is_none() => remove_plainly(shared, path),
+        Ok(Some(look)) if look.version.is_none() && look.hold.is_none() => remove_plainly(shared, path),
         Ok(_) | Err(_) => held(shared, path, Some(NULL), refusal),
     }
 }
@@ -100,28 +157,18 @@ fn hold_on(shared: &Shared, path: &str, found: &[Kept]) -> Result<Option<Hold>, 
             }
             Err(error) => return Err(error),
         };
-        let Some(hold) = hold else { continue };
-        // One without an end holds longest.
-        let is_longer = longest.as_ref().is_none_or(|longest| {
-            longest.until.is_some_and(|end| hold.until.is_none_or(|until| until > end))
-        });
-        if is_longer {
-            longest = Some(hold);
-        }
+        longest = longer(longest, hold);
     }
     Ok(longest)
 }
 
+/// Of two holds the one that holds longer; one without an end does.
+fn longer(one: Option<Hold>, other: Option<Hold>) -> Option<Hold> {
+    one.into_iter().chain(other).max_by_key(|hold| hold.until.unwrap_or(Timestamp::MAX))
+}
+
 /// Removes an object where no version stays behind.
 fn remove_plainly(shared: &Shared, path: &str) -> Result<Removal, S3Error> {
-    match shared.look(LOOK, path, None)? {
-        None => return Ok(Removal::Gone),
-        Some(look) => {
-            if let Some(hold) = look.hold {
-                return Ok(Removal::Held(hold));
-            }
-        }
-    }
     let outcome = shared.policy.run(|| {
         let answer = shared.client.send(REMOVAL, path, Command::DeleteObject, Extras::default())?;
         let is_hidden = hides(&answer);
@@ -146,14 +193,17 @@ fn held(shared: &Shared, path: &str, id: Option<&str>, refusal: S3Error) -> Resu
     if !matches!(refusal.status, Some(400..=499)) {
         return Err(refusal);
     }
-    let seen = || shared.look(LOOK, path, id).ok().flatten().and_then(|look| look.hold);
-    match lock::hold_told(&refusal).filter(|_| refusal.is_code(words::BUCKET_LOCK_RULE)).or_else(seen) {
+    let told = lock::hold_told(&refusal);
+    let hold = if refusal.is_code(words::BUCKET_LOCK_RULE) {
+        told
+    } else {
+        let seen = shared.look(LOOK, path, id).ok().flatten().and_then(|look| look.hold);
+        seen.or(told)
+    };
+    match hold {
         Some(hold) => Ok(Removal::Held(hold)),
-        None => match lock::hold_told(&refusal) {
-            Some(hold) => Ok(Removal::Held(hold)),
-            None if id.is_some() && refusal.status == Some(403) => Err(without_the_right(refusal)),
-            None => Err(refusal),
-        },
+        None if id.is_some() && refusal.status == Some(403) => Err(without_the_right(refusal)),
+        None => Err(refusal),
     }
 }
 

@@ -219,3 +219,25 @@ fn a_dry_run_gives_reasons() {
     assert!(table.starts_with("STORE") && table.contains("PLAN"), "{table}");
     assert!(table.lines().count() == 7 && table.contains("2 of 5 copies would be removed"), "{table}");
 }
+
+/// A copy goes whole or not at all: what somebody has put a hold on alone keeps the manifest too.
+#[test]
+fn a_hold_on_the_artifact_alone_keeps_the_copy_whole() {
+    let mut site = site([("local", "\"forever\""), ("r2", "\"forever\""), ("b2", "\"10d\"")]);
+    site.b2 = site.b2.server.locking_bucket();
+    site.config.store("b2").insert("bucket".to_owned(), site.b2.name.clone().into());
+    let planted = Planted::nights(site, [20, 3, 2, 1]);
+    let (site, id) = (&planted.site, &planted.ids[0]);
+    let path = site.copies(id)["b2"]["path"].as_str().unwrap().to_owned();
+    for held in [path.clone(), format!("{path}.json")] {
+        site.b2.hold(&held, "ON");
+        let said = site.pgkeep(["prune"]).any_stdout().run().stdout;
+        assert!(said.contains(id) && said.contains("held by a legal hold"), "{said}");
+        assert_eq!(planted.shown_in("b2"), planted.from(0), "{held}");
+        assert_eq!(planted.on_record_in("b2"), planted.from(0));
+        site.b2.hold(&held, "OFF");
+    }
+    site.pgkeep(["prune", "--quiet"]).run();
+    assert_eq!(site.copies(id)["b2"]["state"], "expired");
+    assert_eq!(site.b2.versions(&path), [""; 0]);
+}

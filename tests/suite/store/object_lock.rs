@@ -210,3 +210,34 @@ fn a_bucket_without_object_lock_refuses_in_words() {
     let text = failed(store.put_small(KEY, b"{}")).to_string();
     assert!(text.contains("s3:PutObjectRetention") && text.contains("writeFileRetentions"), "{text}");
 }
+
+/// What goes together stays together: a lock on the last keeps the first, and the other way round.
+#[test]
+fn a_lock_on_one_of_several_keeps_all_of_them() {
+    let (manifest, free) = (format!("{KEY}.json"), "some/prefix/free");
+    let in_a_bucket = || {
+        let (bucket, fault) = (b2().locking_bucket(), FaultServer::start(b2(), Manners::B2));
+        (locking(&bucket, &fault, LockMode::Governance, 10_000), bucket, fault)
+    };
+    for held in [KEY, &manifest] {
+        let (store, bucket, fault) = in_a_bucket();
+        for key in [&manifest, KEY, free] {
+            store.put_probe(key, b"bytes").unwrap();
+        }
+        bucket.hold(held, "ON");
+        let hold = Hold { until: None, why: "a legal hold".to_owned() };
+        assert_eq!(store.expire_all(&[&manifest, KEY, free]).unwrap(), Removal::Held(hold), "{held}");
+        assert_eq!(fault.count("DELETE", ""), 0, "{held}");
+        bucket.hold(held, "OFF");
+        assert_eq!(store.expire_all(&[&manifest, KEY, free]).unwrap(), Removal::Gone);
+        assert_eq!(bucket.versions("some/"), [""; 0]);
+    }
+    let (store, bucket, _fault) = in_a_bucket();
+    // Of two locks the one that holds longer is told.
+    store.put_small(&manifest, b"{}").unwrap();
+    publish(&store, KEY, b"artifact").unwrap();
+    bucket.hold(&manifest, "ON");
+    let Removal::Held(hold) = store.expire_all(&[&manifest, KEY]).unwrap() else { panic!("two locks hold") };
+    assert_eq!(hold.until, None);
+    bucket.hold(&manifest, "OFF");
+}
