@@ -133,6 +133,13 @@ impl Store for LocalStore {
         Ok(Removal::Gone)
     }
 
+    fn take_back(&self, paths: &[&str]) -> Result<Removal> {
+        // A disk that breaks lets the one go and not the other: nothing is left for that.
+        let outcomes: Vec<Result<()>> = paths.iter().map(|path| removing::expire(&self.root, path)).collect();
+        outcomes.into_iter().collect::<Result<()>>()?;
+        Ok(Removal::Gone)
+    }
+
     fn list(&self, path_prefix: &str) -> Result<Vec<Listed>> {
         listing::list(&self.root, path_prefix, |file| published_path(file).is_none())
     }

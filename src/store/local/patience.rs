@@ -119,6 +119,14 @@ impl Store for PatientStore {
         })
     }
 
+    fn take_back(&self, paths: &[&str]) -> Result<Removal> {
+        let paths: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
+        self.within(self.stall, move |store| {
+            let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+            store.take_back(&paths)
+        })
+    }
+
     fn list(&self, path_prefix: &str) -> Result<Vec<Listed>> {
         self.store.list(path_prefix)
     }

@@ -17,7 +17,7 @@ use crate::support::{FakeBin, Manners, Rule, Site, wait_until};
 fn two_prunes_do_not_meet_and_a_backup_goes_on() {
     let mut planted = local_of_ten_days(1..=14);
     let site = &planted.site;
-    let first = held_at(site.pgkeep(["prune"]), Step::ManifestExpired, 1).any_stdout().any_stderr().start();
+    let first = held_at(site.pgkeep(["prune"]), Step::ArtifactExpired, 1).any_stdout().any_stderr().start();
     first.wait_for_stderr("stands still at");
     let said = site.pgkeep(["prune"]).code(6).any_stdout().any_stderr().run().stderr;
     assert!(said.contains("another run works on") && said.contains("a prune on "), "{said}");
@@ -150,7 +150,7 @@ fn what_a_restore_reads_is_left() {
 fn what_goes_while_a_check_waits_is_no_success() {
     let planted = local_of_ten_days([20, 3, 2, 1]);
     let (site, id) = (&planted.site, planted.ids[0].as_str());
-    let prune = held_at(site.pgkeep(["prune"]), Step::ManifestExpired, 1);
+    let prune = held_at(site.pgkeep(["prune"]), Step::ArtifactExpired, 1);
     let prune = prune.any_stdout().any_stderr().any_code().start();
     prune.wait_for_stderr("stands still at");
     let check = site.pgkeep(["verify", id]).code(5).stderr_has("is expired").start();
@@ -198,7 +198,7 @@ fn what_is_expired_stays_so_on_record() {
     let fault = site.fault("r2", Manners::r2());
     let planted = Planted::nights(site, [20, 3, 2, 1]);
     let (site, id) = (&planted.site, planted.ids[0].as_str());
-    let prune = held_at(site.pgkeep(["prune"]), Step::ManifestExpired, 1).any_stdout().any_stderr();
+    let prune = held_at(site.pgkeep(["prune"]), Step::ArtifactExpired, 1).any_stdout().any_stderr();
     let prune = prune.any_code().start();
     prune.wait_for_stderr("stands still at");
     // The check waits for the prune as long as it waits for any lock, and then goes on.
