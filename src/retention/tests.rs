@@ -357,7 +357,6 @@ fn the_newest_verified_one_stays_whatever_its_age() {
     assert_eq!(verdicts[0], Some(Verdict::Keep(Keeping::NewestVerified)));
 }
 
-/// What a period has stays while none of it is good; once the rule has its periods it goes.
 #[test]
 fn bad_copies_of_a_period_without_a_good_one_stay() {
     let mut entries = vec![
@@ -368,10 +367,9 @@ fn bad_copies_of_a_period_without_a_good_one_stay() {
     entries.extend(nightly("2026-03-01T02:00:00Z", 5));
     let keep = Keep::Rules(Rules { monthly: 2, ..Rules::default() });
     let verdicts = decide(&entries, &policy(&keep, &TimeZone::UTC), at("2026-03-05T03:00:00Z"));
-    let feb = Keeping::NoneProven { rule: "monthly", period: "2026-02".to_owned() };
-    assert_eq!(verdicts[2], Some(Verdict::Keep(feb)));
-    assert!(matches!(verdicts[1], Some(Verdict::Keep(Keeping::Counted { .. }))), "{:?}", verdicts[1]);
-    assert!(matches!(verdicts[0], Some(Verdict::Go(_))), "{:?}", verdicts[0]);
+    assert!(matches!(verdicts[2], Some(Verdict::Keep(Keeping::NoneProven { .. }))));
+    assert!(matches!(verdicts[1], Some(Verdict::Keep(Keeping::Counted { .. }))));
+    assert!(matches!(verdicts[0], Some(Verdict::Go(_))));
 }
 
 #[test]
