@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use postgres::Row;
+use postgres::error::SqlState;
 
 use super::Catalog;
 use crate::backup::{CopyState, Status};
@@ -111,14 +112,28 @@ impl Catalog {
     }
 
     /// Says that somebody looks at the copies of a backup, or mends them, until it is let go or this session ends;
-    /// more than one may. Waits for one who takes copies away.
+    /// more than one may. Waits for one who takes copies away; false if that does not come to an end.
     ///
     /// # Errors
-    /// When the catalog can't be asked, or whoever takes copies away does not come to an end.
-    pub fn use_copies(&mut self, id: &BackupId) -> Result<()> {
+    /// When the catalog can't be asked.
+    pub fn use_copies(&mut self, id: &BackupId) -> Result<bool> {
         let lock = format!("SELECT pg_advisory_lock_shared({USE_KEY})");
-        self.client.query_one(lock, params![id.as_str()])?;
-        Ok(())
+        match self.client.query_one(lock, params![id.as_str()]) {
+            Ok(_) => Ok(true),
+            Err(error) => match error.downcast_ref::<postgres::Error>().and_then(postgres::Error::code) {
+                Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(false),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// The server's process behind this session: what is claimed is lost with it.
+    ///
+    /// # Errors
+    /// When the catalog can't be asked.
+    pub fn session(&mut self) -> Result<i32> {
+        self.revive()?;
+        Ok(self.client.query_one("SELECT pg_backend_pid()", params![])?.try_get(0)?)
     }
 
     /// Says that it is over.

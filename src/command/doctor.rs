@@ -142,7 +142,7 @@ fn probe(shelf: &Shelf, others: &[&Arc<dyn Store>]) -> Result<String> {
     if read?.as_deref() != Some(bytes.as_slice()) {
         bail!("what was read is not what was written");
     }
-    if let Some(twin) = twin? {
+    if let Some(twin) = twin {
         let what =
             format!("it is the same place as store `{twin}`: a prune of one removes the copies of both");
         return Err(Failure::failed(what).hint("give each store a bucket or a folder of its own").into());
@@ -157,12 +157,13 @@ fn probe(shelf: &Shelf, others: &[&Arc<dyn Store>]) -> Result<String> {
 }
 
 /// The name of a store that shows an object which was written to another one alone.
-fn twin_of(key: &str, others: &[&Arc<dyn Store>]) -> Result<Option<String>> {
-    for other in others {
-        let shown = other.stat(&other.path_of(key));
-        if shown.with_context(|| format!("cannot look into store `{}`", other.name()))?.is_some() {
-            return Ok(Some(other.name().to_owned()));
-        }
-    }
-    Ok(None)
+fn twin_of(key: &str, others: &[&Arc<dyn Store>]) -> Option<String> {
+    let shows = |other: &&&Arc<dyn Store>| {
+        other.stat(&other.path_of(key)).map(|shown| shown.is_some()).unwrap_or_else(|error| {
+            let name = other.name();
+            log::warn!("store `{name}`: whether it is the same place as another is not known: {}", one_line(&error));
+            false
+        })
+    };
+    others.iter().find(shows).map(|other| other.name().to_owned())
 }

@@ -72,9 +72,18 @@ fn choose(
         select::ensure_one_database(&names)?;
     }
     let backup = select::one(&mut catalog, source, &flags.id, &flags.filters, now())?;
-    let backup = select::claimed(&mut catalog, backup);
+    let backup = match select::claimed(&mut catalog, backup.clone()) {
+        Ok(backup) => backup,
+        // There may be copies that it leaves.
+        Err(error) => {
+            log::warn!("{}", one_line(&error));
+            backup
+        }
+    };
     select::ensure_usable(&backup, "restore")?;
-    Ok((backup, Some(catalog)))
+    // A database that is dropped may be the one that the catalog is in: nobody may be connected to it then.
+    let is_dropped = flags.create && flags.clean;
+    Ok((backup, (!is_dropped).then_some(catalog)))
 }
 
 fn restore_from_first_whole<'a>(

@@ -88,18 +88,26 @@ pub(super) fn ensure_usable(backup: &Backup, what_for: &str) -> Result<()> {
 }
 
 /// Says that the copies of a backup are in use, as long as the catalog's session lasts or until it lets them go; gives
-/// what is on record then: some may have gone since it was read. A catalog that does not know of it is no hindrance.
-pub(super) fn claimed(catalog: &mut Catalog, backup: Backup) -> Backup {
+/// what is on record then: some may have gone since it was read. A catalog that can't be asked is no hindrance.
+///
+/// # Errors
+/// Exit code 6 where a prune is removing them, and does not come to an end.
+pub(super) fn claimed(catalog: &mut Catalog, backup: Backup) -> Result<Backup> {
     let id = backup.id.clone();
-    if let Err(error) = catalog.use_copies(&id) {
+    match catalog.use_copies(&id) {
+        Ok(true) => {}
+        Ok(false) => {
+            let what = format!("a prune is removing copies of `{id}`, and does not come to an end");
+            return Err(Failure::new(Code::Locked, what).hint("try again when it has").into());
+        }
         // What a repair has begun may be swept by a backup, what is read may go with a prune.
-        log::info!("`{id}`: the catalog does not know that its copies are in use: {error:#}");
+        Err(error) => log::info!("`{id}`: the catalog does not know that its copies are in use: {error:#}"),
     }
     let fresh = catalog.find(id.as_str(), 1).unwrap_or_else(|error| {
         log::warn!("`{id}`: its record can't be read again: {}", one_line(&error));
         Vec::new()
     });
-    fresh.into_iter().find(|fresh| fresh.id == id).unwrap_or(backup)
+    Ok(fresh.into_iter().find(|fresh| fresh.id == id).unwrap_or(backup))
 }
 
 /// The one backup that is meant, among those whose manifests a store holds; its only copy is the one there.

@@ -101,6 +101,10 @@ pub(super) fn run(session: &Session<'_>, catalog: &mut Catalog, flags: &cli::Ver
         let checked = match session.verify(catalog, backup) {
             // It went with a prune while others were looked at.
             Err(error) if code_of(&error) == Code::NoSuchBackup => continue,
+            Err(error) if code_of(&error) == Code::Locked => {
+                log::warn!("{}", one_line(&error));
+                continue;
+            }
             checked => checked?,
         };
         code = code.worse(checked.code);
