@@ -159,6 +159,12 @@ impl Clock {
         Self { says: now, believed: now.min(newest), doubted_from }
     }
 
+    /// The newest time that is believed, and the first one after it that is not, as yet.
+    #[must_use]
+    pub fn doubted(&self) -> Option<(Timestamp, Timestamp)> {
+        Some((self.believed, self.doubted_from?))
+    }
+
     /// Whether an entry's time can't be right.
     fn doubts(&self, entry: &Entry) -> bool {
         is_after(entry.begun_at, self.says) || self.doubted_from.is_some_and(|from| entry.begun_at >= from)

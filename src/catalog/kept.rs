@@ -3,7 +3,6 @@
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use postgres::Row;
-use postgres::error::SqlState;
 
 use super::Catalog;
 use crate::backup::{CopyState, Status};
@@ -112,19 +111,13 @@ impl Catalog {
     }
 
     /// Says that somebody looks at the copies of a backup, or mends them, until it is let go or this session ends;
-    /// more than one may. Waits for one who takes copies away; false if that does not come to an end.
+    /// more than one may. False while somebody takes copies away.
     ///
     /// # Errors
     /// When the catalog can't be asked.
     pub fn use_copies(&mut self, id: &BackupId) -> Result<bool> {
-        let lock = format!("SELECT pg_advisory_lock_shared({USE_KEY})");
-        match self.client.query_one(lock, params![id.as_str()]) {
-            Ok(_) => Ok(true),
-            Err(error) => match error.downcast_ref::<postgres::Error>().and_then(postgres::Error::code) {
-                Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(false),
-                _ => Err(error),
-            },
-        }
+        let lock = format!("SELECT pg_try_advisory_lock_shared({USE_KEY})");
+        Ok(self.client.query_one(lock, params![id.as_str()])?.try_get(0)?)
     }
 
     /// The server's process behind this session: what is claimed is lost with it.

@@ -158,12 +158,13 @@ fn probe(shelf: &Shelf, others: &[&Arc<dyn Store>]) -> Result<String> {
 
 /// The name of a store that shows an object which was written to another one alone.
 fn twin_of(key: &str, others: &[&Arc<dyn Store>]) -> Option<String> {
-    let shows = |other: &&&Arc<dyn Store>| {
-        other.stat(&other.path_of(key)).map(|shown| shown.is_some()).unwrap_or_else(|error| {
-            let name = other.name();
-            log::warn!("store `{name}`: whether it is the same place as another is not known: {}", one_line(&error));
+    let shows = |other: &&&Arc<dyn Store>| match other.stat(&other.path_of(key)) {
+        Ok(shown) => shown.is_some(),
+        Err(error) => {
+            let (name, why) = (other.name(), one_line(&error));
+            log::warn!("store `{name}`: whether it is the same place as another is not known: {why}");
             false
-        })
+        }
     };
     others.iter().find(shows).map(|other| other.name().to_owned())
 }

@@ -17,7 +17,7 @@ pub(super) fn pin(context: &Context, flags: &cli::Pin) -> Result<Code> {
     let mut catalog = context.catalog()?;
     let backup = select::one(&mut catalog, &context.config.source.name, &flags.id, &flags.filters, now)?;
     // A prune that is removing it is waited for: what is said of the pin is true then.
-    let backup = select::claimed(&mut catalog, backup)?;
+    let backup = select::claimed(&mut catalog, backup, &context.interrupt)?;
     if matches!(backup.status, Status::Expired | Status::Failed) {
         let what = format!("`{}` is {}: there is nothing to keep", backup.id, backup.status.as_str());
         let code = if backup.status == Status::Expired { Code::NoSuchBackup } else { Code::Failed };

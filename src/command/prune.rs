@@ -17,10 +17,10 @@ mod plan;
 mod removal;
 mod report;
 mod shown;
+mod stays;
 
 use carry_out::Work;
-use items::Item;
-use plan::{Plan, Scope, StorePlan};
+use plan::{Plan, Scope};
 use report::Done;
 
 pub(super) fn run(context: &Context, flags: &cli::Prune) -> Result<Code> {
@@ -46,7 +46,7 @@ pub(super) fn run(context: &Context, flags: &cli::Prune) -> Result<Code> {
     let mut catalog = context.catalog()?;
     let plan = plan::make(context, &mut catalog, &shelves, &scope)?;
     ensure_known(&plan, &databases)?;
-    tell_what_stays(&plan, &all);
+    stays::tell(&plan, &all, false);
     let mut done = Done::default();
     if flags.dry_run {
         find_leftovers(&mut catalog, &plan, &mut done)?;
@@ -90,6 +90,7 @@ pub(super) fn after_backup(context: &Context, shelves: &[Shelf], databases: &[St
     let pruned = || {
         let mut catalog = context.catalog()?;
         let plan = plan::make(context, &mut catalog, &shelves.iter().collect::<Vec<_>>(), &scope)?;
+        stays::tell(&plan, shelves, true);
         let work = Work { context, plan: &plan, scope: &scope };
         carry(&work, &mut catalog, false, &mut Done::default())
     };
@@ -116,7 +117,7 @@ fn carry(work: &Work<'_>, catalog: &mut Catalog, force: bool, done: &mut Done) -
         let hint = "`pgkeep prune --dry-run` shows it; --force carries it out";
         return Err(Failure::failed(format!("nothing was removed: {what}")).hint(hint).into());
     }
-    let code = code.worse(tell_held(plan));
+    let code = code.worse(stays::tell_held(plan, catalog)?);
     for store in &plan.stores {
         let age = store.shelf.keep.age_alone().map(|age| age.as_secs_f64());
         catalog.set_expiry(work.scope.source, &store.shelf.name, age)?;
@@ -147,47 +148,4 @@ fn too_much(plan: &Plan<'_>) -> Option<String> {
         |(store, all, going): &(&str, usize, usize)| format!("{going} of the {all} copies in `{store}`");
     let told: Vec<String> = losses.iter().map(of_store).collect();
     (!told.is_empty()).then(|| format!("the plan takes more than half of a store: {}", told.join(", ")))
-}
-
-/// Says what the rules would let go and something else holds: a lock is in order, a run that fails is not.
-fn tell_held(plan: &Plan<'_>) -> Code {
-    let mut code = Code::Done;
-    for store in &plan.stores {
-        if let Some((count, reasons)) = those(store, |item| item.is_failing) {
-            let name = &store.shelf.name;
-            log::warn!(
-                "store `{name}`: {count} past their rules, and held: {reasons} (--even-if-failing lets them go)"
-            );
-            code = Code::Degraded;
-        }
-    }
-    code
-}
-
-/// Says why a store goes on growing: nothing newer is verified, or it is no store of the configuration any more.
-fn tell_what_stays(plan: &Plan<'_>, shelves: &[Shelf]) {
-    for store in &plan.stores {
-        if let Some((count, reasons)) = those(store, |item| item.lacks_newer) {
-            log::warn!("store `{}`: {count} past their rules, and not verified: {reasons}", store.shelf.name);
-        }
-    }
-    let is_there = |name: &str| shelves.iter().any(|shelf| shelf.name == name);
-    let copies = plan.rows.iter().flat_map(|row| &row.copies).filter(|copy| copy.state.is_published());
-    let unknown: BTreeSet<&str> =
-        copies.map(|copy| copy.store.as_str()).filter(|name| !is_there(name)).collect();
-    for name in unknown {
-        log::info!("copies are on record in `{name}`, which is no store of the configuration: they stay");
-    }
-}
-
-/// How many copies of a store are such, in words, and the reasons for it.
-fn those(store: &StorePlan<'_>, is_such: impl Fn(&Item) -> bool) -> Option<(String, String)> {
-    let such: Vec<&Item> = store.items.iter().filter(|item| is_such(item)).collect();
-    let reasons: BTreeSet<&str> = such.iter().map(|item| item.reason.as_str()).collect();
-    let count = match such.len() {
-        0 => return None,
-        1 => "1 copy is".to_owned(),
-        count => format!("{count} copies are"),
-    };
-    Some((count, reasons.into_iter().collect::<Vec<_>>().join("; ")))
 }

@@ -72,7 +72,7 @@ fn choose(
         select::ensure_one_database(&names)?;
     }
     let backup = select::one(&mut catalog, source, &flags.id, &flags.filters, now())?;
-    let backup = match select::claimed(&mut catalog, backup.clone()) {
+    let backup = match select::claimed(&mut catalog, backup.clone(), &context.interrupt) {
         Ok(backup) => backup,
         // There may be copies that it leaves.
         Err(error) => {

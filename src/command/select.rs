@@ -1,5 +1,7 @@
 //! Which backup is meant: an id, a prefix of one, or `latest` among those that pass the filters.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -12,8 +14,12 @@ use crate::catalog::query::Filter;
 use crate::cli::Filters;
 use crate::config::value::Span;
 use crate::exit::{Code, Failure, one_line};
+use crate::interrupt::Interrupt;
 use crate::key::KeyRing;
 
+/// How long a prune may take to let a backup go, and how often that is looked for.
+const PRUNE_PATIENCE: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_millis(100);
 /// How many of those that share a prefix are named in an error.
 const SHOWN: u32 = 5;
 
@@ -92,16 +98,28 @@ pub(super) fn ensure_usable(backup: &Backup, what_for: &str) -> Result<()> {
 ///
 /// # Errors
 /// Exit code 6 where a prune is removing them, and does not come to an end.
-pub(super) fn claimed(catalog: &mut Catalog, backup: Backup) -> Result<Backup> {
+pub(super) fn claimed(catalog: &mut Catalog, backup: Backup, interrupt: &Interrupt) -> Result<Backup> {
     let id = backup.id.clone();
-    match catalog.use_copies(&id) {
-        Ok(true) => {}
-        Ok(false) => {
-            let what = format!("a prune is removing copies of `{id}`, and does not come to an end");
-            return Err(Failure::new(Code::Locked, what).hint("try again when it has").into());
+    let begun = Instant::now();
+    let mut is_told = false;
+    loop {
+        match catalog.use_copies(&id) {
+            Ok(true) => break,
+            Ok(false) if begun.elapsed() > PRUNE_PATIENCE || interrupt.wait(LOOK) => {
+                let what = format!("a prune is removing copies of `{id}`, and does not come to an end");
+                return Err(Failure::new(Code::Locked, what).hint("try again when it has").into());
+            }
+            Ok(false) if is_told => {}
+            Ok(false) => {
+                log::info!("`{id}`: waiting for a prune that is removing copies of it");
+                is_told = true;
+            }
+            Err(error) => {
+                // What a repair has begun may be swept by a backup, what is read may go with a prune.
+                log::info!("`{id}`: the catalog does not know that its copies are in use: {error:#}");
+                break;
+            }
         }
-        // What a repair has begun may be swept by a backup, what is read may go with a prune.
-        Err(error) => log::info!("`{id}`: the catalog does not know that its copies are in use: {error:#}"),
     }
     let fresh = catalog.find(id.as_str(), 1).unwrap_or_else(|error| {
         log::warn!("`{id}`: its record can't be read again: {}", one_line(&error));

@@ -130,7 +130,7 @@ impl Session<'_> {
     /// Exit code 5 when it has gone since the record was read, 6 while a prune is removing it.
     fn verify(&self, catalog: &mut Catalog, backup: Backup) -> Result<Checked> {
         let id = backup.id.clone();
-        let backup = select::claimed(catalog, backup)?;
+        let backup = select::claimed(catalog, backup, &self.context.interrupt)?;
         let usable = select::ensure_usable(&backup, "verify");
         let checked = usable.and_then(|()| self.verify_in_use(catalog, backup));
         if let Err(error) = catalog.let_copies_go(&id) {

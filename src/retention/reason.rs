@@ -113,7 +113,9 @@ impl fmt::Display for Keeping {
             Self::TooFewNewer { newer, needed } => {
                 write!(f, "min_keep: {newer} of {needed} verified ones are newer")
             }
-            Self::Doubtful => f.write_str("its time can't be right, so it counts for nothing"),
+            Self::Doubtful => f.write_str(
+                "ahead of the clock, or after a pause out of all proportion: it counts for nothing yet",
+            ),
         }
     }
 }

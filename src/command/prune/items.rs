@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 
 use super::shown::{Shown, is_own, is_trusted};
-use crate::backup::CopyState;
+use crate::backup::{CopyState, Status};
 use crate::catalog::kept::{Kept, KeptCopy};
-use crate::retention::{self, Entry, Group, Holding, Keeping, Pin, Verdict};
+use crate::retention::{self, Entry, Group, Holding, Pin, Verdict};
 use crate::store::Store;
 
 /// Said of what the rules let go and the store does not show, where it does not show others either.
@@ -40,10 +40,10 @@ pub(super) struct Item {
     pub(super) size_bytes: Option<u64>,
     pub(super) action: Action,
     pub(super) reason: String,
-    /// Whether it would go if its database's newest run had not failed, or had ended.
-    pub(super) is_failing: bool,
-    /// Whether it is not proven, and would go if enough newer ones were.
-    pub(super) lacks_newer: bool,
+    /// What holds it, where the rules would let it go.
+    pub(super) holding: Option<Holding>,
+    /// Whether it lets older ones go.
+    pub(super) is_proven: bool,
     /// Whether anything of it is in the store.
     pub(super) is_there: bool,
 }
@@ -89,7 +89,8 @@ impl View<'_> {
         row.copies.iter().find(|copy| copy.store == self.store.name())
     }
 
-    fn is_own(&self, row: &Kept, copy: &KeptCopy) -> bool {
+    /// Whether a copy's path is where the store keeps copies of its backup.
+    pub(super) fn is_own(&self, row: &Kept, copy: &KeptCopy) -> bool {
         is_own(self.store, self.source, row, &copy.path)
     }
 
@@ -104,8 +105,9 @@ impl View<'_> {
         self.copy_in(row).as_ref().is_some_and(is_half)
     }
 
-    /// What is to become of each copy; and what is told of those that the store does not show.
-    pub(super) fn items(&self, rows: &[Kept], verdicts: Vec<Option<Verdict>>) -> (Vec<Item>, Vec<String>) {
+    /// What is to become of each copy; what is told of those that the store does not show, and of those that stand
+    /// elsewhere by the record.
+    pub(super) fn items(&self, rows: &[Kept], verdicts: Vec<Option<Verdict>>) -> Items {
         let (mut items, mut lost, mut strange) = (Vec::new(), Vec::new(), Vec::new());
         for (row, verdict) in rows.iter().zip(verdicts) {
             let Some(copy) = self.copy_in(row) else { continue };
@@ -135,12 +137,12 @@ impl View<'_> {
                 size_bytes: copy.size_bytes,
                 action,
                 reason,
-                is_failing: matches!(
-                    verdict,
-                    Some(Verdict::Held(Holding::NewestFailed(_) | Holding::NewestUnfinished(_)))
-                ),
-                lacks_newer: matches!(verdict, Some(Verdict::Keep(Keeping::TooFewNewer { .. })))
-                    && self.copy_of(row).is_some_and(|copy| !copy.is_proven),
+                is_proven: row.status == Status::Verified
+                    && self.copy_of(row).is_some_and(|copy| copy.is_proven),
+                holding: match verdict {
+                    Some(Verdict::Held(holding)) => Some(holding),
+                    _ => None,
+                },
                 is_there: self.shown.has_any_of(copy),
             });
         }
@@ -151,33 +153,35 @@ impl View<'_> {
                 NOT_THERE.clone_into(&mut item.reason);
             });
         }
-        (items, self.troubles(&lost, &strange))
-    }
-
-    fn troubles(&self, lost: &[&str], strange: &[&str]) -> Vec<String> {
         let name = self.store.name();
-        let count = |ids: &[&str]| match ids.len() {
-            1 => "1 copy is".to_owned(),
-            count => format!("{count} copies are"),
-        };
-        let mut troubles = Vec::new();
-        if let Some(newest) = lost.first() {
-            troubles.push(format!(
+        let lost = lost.first().map(|newest| {
+            format!(
                 "store `{name}`: {} on record, and not whole in the store, that of `{newest}` the newest: what is not \
                  there counts for nothing (`pgkeep verify --all --level stat --repair`)",
-                count(lost)
-            ));
-        }
-        if let Some(newest) = strange.first() {
-            troubles.push(format!(
+                count(lost.len())
+            )
+        });
+        let elsewhere = strange.first().map(|newest| {
+            format!(
                 "store `{name}`: {} on record under a path where this store keeps no copy of it, that of `{newest}` \
-                 the newest: left as it is (were `path`, `prefix` or `bucket` changed? `pgkeep catalog rebuild --from \
-                 {name}` puts on record what is there)",
-                count(strange)
-            ));
-        }
-        troubles
+                 the newest: left as it is. Were `path`, `prefix` or `bucket` changed, move them to the new place and \
+                 run `pgkeep catalog rebuild --from {name}`; or remove them there, and run `pgkeep verify --all`",
+                count(strange.len())
+            )
+        });
+        Items { all: items, lost, elsewhere }
     }
+}
+
+/// What is to become of the copies in a store, and what is to be told of them.
+pub(super) struct Items {
+    pub(super) all: Vec<Item>,
+    pub(super) lost: Option<String>,
+    pub(super) elsewhere: Option<String>,
+}
+
+fn count(copies: usize) -> String {
+    if copies == 1 { "1 copy is".to_owned() } else { format!("{copies} copies are") }
 }
 
 fn action_of(verdict: &Verdict) -> Action {

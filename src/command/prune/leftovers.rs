@@ -102,7 +102,7 @@ pub(super) fn sweep(
     let mut code = Code::Done;
     let rows = work.rows(catalog, database)?;
     for leftover in find(catalog, &rows, store, work.plan.now, database)? {
-        if work.is_interrupted() {
+        if work.is_interrupted() || done.given_up(&store.shelf.name).is_some() {
             break;
         }
         let Some(id) = inventory::id_of(inventory::artifact_of(leftover.path)) else { continue };
@@ -121,6 +121,7 @@ pub(super) fn sweep(
             Ok(Some(outcome)) => outcome,
             Err(error) => Outcome::Failed(one_line(&error)),
         };
+        done.answered(&store.shelf.name, !matches!(outcome, Outcome::Failed(_)));
         code = code.worse(done.tell_leftover(store, &leftover, &outcome));
     }
     Ok(code)

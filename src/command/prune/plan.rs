@@ -8,7 +8,7 @@ use super::super::context::{Context, Shelf, now};
 use super::super::copies::side_by_side;
 use super::super::inventory;
 use super::super::progress::Phase;
-use super::items::{Action, Item, View};
+use super::items::{Action, Item, Items, View};
 use super::shown::Shown;
 use crate::catalog::Catalog;
 use crate::catalog::kept::Kept;
@@ -51,6 +51,8 @@ pub(super) struct Plan<'a> {
     pub(super) now: Timestamp,
     /// What could not be looked at.
     pub(super) troubles: Vec<String>,
+    /// So many copies stay in any case.
+    pub(super) min_keep: usize,
 }
 
 impl Plan<'_> {
@@ -80,7 +82,8 @@ pub(super) fn make<'a>(
     // Asked after the stores: what a run has published by now has had its row since it began.
     let rows = catalog.kept(scope.source, scope.databases)?;
     let now = now().min(catalog.clock()?);
-    let mut plan = Plan { stores: Vec::new(), rows, now, troubles: Vec::new() };
+    let min_keep = usize::try_from(context.config.retention.min_keep.get())?;
+    let mut plan = Plan { stores: Vec::new(), rows, now, troubles: Vec::new(), min_keep };
     for (shelf, shown) in shown {
         let of_store = |row: &Kept| row.copies.iter().any(|copy| copy.store == shelf.name);
         let is_known = plan.rows.iter().any(of_store);
@@ -104,13 +107,22 @@ fn of_one<'a>(
     plan: &mut Plan<'_>,
 ) -> Result<StorePlan<'a>> {
     let store = inventory::usable(shelf)?;
-    shown.look_again(store, &plan.rows)?;
+    shown.look_again(store, scope.source, &plan.rows)?;
+    if let Some(trouble) = &shown.trouble {
+        plan.troubles
+            .push(format!("store `{}`: what dead runs left is not looked for: {trouble}", shelf.name));
+    }
     let view = View { source: scope.source, store, shown: &shown };
     let entries = view.entries(&plan.rows);
     let clock = Clock::of(&entries, plan.now);
     let verdicts = retention::decide_at(&entries, &policy(context, shelf, scope), clock);
-    let (items, troubles) = view.items(&plan.rows, verdicts);
-    plan.troubles.extend(troubles);
+    let Items { all: items, lost, elsewhere } = view.items(&plan.rows, verdicts);
+    plan.troubles.extend(lost);
+    match elsewhere {
+        // It may be meant so: no reason to wake somebody every night.
+        Some(elsewhere) if scope.yields => log::info!("{elsewhere}"),
+        elsewhere => plan.troubles.extend(elsewhere),
+    }
     Ok(StorePlan { shelf, store, source: scope.source, shown, items, clock })
 }
 

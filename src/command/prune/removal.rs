@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 
 use super::super::copies::side_by_side;
 use super::super::output::printable;
@@ -15,7 +15,7 @@ use super::plan::{self, StorePlan};
 use super::report::{Done, Outcome};
 use crate::backup::{CopyState, Status};
 use crate::catalog::Catalog;
-use crate::catalog::kept::Kept;
+use crate::catalog::kept::{Kept, KeptCopy};
 use crate::exit::{Code, one_line};
 use crate::name::{self, BackupId};
 use crate::retention::{self, Verdict};
@@ -24,8 +24,6 @@ use crate::store::{Removal, Store};
 
 /// Copies that are removed at once.
 const AT_ONCE: usize = 8;
-/// A store that fails so many times in a row is left.
-const FAILURES_IN_A_ROW: usize = 4;
 /// Said of a copy that a store shows after it said that it removed it.
 const STILL_THERE: &str = "it was removed, and the store still shows it";
 
@@ -36,14 +34,13 @@ pub(super) struct OfStore<'a> {
     database: &'a str,
     /// What the store said it removed.
     removed: Vec<&'a Item>,
-    failures: usize,
     /// What went wrong last: the same is not told twice.
     told: String,
 }
 
 impl<'a> OfStore<'a> {
     pub(super) fn new(work: &'a Work<'a>, store: &'a StorePlan<'a>, database: &'a str) -> Self {
-        Self { work, store, database, removed: Vec::new(), failures: 0, told: String::new() }
+        Self { work, store, database, removed: Vec::new(), told: String::new() }
     }
 
     /// Removes what goes, and says what became of each.
@@ -54,7 +51,12 @@ impl<'a> OfStore<'a> {
         done: &mut Done,
     ) -> Result<Code> {
         let rows = self.work.rows(catalog, self.database)?;
-        let mut why = self.ensure_the_rest(&rows, going).err().map(|error| one_line(&error));
+        let mut why = done.given_up(self.name());
+        if why.is_none()
+            && let Err(error) = self.ensure_the_rest(&rows, going)
+        {
+            why = Some(one_line(&error));
+        }
         let mut code = if why.is_some() { Code::Degraded } else { Code::Done };
         let phase = Phase::start(&self.work.context.out.bars, "");
         for (place, some) in going.chunks(AT_ONCE).enumerate() {
@@ -64,9 +66,7 @@ impl<'a> OfStore<'a> {
             if why.is_none() && self.work.is_interrupted() {
                 why = Some("interrupted".to_owned());
             }
-            if why.is_none() && self.failures >= FAILURES_IN_A_ROW {
-                why = Some(format!("the store failed {} times in a row", self.failures));
-            }
+            why = why.or_else(|| done.given_up(self.name()));
             match &why {
                 None => code = code.worse(self.remove_some(catalog, some, done)?),
                 Some(why) => {
@@ -96,7 +96,8 @@ impl<'a> OfStore<'a> {
         for row in
             rows.iter().filter(|row| row.status == Status::Verified && !going.contains(row.id.as_str()))
         {
-            let copy = view.copy_in(row).filter(|copy| copy.state == CopyState::Verified);
+            let is_good = |copy: &&KeptCopy| copy.state == CopyState::Verified && view.is_own(row, copy);
+            let copy = view.copy_in(row).filter(is_good);
             let count = looked_at.entry((&row.tenant, &row.backup_type)).or_default();
             let Some(copy) = copy.filter(|_| *count < needed) else { continue };
             *count = count.saturating_add(1);
@@ -114,6 +115,7 @@ impl<'a> OfStore<'a> {
 
     /// Claims some, looks at the record again, and removes those that still may go.
     fn remove_some(&mut self, catalog: &mut Catalog, some: &[&'a Item], done: &mut Done) -> Result<Code> {
+        let session = catalog.session()?;
         let mut claimed = Vec::new();
         for item in some {
             let Some(id) = BackupId::parse(&item.id) else { continue };
@@ -125,6 +127,9 @@ impl<'a> OfStore<'a> {
         }
         // Whoever pins, checks or finds something wrong from now on waits, or has been heard.
         let rows = self.work.rows(catalog, self.database)?;
+        if catalog.session()? != session {
+            return Err(anyhow!("the catalog's session ended, and what was claimed with it"));
+        }
         let still = self.still_going(&rows);
         let ids: Vec<BackupId> = claimed.iter().map(|(_, id)| id.clone()).collect();
         let (going, changed): (Vec<_>, Vec<_>) =
@@ -133,16 +138,25 @@ impl<'a> OfStore<'a> {
             done.tell(self.store, item, Outcome::Left("its record has changed meanwhile".to_owned()));
         }
         let store = self.store.store;
+        let outcomes = side_by_side(going, |(item, id)| (item, id, remove_one(store, &item.path)))?;
+        // First of all what the stores did is told: the catalog may fail now.
+        let mut gone = Vec::new();
         let mut code = Code::Done;
-        for (item, id, outcome) in
-            side_by_side(going, |(item, id)| (item, id, remove_one(store, &item.path)))?
-        {
-            let (outcome, one) = self.record(catalog, item, &id, outcome)?;
-            code = code.worse(one);
-            done.tell(self.store, item, outcome);
+        for (item, id, outcome) in outcomes {
+            if matches!(outcome, Ok(Removal::Gone)) {
+                gone.push(id);
+            }
+            code = code.worse(self.tell(item, outcome, done));
         }
-        ids.iter().try_for_each(|id| catalog.give_copies_up(id))?;
-        Ok(code)
+        let recorded = gone.iter().try_for_each(|id| {
+            mark(catalog, id, self.name(), None).inspect(|()| step::reached(Step::CopyMarkedExpired))
+        });
+        for id in &ids {
+            if let Err(error) = catalog.give_copies_up(id) {
+                log::debug!("`{id}`: {error:#}");
+            }
+        }
+        recorded.context("what was removed is not on record; the next prune puts it there").map(|()| code)
     }
 
     /// The ids of what may go by what is on record.
@@ -157,31 +171,17 @@ impl<'a> OfStore<'a> {
         rows.iter().zip(verdicts).filter(may_go).map(|(row, _)| row.id.as_str()).collect()
     }
 
-    /// Puts on record what the store made of a removal.
-    fn record(
-        &mut self,
-        catalog: &mut Catalog,
-        item: &'a Item,
-        id: &BackupId,
-        outcome: Result<Removal>,
-    ) -> Result<(Outcome, Code)> {
-        Ok(match outcome {
+    /// Says what the store made of a removal.
+    fn tell(&mut self, item: &'a Item, outcome: Result<Removal>, done: &mut Done) -> Code {
+        done.answered(self.name(), outcome.is_ok());
+        let (outcome, code) = match outcome {
+            Ok(Removal::Gone) if !item.is_there => (Outcome::Absent, Code::Done),
             Ok(Removal::Gone) => {
-                mark(catalog, id, self.name(), None)?;
-                step::reached(Step::CopyMarkedExpired);
-                self.failures = 0;
-                if !item.is_there {
-                    return Ok((Outcome::Absent, Code::Done));
-                }
                 self.removed.push(item);
                 (Outcome::Removed, Code::Done)
             }
-            Ok(Removal::Held(hold)) => {
-                self.failures = 0;
-                (Outcome::held_by(&hold), Code::Done)
-            }
+            Ok(Removal::Held(hold)) => (Outcome::held_by(&hold), Code::Done),
             Err(error) => {
-                self.failures = self.failures.saturating_add(1);
                 let text = one_line(&error);
                 if self.told != text {
                     log::error!("store `{}`: `{}`: {text}", self.name(), item.id);
@@ -189,7 +189,9 @@ impl<'a> OfStore<'a> {
                 }
                 (Outcome::Failed(text), Code::Degraded)
             }
-        })
+        };
+        done.tell(self.store, item, outcome);
+        code
     }
 
     /// A store may say that something is gone, and keep it.

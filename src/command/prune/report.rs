@@ -60,7 +60,12 @@ impl Outcome {
 pub(super) struct Done {
     copies: BTreeMap<(String, String), Outcome>,
     leftovers: Vec<Value>,
+    /// How many times in a row each store has failed.
+    failures: BTreeMap<String, usize>,
 }
+
+/// A store that fails so many times in a row is left.
+const FAILURES_IN_A_ROW: usize = 4;
 
 impl Done {
     /// Keeps in mind what became of a copy; the last word counts.
@@ -69,6 +74,18 @@ impl Done {
         let why = outcome.why().map_or_else(String::new, |why| format!(": {why}"));
         log::info!("store `{name}`: `{}`: {}{why}", item.id, outcome.word());
         self.copies.insert((name.clone(), item.id.clone()), outcome);
+    }
+
+    /// Counts whether a store did as it was asked.
+    pub(super) fn answered(&mut self, store: &str, is_well: bool) {
+        let failures = self.failures.entry(store.to_owned()).or_default();
+        *failures = if is_well { 0 } else { failures.saturating_add(1) };
+    }
+
+    /// Why a store is asked no more.
+    pub(super) fn given_up(&self, store: &str) -> Option<String> {
+        let failures = self.failures.get(store).filter(|failures| **failures >= FAILURES_IN_A_ROW)?;
+        Some(format!("the store failed {failures} times in a row"))
     }
 
     /// Keeps in mind what would be swept.
@@ -110,7 +127,7 @@ impl Done {
 fn outcome_of(store: &StorePlan<'_>, item: &Item, done: &Done, dry_run: bool) -> Option<Outcome> {
     let told = done.copies.get(&(store.shelf.name.clone(), item.id.clone())).cloned();
     let is_left = !dry_run && item.action == Action::Remove;
-    told.or_else(|| is_left.then(|| Outcome::Left("nothing was removed".to_owned())))
+    told.or_else(|| is_left.then(|| Outcome::Left("not come to".to_owned())))
 }
 
 fn all<'a>(plan: &'a Plan<'_>) -> impl Iterator<Item = (&'a StorePlan<'a>, &'a Item)> {

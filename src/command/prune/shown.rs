@@ -10,6 +10,7 @@ use super::super::context::Shelf;
 use super::super::inventory::{self, Pair, Stray};
 use crate::backup::CopyState;
 use crate::catalog::kept::{Kept, KeptCopy};
+use crate::exit::one_line;
 use crate::name;
 use crate::store::{Listed, Stale, Store};
 
@@ -25,6 +26,8 @@ pub(super) struct Shown {
     /// When each object was written.
     pub(super) written_at: BTreeMap<String, Option<Timestamp>>,
     pub(super) stale: Vec<Stale>,
+    /// Why it is not known what dead runs left.
+    pub(super) trouble: Option<String>,
 }
 
 impl Shown {
@@ -34,7 +37,10 @@ impl Shown {
         let mut shown = Self::default();
         for folder in folders {
             let prefix = store.path_of(folder);
-            shown.stale.extend(store.stale(&prefix)?);
+            match store.stale(&prefix) {
+                Ok(stale) => shown.stale.extend(stale),
+                Err(error) => shown.trouble = Some(one_line(&error)),
+            }
             let listed = store.list(&prefix)?;
             for object in &listed {
                 shown.written_at.insert(object.path.clone(), object.modified_at);
@@ -47,11 +53,14 @@ impl Shown {
     }
 
     /// Looks for what is on record and was not listed: a run may have published it since.
-    pub(super) fn look_again(&mut self, store: &dyn Store, rows: &[Kept]) -> Result<()> {
+    pub(super) fn look_again(&mut self, store: &dyn Store, source: &str, rows: &[Kept]) -> Result<()> {
         let mut missed = Vec::new();
         for row in rows {
             let copy = row.copies.iter().find(|copy| copy.store == store.name());
-            if let Some(copy) = copy.filter(|copy| is_trusted(copy) && !self.is_whole(row, copy)) {
+            let is_missed = |copy: &&KeptCopy| {
+                is_trusted(copy) && !self.is_whole(row, copy) && is_own(store, source, row, &copy.path)
+            };
+            if let Some(copy) = copy.filter(is_missed) {
                 missed.push(copy);
             }
         }

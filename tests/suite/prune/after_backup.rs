@@ -109,3 +109,31 @@ fn the_record_says_when_a_copy_may_go() {
     planted.site.backup();
     assert_eq!(expiry(&planted), None);
 }
+
+/// Where nothing is verified nothing goes, and a disk fills: that is told by night too.
+#[test]
+fn nothing_verified_is_told() {
+    let mut site = crate::support::Site::new().local_only();
+    site.config.set("verify.after_backup", "none");
+    for _ in 0..3 {
+        site.backup();
+    }
+    let ran = site.pgkeep(["backup", "full"]).any_stdout().stderr_has("none of the 4 copies of").run();
+    assert!(ran.stderr.contains("pgkeep verify --all"), "{}", ran.stderr);
+    site.pgkeep(["verify", "--all", "--quiet"]).run();
+    site.backup();
+}
+
+/// Copies under another `prefix` than the one of now are no reason to wake somebody every night.
+#[test]
+fn a_changed_prefix_is_told_by_day() {
+    let mut site = site([("local", "\"10d\""), ("r2", "\"10d\""), ("b2", "\"10d\"")]);
+    site.backup();
+    site.config.store("r2").insert("prefix".to_owned(), "elsewhere".into());
+    site.backup();
+    let said = site.pgkeep(["prune"]).code(3).any_stdout().any_stderr().run().stderr;
+    assert!(
+        said.contains("under a path where this store keeps no copy") && said.contains("move them"),
+        "{said}"
+    );
+}

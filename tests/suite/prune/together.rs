@@ -38,7 +38,8 @@ fn nothing_goes_while_a_backup_is_made() {
     planted.site.config.set("source.pg_bin", bin.folder.to_str().unwrap());
     let running = planted.site.pgkeep(["backup", "full"]).any_stdout().any_stderr().start();
     bin.wait_for_start();
-    planted.site.pgkeep(["prune"]).code(3).any_stdout().stderr_has("the newest run has not ended").run();
+    // A run that lives is no trouble.
+    planted.site.pgkeep(["prune"]).stdout_has("the newest run has not ended").run();
     assert_eq!(planted.shown_in("local"), planted.from(0));
     bin.release();
     planted.ids.push(running.finish().id());
@@ -153,11 +154,8 @@ fn what_goes_while_a_check_waits_is_no_success() {
     let prune = held_at(site.pgkeep(["prune"]), Step::ArtifactExpired, 1);
     let prune = prune.any_stdout().any_stderr().any_code().start();
     prune.wait_for_stderr("stands still at");
-    let check = site.pgkeep(["verify", id]).code(5).stderr_has("is expired").start();
-    let mut looking = site.cluster.connect(&site.catalog);
-    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = 'advisory' \
-                   AND datname = current_database()";
-    wait_until("the check waits", || looking.query_one(waiting, &[]).unwrap().get::<_, i64>(0) > 0);
+    let check = site.pgkeep(["verify", id, "-v"]).code(5).stderr_has("is expired").start();
+    check.wait_for_stderr("waiting for a prune");
     prune.signal(Signal::TERM);
     prune.finish();
     check.finish();
@@ -190,29 +188,54 @@ fn what_a_check_reads_is_left() {
     assert_eq!((planted.shown_in("local"), planted.shown_in("r2")), (planted.from(2), planted.from(2)));
 }
 
-/// A check that could not say that it reads, and ends after the prune, does not put back on record what is gone.
+/// A prune that does not come to its end with a copy is waited for as long as for any lock, and no longer: nothing is
+/// said of that copy that may not be true, nor is it put back on record.
 #[test]
-fn what_is_expired_stays_so_on_record() {
-    let mut site = site([("local", "\"10d\""), ("r2", "\"forever\""), ("b2", "\"forever\"")]);
-    site.config.set("timeouts.stall", "3s");
-    let fault = site.fault("r2", Manners::r2());
-    let planted = Planted::nights(site, [20, 3, 2, 1]);
+fn what_a_prune_holds_can_neither_be_pinned_nor_checked() {
+    let planted = local_of_ten_days([20, 3, 2, 1]);
     let (site, id) = (&planted.site, planted.ids[0].as_str());
     let prune = held_at(site.pgkeep(["prune"]), Step::ArtifactExpired, 1).any_stdout().any_stderr();
     let prune = prune.any_code().start();
     prune.wait_for_stderr("stands still at");
-    // The check waits for the prune as long as it waits for any lock, and then goes on.
-    fault.rule(Rule::on("HEAD", "0000.dump").times(1).does(Action::Hang));
-    let check =
-        site.pgkeep(["verify", id, "--level", "stat", "-v"]).any_stdout().any_stderr().any_code().start();
-    wait_until("the check waits for the store", || fault.count("HEAD", "0000.dump") > 0);
-    // It goes on to the end of this copy.
+    let words = format!("a prune is removing copies of `{id}`");
+    let calls = [&["pin", id][..], &["verify", id], &["verify", id, "--repair"]];
+    let calls = calls.map(|call| site.pgkeep(call).code(6).stderr_has(&words).start());
+    let sweep =
+        site.pgkeep(["verify", "--all", "--level", "stat"]).any_code().any_stdout().any_stderr().start();
+    for call in calls {
+        call.finish();
+    }
+    assert!(sweep.finish().stderr.contains(&words));
     prune.signal(Signal::TERM);
     prune.finish();
-    assert_eq!(site.copies(id)["local"]["state"], "expired");
-    let ran = check.finish();
-    assert!(ran.stderr.contains("does not know that its copies are in use"), "{}", ran.stderr);
-    assert_eq!(site.copies(id)["local"]["state"], "expired", "{}", ran.stderr);
+    let row = site.row(id);
+    assert_eq!((&row["status"], &row["pinned_at"]), (&"expired".into(), &serde_json::Value::Null), "{row:#}");
+}
+
+/// The catalog ends between what the store removed and the record of it: that is told, and made up for.
+#[test]
+fn what_was_removed_is_told_though_the_catalog_ends() {
+    let mut site = Site::new().local_only();
+    site.config.store("local").insert("keep".to_owned(), keep("{ last = 4 }"));
+    let planted = Planted::nights(site, [22, 21, 20, 3, 2, 1]);
+    let (site, ids) = (&planted.site, &planted.ids);
+    let mut client = site.cluster.connect(&site.catalog);
+    let mut transaction = client.transaction().unwrap();
+    transaction.execute("SELECT FROM pgkeep.copy WHERE backup = $1 FOR UPDATE", &[&ids[2]]).unwrap();
+    let running = site.pgkeep(["prune"]).code(1).any_stdout().stderr_has("is not on record").start();
+    let mut looking = site.cluster.connect(&site.catalog);
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+               WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    wait_until("its session is ended", || looking.query_one(end, &[]).unwrap().get::<_, i64>(0) > 0);
+    let ran = running.finish();
+    assert!(ran.stdout.contains("3 of 7 copies removed"), "{ran:?}");
+    transaction.rollback().unwrap();
+    assert_eq!(
+        (planted.shown_in("local"), planted.on_record_in("local")),
+        (planted.from(3), planted.from(0))
+    );
+    site.pgkeep(["prune"]).stdout_has("absent").stdout_has("0 of 7").any_stdout().run();
+    assert_eq!(planted.on_record_in("local"), planted.from(3));
 }
 
 /// Ended by a signal, it stops between two copies, and says so by its exit code.

@@ -68,6 +68,17 @@ fn a_database_in_use_is_not_dropped() {
     assert_eq!(contents(site.cluster, &site.database), before);
 }
 
+/// The catalog is in the database that is dropped, as it is by default: no session of pgkeep's own is in the way.
+#[test]
+fn a_database_with_the_catalog_in_it_is_dropped() {
+    let site = Site::new();
+    let id = site.backup();
+    let before = contents(site.cluster, &site.database);
+    let url = site.cluster.url("postgres");
+    restore(&site, &id, &url, &["--create", "--clean"]).any_stdout().any_stderr().run();
+    assert_eq!(contents(site.cluster, &site.database), before);
+}
+
 #[test]
 fn definitions_first_then_rows() {
     let (site, id) = site_to_drop();
