@@ -46,6 +46,8 @@ pub enum Step {
     RestoreBegun,
     /// Some rows of a rebuild are written.
     RowRebuilt,
+    /// Copies that go are claimed, and the record is not read again.
+    CopiesClaimed,
     /// The manifest of a copy that goes is gone.
     ManifestExpired,
     /// Its artifact is gone too.
@@ -56,7 +58,7 @@ pub enum Step {
 
 impl Step {
     /// Every step.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::KeyMade,
         Self::CatalogHalfMade,
         Self::LockTaken,
@@ -78,6 +80,7 @@ impl Step {
         Self::RepairPublished,
         Self::RestoreBegun,
         Self::RowRebuilt,
+        Self::CopiesClaimed,
         Self::ManifestExpired,
         Self::ArtifactExpired,
         Self::CopyMarkedExpired,

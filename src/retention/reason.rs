@@ -18,18 +18,6 @@ pub enum Verdict {
     Go(Going),
 }
 
-impl Verdict {
-    /// The word for it in `--json`.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Keep(_) => "keep",
-            Self::Held(_) => "held",
-            Self::Go(_) => "remove",
-        }
-    }
-}
-
 /// Why a copy stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Keeping {

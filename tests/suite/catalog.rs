@@ -3,6 +3,11 @@
 mod trouble;
 
 use std::fs;
+use std::time::Duration;
+
+use pgkeep::catalog::Catalog;
+use pgkeep::connect::ConnectOptions;
+use pgkeep::conninfo::{ConnInfo, Environment};
 
 use crate::support::tools::files_under;
 use crate::support::{FakeBin, Gate, Site, wait_until};
@@ -220,4 +225,39 @@ fn a_heartbeat_shows_that_a_run_lives() {
     assert!(text.contains("heartbeat"), "{text}");
     bin.release();
     running.finish();
+}
+
+/// Who read a record before its copies went, and writes it after, does not bring them back; who stored one anew does.
+#[test]
+fn a_stale_record_does_not_bring_back_what_is_gone() {
+    let site = Site::new();
+    let id = site.backup();
+    let info = ConnInfo::parse(&site.cluster.url(&site.catalog)).unwrap();
+    let options = ConnectOptions {
+        connect_timeout: Duration::from_secs(10),
+        answer_timeout: Duration::from_secs(60),
+        application_name: "stale",
+    };
+    let mut catalog =
+        Catalog::open(&info.resolve(&Environment::default()).unwrap(), "pgkeep", &options).unwrap();
+    let mut stale = catalog.find(&id, 1).unwrap().pop().unwrap();
+    site.cluster.execute(&site.catalog, "UPDATE pgkeep.copy SET state = 'expired' WHERE store = 'local'");
+    catalog.save(&stale).unwrap();
+    let states =
+        || ["local", "r2"].map(|store| site.copies(&id)[store]["state"].as_str().unwrap().to_owned());
+    assert_eq!(states(), ["expired", "verified"]);
+    for copy in &mut stale.copies {
+        copy.stored_at = copy.stored_at.map(|at| at + jiff::SignedDuration::from_secs(1));
+    }
+    catalog.save(&stale).unwrap();
+    assert_eq!(states(), ["verified", "verified"]);
+    site.cluster.execute(
+        &site.catalog,
+        "UPDATE pgkeep.copy SET state = 'expired'; UPDATE pgkeep.backup SET status = 'expired'",
+    );
+    catalog.save(&stale).unwrap();
+    assert_eq!(
+        (states(), &site.row(&id)["status"]),
+        (["expired", "expired"].map(str::to_owned), &"expired".into())
+    );
 }

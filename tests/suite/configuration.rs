@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::key::write_private;
 use crate::support::tools::files_under;
-use crate::support::{FaultServer, Manners, Site};
+use crate::support::{FaultServer, Manners, Rule, Site};
 
 /// Runs a backup with a text as the configuration: it must be refused with this line number and word.
 fn assert_refused(site: &Site, text: &str, line: usize, word: &str) {
@@ -218,4 +218,18 @@ fn doctor_tells_of_two_stores_that_are_one_place() {
     site.config.keep_stores(&["r2", "again"]);
     site.config.store("again").insert("prefix".to_owned(), "elsewhere".into());
     site.pgkeep(["doctor"]).any_stdout().run();
+}
+
+/// A store that does not answer while another one is tried is not that one's fault.
+#[test]
+fn doctor_does_not_blame_the_wrong_store() {
+    let mut site = Site::new();
+    let fault = site.fault("r2", Manners::Plain);
+    site.pgkeep(["doctor"]).any_stdout().run();
+    // The last of them looks for what was written to the store after it.
+    let looks = fault.count("HEAD", ".pgkeep-doctor");
+    fault.rule(Rule::on("HEAD", ".pgkeep-doctor").after(looks - 1).refuse(403, "AccessDenied"));
+    let ran =
+        site.pgkeep(["doctor"]).any_stdout().stderr_has("store `r2`: whether it is the same place").run();
+    assert!(ran.stdout.contains("ok    store b2: written, read, deleted"), "{}", ran.stdout);
 }

@@ -46,7 +46,7 @@ pub(crate) const OF_A_RUN: [(Step, u32); 14] = [
 ];
 
 /// Steps that a test of their own goes to.
-const OF_THEIR_OWN: [Step; 10] = [
+const OF_THEIR_OWN: [Step; 11] = [
     Step::KeyMade,
     Step::CatalogHalfMade,
     Step::FillBegun,
@@ -54,6 +54,8 @@ const OF_THEIR_OWN: [Step; 10] = [
     Step::RepairPublished,
     Step::RestoreBegun,
     Step::RowRebuilt,
+    // prune::together::claims_end_with_the_session
+    Step::CopiesClaimed,
     // prune::killed_anywhere_it_ends_in_the_same_state
     Step::ManifestExpired,
     Step::ArtifactExpired,

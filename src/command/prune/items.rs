@@ -180,7 +180,8 @@ pub(super) struct Items {
     pub(super) elsewhere: Option<String>,
 }
 
-fn count(copies: usize) -> String {
+/// So many copies, in words that a sentence begins with.
+pub(super) fn count(copies: usize) -> String {
     if copies == 1 { "1 copy is".to_owned() } else { format!("{copies} copies are") }
 }
 

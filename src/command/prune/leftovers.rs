@@ -122,7 +122,7 @@ pub(super) fn sweep(
             Err(error) => Outcome::Failed(one_line(&error)),
         };
         done.answered(&store.shelf.name, !matches!(outcome, Outcome::Failed(_)));
-        code = code.worse(done.tell_leftover(store, &leftover, &outcome));
+        code = code.worse(done.tell_leftover(store, &leftover, outcome));
     }
     Ok(code)
 }

@@ -125,6 +125,7 @@ impl<'a> OfStore<'a> {
                 done.tell(self.store, item, Outcome::Left("somebody looks at its copies".to_owned()));
             }
         }
+        step::reached(Step::CopiesClaimed);
         // Whoever pins, checks or finds something wrong from now on waits, or has been heard.
         let rows = self.work.rows(catalog, self.database)?;
         if catalog.session()? != session {

@@ -59,9 +59,17 @@ impl Outcome {
 #[derive(Default)]
 pub(super) struct Done {
     copies: BTreeMap<(String, String), Outcome>,
-    leftovers: Vec<Value>,
+    leftovers: Vec<Swept>,
     /// How many times in a row each store has failed.
     failures: BTreeMap<String, usize>,
+}
+
+/// What is left over in a store, and what became of it; nothing as yet in a dry run.
+struct Swept {
+    store: String,
+    path: String,
+    what: String,
+    outcome: Option<Outcome>,
 }
 
 /// A store that fails so many times in a row is left.
@@ -90,9 +98,13 @@ impl Done {
 
     /// Keeps in mind what would be swept.
     pub(super) fn plan_leftover(&mut self, store: &StorePlan<'_>, leftover: &Leftover<'_>) {
-        self.leftovers.push(json!({
-            "store": store.shelf.name, "path": leftover.path, "what": leftover.what, "outcome": null, "error": null,
-        }));
+        self.sweep(store, leftover, None);
+    }
+
+    fn sweep(&mut self, store: &StorePlan<'_>, leftover: &Leftover<'_>, outcome: Option<Outcome>) {
+        let (store, path, what) =
+            (store.shelf.name.clone(), leftover.path.to_owned(), leftover.what.to_owned());
+        self.leftovers.push(Swept { store, path, what, outcome });
     }
 
     /// Whether nothing was done.
@@ -105,7 +117,7 @@ impl Done {
         &mut self,
         store: &StorePlan<'_>,
         leftover: &Leftover<'_>,
-        outcome: &Outcome,
+        outcome: Outcome,
     ) -> Code {
         let (name, Leftover { path, what, .. }) = (&store.shelf.name, leftover);
         let why = outcome.why().map_or_else(String::new, |why| format!(": {why}"));
@@ -116,9 +128,7 @@ impl Done {
         } else {
             log::info!("{said}");
         }
-        self.leftovers.push(json!({
-            "store": name, "path": path, "what": what, "outcome": outcome.word(), "error": outcome.why(),
-        }));
+        self.sweep(store, leftover, Some(outcome));
         if is_failed { Code::Degraded } else { Code::Done }
     }
 }
@@ -147,7 +157,15 @@ pub(super) fn document(context: &Context, plan: &Plan<'_>, done: &Done, dry_run:
             })
         })
         .collect();
-    context.out.json(&json!({ "dry_run": dry_run, "copies": copies, "leftovers": done.leftovers }))
+    let leftover = |left: &Swept| {
+        let Swept { store, path, what, outcome } = left;
+        json!({
+            "store": store, "path": path, "what": what, "outcome": outcome.as_ref().map(Outcome::word),
+            "error": outcome.as_ref().and_then(Outcome::why),
+        })
+    };
+    let leftovers: Vec<Value> = done.leftovers.iter().map(leftover).collect();
+    context.out.json(&json!({ "dry_run": dry_run, "copies": copies, "leftovers": leftovers }))
 }
 
 /// The same for a person.
@@ -175,35 +193,23 @@ pub(super) fn table(context: &Context, plan: &Plan<'_>, done: &Done, dry_run: bo
         let text: Vec<&str> = lines.iter().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
         context.out.line(&text.join("\n"))?;
     }
-    for left in &done.leftovers {
-        let text = |key: &str| left.get(key).and_then(Value::as_str);
-        let told = |key: &str| text(key).map(printable).unwrap_or_default();
-        let (word, why) = (text("outcome").unwrap_or("would go"), text("error"));
-        let why = why.map_or_else(String::new, |why| format!(": {}", printable(why)));
-        context.out.line(&format!("{}: {word}: {}: {}{why}", told("store"), told("path"), told("what")))?;
+    for Swept { store, path, what, outcome } in &done.leftovers {
+        let word = outcome.as_ref().map_or("would go", Outcome::word);
+        let why = outcome.as_ref().and_then(Outcome::why).map_or_else(String::new, |why| format!(": {why}"));
+        context.out.line(&printable(&format!("{store}: {word}: {path}: {what}{why}")))?;
     }
     context.out.line(&summary(plan, (!dry_run).then_some(done)))
 }
 
 fn summary(plan: &Plan<'_>, done: Option<&Done>) -> String {
-    let all = || all(plan).map(|(_, item)| item);
-    let (count, bytes) = match done {
-        None => {
-            let going = || all().filter(|item| item.action == Action::Remove);
-            (going().count(), going().filter_map(|item| item.size_bytes).sum::<u64>())
-        }
-        Some(done) => {
-            let removed = |store: &str, id: &str| {
-                done.copies.get(&(store.to_owned(), id.to_owned())) == Some(&Outcome::Removed)
-            };
-            let gone = plan.stores.iter().flat_map(|store| {
-                store.items.iter().filter(move |item| removed(&store.shelf.name, &item.id))
-            });
-            let gone: Vec<&Item> = gone.collect();
-            (gone.len(), gone.iter().filter_map(|item| item.size_bytes).sum())
-        }
+    let is_gone = |store: &StorePlan<'_>, item: &Item| match done {
+        None => item.action == Action::Remove,
+        Some(done) => outcome_of(store, item, done, false) == Some(Outcome::Removed),
     };
-    let total = all().count();
+    let gone: Vec<&Item> =
+        all(plan).filter(|(store, item)| is_gone(store, item)).map(|(_, item)| item).collect();
+    let bytes = gone.iter().filter_map(|item| item.size_bytes).sum();
+    let (count, total) = (gone.len(), all(plan).count());
     let plural = if total == 1 { "copy" } else { "copies" };
     let word = if done.is_some() { "removed" } else { "would be removed" };
     format!("{count} of {total} {plural} {word}, {}", HumanBytes(bytes))

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::super::backup;
 use super::super::context::Shelf;
-use super::items::Item;
+use super::items::{Item, count};
 use super::plan::{Plan, StorePlan};
 use crate::backup::Status;
 use crate::catalog::Catalog;
@@ -29,9 +29,7 @@ pub(super) fn tell_held(plan: &Plan<'_>, catalog: &mut Catalog) -> Result<Code> 
         }
         for (run, items) in held {
             let (name, reason) = (&store.shelf.name, items.first().map_or("", |item| item.reason.as_str()));
-            let count =
-                if items.len() == 1 { "1 copy is".to_owned() } else { format!("{} copies are", items.len()) };
-            let said = format!("store `{name}`: {count} past their rules, and held: {reason}");
+            let said = format!("store `{name}`: {} past their rules, and held: {reason}", count(items.len()));
             if is_under_way(catalog, run)? {
                 log::info!("{said}");
                 continue;

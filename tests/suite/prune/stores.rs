@@ -241,3 +241,34 @@ fn a_hold_on_the_artifact_alone_keeps_the_copy_whole() {
     assert_eq!(site.copies(id)["b2"]["state"], "expired");
     assert_eq!(site.b2.versions(&path), [""; 0]);
 }
+
+/// A key that may not list unfinished uploads keeps no copy from going, and what can't be swept is told.
+#[test]
+fn uploads_that_can_not_be_listed_keep_no_copy() {
+    let (site, fault) = of_ten_days("b2", Manners::B2);
+    let planted = Planted::nights(site, [20, 3, 2, 1]);
+    fault.rule(Rule::on("GET", "uploads").refuse(403, "AccessDenied"));
+    let said = planted.site.pgkeep(["prune"]).code(3).any_stdout().any_stderr().run().stderr;
+    assert!(said.contains("store `b2`: what dead runs left is not looked for"), "{said}");
+    assert_eq!(planted.shown_in("b2"), planted.from(1));
+}
+
+/// A backup that comes after a pause out of all proportion proves nothing yet, and that is said by day.
+#[test]
+fn a_long_pause_is_told() {
+    let mut site = Site::new().local_only();
+    site.config.store("local").insert("keep".to_owned(), keep("{ last = 3 }"));
+    let planted = Planted::nights(site, 90..=94);
+    let ran = planted.site.pgkeep(["prune"]).any_stdout().any_stderr().run();
+    assert!(ran.stderr.contains("there is no backup between"), "{}", ran.stderr);
+    assert!(!ran.stdout.contains(planted.ids.last().unwrap()), "{}", ran.stdout);
+    // The three before the pause, and the one that is not believed.
+    assert_eq!(planted.shown_in("local"), planted.from(2));
+    planted
+        .site
+        .pgkeep(["prune", "--dry-run"])
+        .stdout_has("after a pause out of all proportion")
+        .any_stdout()
+        .any_stderr()
+        .run();
+}

@@ -238,6 +238,28 @@ fn what_was_removed_is_told_though_the_catalog_ends() {
     assert_eq!(planted.on_record_in("local"), planted.from(3));
 }
 
+/// Claims go with the catalog's session: what was to go under them stays.
+#[test]
+fn claims_end_with_the_session() {
+    let planted = local_of_ten_days([20, 3, 2, 1]);
+    let site = &planted.site;
+    let prune = held_at(site.pgkeep(["prune"]), Step::CopiesClaimed, 1).any_stdout().any_stderr();
+    let prune = prune.any_code().start();
+    prune.wait_for_stderr("stands still at");
+    let mut client = site.cluster.connect(&site.catalog);
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    assert!(client.query_one(end, &[]).unwrap().get::<_, i64>(0) > 0);
+    let left = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' \
+                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    wait_until("the claims are gone", || client.query_one(left, &[]).unwrap().get::<_, i64>(0) == 0);
+    prune.signal(Signal::TERM);
+    prune.finish();
+    assert_eq!(planted.shown_in("local"), planted.from(0));
+    site.pgkeep(["prune", "--quiet"]).run();
+    assert_eq!(planted.shown_in("local"), planted.from(1));
+}
+
 /// Ended by a signal, it stops between two copies, and says so by its exit code.
 #[test]
 fn a_signal_ends_it_between_two_copies() {
