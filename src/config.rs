@@ -18,12 +18,14 @@ use crate::files;
 use crate::fingerprint::Level;
 use crate::object_lock::ObjectLock;
 
+pub mod alert;
 pub mod environment;
 pub mod keep;
 mod raw;
 mod resolve;
 pub mod value;
 
+use alert::Alerts;
 use keep::Keep;
 use value::Secret;
 
@@ -248,6 +250,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// What lets copies go.
     pub retention: Retention,
+    /// What is an alert, and where alerts go.
+    pub alerts: Alerts,
     /// Where artifacts go, in order.
     pub stores: Vec<Store>,
 }

@@ -14,7 +14,7 @@
 //!       local      r2       b2           (tempfile, fsync, rename · multipart upload · multipart upload)
 //!         +--------+--------+
 //!                  |
-//!         manifest beside each copy, every copy read back, catalog row, retention
+//!         manifest beside each copy, every copy read back, catalog row, retention, alerts
 //! ```
 //!
 //! The rooms, from the top; arrows point down, and no two of one floor know each other:
@@ -25,9 +25,10 @@
 //! - [`store`]: where bytes go: a directory, an S3 bucket.
 //! - [`retention`]: which copies may go; a pure function.
 //! - [`catalog`]: the tables, their migrations, the run's lock, records that wait.
+//! - [`alert`]: what is an alert, what it says, and the channels that carry it.
 //! - [`aside`], [`config`], [`conninfo`], [`connect`], [`key`], [`manifest`], [`fingerprint`], [`backup`], [`name`],
-//!   [`object_lock`], [`part`], [`files`], [`process`], [`interrupt`], [`step`], [`exit`]: what the floors above
-//!   share.
+//!   [`notice`], [`trouble`], [`object_lock`], [`part`], [`files`], [`https`], [`process`], [`interrupt`], [`step`],
+//!   [`exit`]: what the floors above share.
 //!
 //! `fuzzing` stands beside them: what reads bytes from outside, as tests call it.
 //!
@@ -36,9 +37,10 @@
 //! - No copy has a manifest before `pg_dump` exited 0 and its store made the artifact durable.
 //! - Nothing holds a whole backup in memory, and no temporary copy of dump or artifact exists (but the file
 //!   without a name that `restore --jobs` asks for).
-//! - No secret stands in an argv, a log, an error, a row or a manifest.
+//! - No secret stands in an argv, a log, an error, a row, a manifest or an alert.
 //! - Silence is never success: exit 0 means that every store holds a copy that was read back.
 
+pub mod alert;
 pub mod aside;
 pub mod backup;
 pub mod catalog;
@@ -52,10 +54,12 @@ pub mod files;
 pub mod fingerprint;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod https;
 pub mod interrupt;
 pub mod key;
 pub mod manifest;
 pub mod name;
+pub mod notice;
 pub mod object_lock;
 pub mod part;
 pub mod pipeline;
@@ -64,3 +68,4 @@ pub mod retention;
 pub mod source;
 pub mod step;
 pub mod store;
+pub mod trouble;

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::alert::Format;
 use super::keep::Keep;
 use super::value::{Limit, Secret, Span};
 use super::{AfterBackup, Method};
 use crate::fingerprint::Level;
 use crate::object_lock::LockMode;
+use crate::trouble::{Rule, Severity};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -104,13 +106,48 @@ pub(super) struct Retention {
     pub(super) time_zone: Option<Spanned<String>>,
 }
 
-// Read so that a typing error is found; what it asks for is not in this version.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Alert {
-    #[serde(rename = "max_age")]
-    pub(super) _max_age: Option<Limit>,
-    pub(super) channel: Option<Spanned<toml::Value>>,
+    pub(super) max_age: Option<Limit>,
+    pub(super) min_free: Option<Spanned<String>>,
+    pub(super) size_drop: Option<Spanned<String>>,
+    pub(super) size_growth: Option<Spanned<String>>,
+    pub(super) duration_drop: Option<Spanned<String>>,
+    pub(super) duration_growth: Option<Spanned<String>>,
+    pub(super) channel: Vec<Spanned<Channel>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ChannelKind {
+    Email,
+    Sms,
+    Webhook,
+    Ping,
+    InApp,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Channel {
+    pub(super) name: Spanned<String>,
+    pub(super) kind: ChannelKind,
+    pub(super) min_severity: Option<Spanned<Severity>>,
+    pub(super) rules: Option<Spanned<Vec<Rule>>>,
+    pub(super) databases: Option<Spanned<Vec<String>>>,
+    pub(super) quiet_hours: Option<Spanned<String>>,
+    pub(super) timeout: Option<Limit>,
+    pub(super) smtp: Option<Spanned<String>>,
+    pub(super) url: Option<Spanned<Secret>>,
+    pub(super) format: Option<Spanned<Format>>,
+    pub(super) username: Option<Spanned<Secret>>,
+    pub(super) password: Option<Spanned<Secret>>,
+    pub(super) token: Option<Spanned<Secret>>,
+    pub(super) secret: Option<Spanned<Secret>>,
+    pub(super) routing_key: Option<Spanned<Secret>>,
+    pub(super) from: Option<Spanned<String>>,
+    pub(super) to: Option<Spanned<Vec<String>>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -19,6 +19,7 @@ use crate::conninfo::{ConnInfo, Environment};
 use crate::exit::Failure;
 use crate::fingerprint::Level;
 
+mod alerts;
 mod stores;
 
 /// More cores than this gain nothing: no server dumps faster than they compress.
@@ -64,10 +65,6 @@ pub(super) fn resolve(text: &str, file: Option<PathBuf>, environment: &Environme
         let message = page.name_the_key(&span, without_value(error.message().trim()));
         page.refuse(span, &message)
     })?;
-    if let Some(channel) = &raw.alert.channel {
-        let message = "this version delivers no alerts: a channel would stay silent";
-        return Err(page.refuse(channel.span(), message));
-    }
     let state_dir = match raw.state_dir {
         Some(folder) if folder.get_ref().is_absolute() => folder.into_inner(),
         Some(folder) => return Err(page.refuse(folder.span(), "`state_dir` must start with `/`")),
@@ -105,6 +102,7 @@ pub(super) fn resolve(text: &str, file: Option<PathBuf>, environment: &Environme
             stall: raw.timeouts.stall.map_or(Duration::from_secs(120), |limit| limit.0),
         },
         retention: retention(&page, &raw.retention)?,
+        alerts: alerts::alerts(&page, raw.alert)?,
         stores,
         state_dir,
         file,

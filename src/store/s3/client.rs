@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::io::Read;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -14,9 +13,9 @@ use s3::request::blocking::AttoRequest;
 use s3::{Bucket, Region};
 use ureq::http::header::{CONTENT_LENGTH, DATE, EXPECT, HeaderName, HeaderValue};
 use ureq::http::{self, HeaderMap, Response};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, SendBody};
 
+use crate::https;
 use crate::interrupt::Interrupt;
 
 use super::S3Options;
@@ -327,24 +326,7 @@ fn agent_of(options: &S3Options, is_tls: bool) -> Result<Agent> {
         .timeout_per_write(Some(options.stall_timeout))
         .max_idle_connections_per_host(options.parts_in_flight.saturating_add(1));
     if is_tls {
-        config = config.tls_config(tls_config()?);
+        config = config.tls_config(https::tls_config()?);
     }
     Ok(config.build().new_agent())
-}
-
-/// TLS with the roots of the system, which is also where `SSL_CERT_FILE` is honoured.
-fn tls_config() -> Result<TlsConfig> {
-    let found = rustls_native_certs::load_native_certs();
-    for error in &found.errors {
-        log::debug!("root certificates: {error}");
-    }
-    ensure!(
-        !found.certs.is_empty(),
-        "this host has no root certificates (install `ca-certificates`, or set SSL_CERT_FILE)"
-    );
-    let roots: RootCerts = found.certs.iter().map(|root| Certificate::from_der(root).to_owned()).into();
-    Ok(TlsConfig::builder()
-        .root_certs(roots)
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .build())
 }

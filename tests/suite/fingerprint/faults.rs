@@ -133,7 +133,12 @@ fn a_session_that_is_killed_before_the_dump_costs_a_warning() {
     let call = site.pgkeep(["backup", "full"]).any_stdout().stderr_has("can't share a snapshot");
     let running = call.start();
     bin.wait_for_start();
-    terminate(&site, sharing(&site).unwrap());
+    let mut shares = None;
+    wait_until("a session shares its snapshot", || {
+        shares = sharing(&site);
+        shares.is_some()
+    });
+    terminate(&site, shares.unwrap());
     wait_until("the session is gone", || sharing(&site).is_none());
     bin.forget_start();
     bin.release();
