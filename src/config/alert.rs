@@ -149,7 +149,7 @@ pub struct Webhook {
     pub login: Option<(Secret, Secret)>,
     /// A bearer token.
     pub token: Option<Secret>,
-    /// PagerDuty's integration key.
+    /// The integration key of `PagerDuty`.
     pub routing_key: Option<Secret>,
 }
 
@@ -168,6 +168,6 @@ pub enum Format {
     Teams,
     /// ntfy's topics.
     Ntfy,
-    /// PagerDuty's Events API v2.
+    /// The Events API v2 of `PagerDuty`.
     Pagerduty,
 }
