@@ -5,6 +5,10 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+mod alert;
+
+pub use alert::{Alert, AlertAck, AlertAction, AlertCheck, AlertList, AlertResolve, AlertTest};
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done, and every promise kept     4  a copy is corrupt or missing
@@ -70,6 +74,8 @@ pub enum Command {
     Pin(Pin),
     /// Leave a backup to the rules of retention again
     Unpin(Unpin),
+    /// What is wrong: open alerts, and what has been heard of them
+    Alert(Alert),
     /// Keep the catalog
     #[command(subcommand)]
     Catalog(Catalog),

@@ -15,6 +15,8 @@ use crate::interrupt::Interrupt;
 use crate::process;
 use crate::step;
 
+mod alarm;
+mod alert;
 mod backup;
 mod context;
 mod copies;
@@ -91,6 +93,7 @@ fn run(cli: Cli) -> Result<Code> {
         cli::Command::Prune(prune) => prune::run(&context, &prune),
         cli::Command::Pin(flags) => pin::pin(&context, &flags),
         cli::Command::Unpin(flags) => pin::unpin(&context, &flags),
+        cli::Command::Alert(flags) => alert::run(&context, &flags),
         cli::Command::Doctor => doctor::run(&context),
         cli::Command::Key(_) | cli::Command::Generate { .. } => Ok(Code::Done),
     };
