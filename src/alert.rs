@@ -1,1 +1,7 @@
 //! Alerts: what is one, what it says, and the channels that carry it. It knows no command, no catalog and no store.
+
+pub mod book;
+pub mod id;
+pub mod outbox;
+pub mod route;
+pub mod spool;

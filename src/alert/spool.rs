@@ -1,0 +1,159 @@
+//! The file under the state folder that keeps alerts and letters while the catalog is down: what was open when it was
+//! last seen, what has come of that since, and what is still to be sent.
+
+use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use serde::{Deserialize, Serialize};
+
+use crate::notice::{Alert, AlertStatus, Delivery, DeliveryStatus};
+use crate::{aside, files};
+
+/// No file is larger: what is, is something else.
+const LIMIT_BYTES: u64 = 64 * 1024 * 1024;
+/// How long the folder may take to answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the file holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Book {
+    /// Open alerts, and those that have changed since the catalog was last there.
+    pub alerts: Vec<Alert>,
+    /// The ids of those that have.
+    pub changed: Vec<String>,
+    /// Letters that the catalog does not know of.
+    pub deliveries: Vec<Delivery>,
+}
+
+impl Book {
+    /// Those that are open.
+    #[must_use]
+    pub fn open(&self, source: &str) -> Vec<Alert> {
+        let is_open = |alert: &&Alert| alert.status != AlertStatus::Resolved && alert.source == source;
+        self.alerts.iter().filter(is_open).cloned().collect()
+    }
+
+    /// Writes an alert over what is known of it.
+    pub fn put(&mut self, alert: Alert) {
+        if !self.changed.contains(&alert.id) {
+            self.changed.push(alert.id.clone());
+        }
+        self.alerts.retain(|known| known.id != alert.id);
+        self.alerts.push(alert);
+    }
+
+    /// The alerts that the catalog is to learn of.
+    #[must_use]
+    pub fn changed(&self) -> Vec<Alert> {
+        self.alerts.iter().filter(|alert| self.changed.contains(&alert.id)).cloned().collect()
+    }
+
+    /// Whether the catalog is to learn of anything.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        !self.changed.is_empty() || !self.deliveries.is_empty()
+    }
+
+    /// The catalog knows of these by now; what is open there takes the place of what is open here.
+    pub fn taken(&mut self, taken: &Self, open: Vec<Alert>, source: &str) {
+        let is_known = |alert: &Alert| taken.alerts.contains(alert);
+        let left: Vec<Alert> = self.changed().into_iter().filter(|alert| !is_known(alert)).collect();
+        self.changed = left.iter().map(|alert| alert.id.clone()).collect();
+        let others = self.alerts.iter().filter(|alert| alert.source != source && !is_known(alert)).cloned();
+        let mut alerts: Vec<Alert> = others.chain(left).collect();
+        let has = |alerts: &[Alert], id: &str| alerts.iter().any(|alert| alert.id == id);
+        for alert in open {
+            if !has(&alerts, &alert.id) {
+                alerts.push(alert);
+            }
+        }
+        self.alerts = alerts;
+        self.deliveries.retain(|delivery| !taken.deliveries.contains(delivery));
+    }
+}
+
+/// The file.
+#[derive(Clone, Debug)]
+pub struct Spool {
+    path: PathBuf,
+}
+
+impl Spool {
+    /// The file under a state folder.
+    #[must_use]
+    pub fn under(state_dir: &Path) -> Self {
+        Self { path: state_dir.join("alerts.json") }
+    }
+
+    /// What it holds; nothing where there is none.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn read(&self) -> Result<Book> {
+        let path = self.path.clone();
+        within(move || read(&path))
+    }
+
+    /// Changes what it holds, one caller after the other.
+    ///
+    /// # Errors
+    /// When it can't be read, locked or written.
+    pub fn change<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Book) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let path = self.path.clone();
+        within(move || {
+            let lock = lock(&path)?;
+            let mut book = read(&path)?;
+            let before = book.clone();
+            let done = work(&mut book)?;
+            book.deliveries.retain(|delivery| delivery.status == DeliveryStatus::Waiting || delivery.alert().is_some());
+            if book != before {
+                files::replace_private(&path, &serde_json::to_vec_pretty(&book)?)?;
+            }
+            drop(lock);
+            Ok(done)
+        })
+    }
+}
+
+fn within<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    aside::within("alerts", PATIENCE, work)
+        .map_err(|error| anyhow!("the file of alerts can't be used within {PATIENCE:?}: {error}"))?
+}
+
+fn lock(path: &Path) -> Result<File> {
+    let folder = path.parent().context("the file of alerts has no folder")?;
+    files::create_private_dir(folder)?;
+    let lock = path.with_extension("lock");
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock);
+    let file = file.with_context(|| format!("cannot open `{}`", lock.display()))?;
+    file.lock().with_context(|| format!("cannot lock `{}`", lock.display()))?;
+    Ok(file)
+}
+
+fn read(path: &Path) -> Result<Book> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(Book::default());
+        }
+        _ => {}
+    }
+    let bytes = files::read_limited(path, LIMIT_BYTES)?;
+    match serde_json::from_slice(&bytes) {
+        Ok(book) => Ok(book),
+        Err(error) => {
+            // It is kept for whoever wants to look, and holds no alert up.
+            let aside = path.with_extension("damaged");
+            log::warn!("`{}` is damaged, and is put aside as `{}`: {error}", path.display(), aside.display());
+            std::fs::rename(path, &aside).with_context(|| format!("cannot rename `{}`", path.display()))?;
+            Ok(Book::default())
+        }
+    }
+}
