@@ -9,6 +9,8 @@ use crate::exit::{Code, Failure};
 use crate::params;
 use crate::step::{self, Step};
 
+pub mod alerts;
+mod deliveries;
 pub mod kept;
 pub mod lock;
 pub mod pending;

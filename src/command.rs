@@ -97,6 +97,9 @@ fn run(cli: Cli) -> Result<Code> {
         cli::Command::Doctor => doctor::run(&context),
         cli::Command::Key(_) | cli::Command::Generate { .. } => Ok(Code::Done),
     };
+    if !context.interrupt.is_raised() {
+        alarm::flush(&context);
+    }
     match (done, context.interrupt.signal()) {
         // What an interrupted command ran into is not what ended it.
         (Err(error), Some(signal)) => {

@@ -54,11 +54,17 @@ pub enum Step {
     ArtifactExpired,
     /// The record says so.
     CopyMarkedExpired,
+    /// Alerts are on record, and nobody has been told.
+    AlertsRecorded,
+    /// A letter is said to be tried, and was not sent.
+    LetterBegun,
+    /// It was sent, and the record does not say so.
+    LetterDelivered,
 }
 
 impl Step {
     /// Every step.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 28] = [
         Self::KeyMade,
         Self::CatalogHalfMade,
         Self::LockTaken,
@@ -84,6 +90,9 @@ impl Step {
         Self::ManifestExpired,
         Self::ArtifactExpired,
         Self::CopyMarkedExpired,
+        Self::AlertsRecorded,
+        Self::LetterBegun,
+        Self::LetterDelivered,
     ];
 
     /// Its word: `LockTaken` is `lock-taken`.

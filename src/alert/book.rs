@@ -159,18 +159,19 @@ mod tests {
             let seen = if trouble { subject().is_in_trouble("no") } else { subject().is_well() };
             let ids = [format!("{second:012x}")];
             let changes = apply(&alerts, "db1", &[seen], &ids, at(second));
-            told.extend(changes.iter().filter_map(|change| Some((second, change.event?, change.alert.count))));
+            told.extend(
+                changes.iter().filter_map(|change| Some((second, change.event?, change.alert.count))),
+            );
             alerts = open(&changes, &alerts);
         }
-        assert_eq!(
-            told,
-            [(1, Event::Raised, 1), (4, Event::Resolved, 3), (6, Event::Raised, 1)]
-        );
+        assert_eq!(told, [(1, Event::Raised, 1), (4, Event::Resolved, 3), (6, Event::Raised, 1)]);
     }
 
     #[test]
     fn what_is_graver_than_before_is_told_again_and_is_nobodys() {
-        let seen = |severity| Subject::of_store(Rule::StoreNearlyFull, "r2").is_in_trouble("full").severity(severity);
+        let seen = |severity| {
+            Subject::of_store(Rule::StoreNearlyFull, "r2").is_in_trouble("full").severity(severity)
+        };
         let mut alerts = open(&apply(&[], "db1", &[seen(Severity::Warning)], &ids(), at(1)), &[]);
         alerts[0].status = AlertStatus::Acknowledged;
         let same = apply(&alerts, "db1", &[seen(Severity::Warning)], &ids(), at(2));

@@ -32,10 +32,13 @@ pub fn may_be_tried(delivery: &Delivery, urgency: Urgency, timeout: Duration, no
     match urgency {
         Urgency::Due => delivery.due_at <= now,
         // Another call may be at it.
-        Urgency::Now => delivery.error.is_some() || delivery.tried_at.is_none_or(|at| {
-            let since = now.duration_since(at);
-            since.is_negative() || since.unsigned_abs() > timeout.saturating_add(MARGIN)
-        }),
+        Urgency::Now => {
+            delivery.error.is_some()
+                || delivery.tried_at.is_none_or(|at| {
+                    let since = now.duration_since(at);
+                    since.is_negative() || since.unsigned_abs() > timeout.saturating_add(MARGIN)
+                })
+        }
     }
 }
 
@@ -100,7 +103,10 @@ mod tests {
                 assert!(!may_be_tried(&begun, Urgency::Due, limit, now));
                 assert!(!may_be_tried(&begun, Urgency::Now, limit, now));
                 delivery = settled(&begun, Err("no".to_owned()), now);
-                assert_eq!(may_be_tried(&delivery, Urgency::Now, limit, now), delivery.status == DeliveryStatus::Waiting);
+                assert_eq!(
+                    may_be_tried(&delivery, Urgency::Now, limit, now),
+                    delivery.status == DeliveryStatus::Waiting
+                );
             }
             now = now.checked_add(SignedDuration::from_secs(30)).unwrap();
         }
@@ -109,6 +115,11 @@ mod tests {
         assert!((24 * 60..26 * 60).contains(tries.last().unwrap()), "{tries:?}");
         // One whose caller died is there for whoever asks.
         let dead = begun(&letter_to("db1", ("ops", None), delivery.letter, start, start).unwrap(), start);
-        assert!(may_be_tried(&dead, Urgency::Now, limit, start.checked_add(SignedDuration::from_secs(16)).unwrap()));
+        assert!(may_be_tried(
+            &dead,
+            Urgency::Now,
+            limit,
+            start.checked_add(SignedDuration::from_secs(16)).unwrap()
+        ));
     }
 }

@@ -120,7 +120,8 @@ pub fn recipients(way: &Way) -> Vec<Option<String>> {
 
 impl Route {
     fn wants(&self, alert: &Alert) -> bool {
-        let is_of_these = |database: &String| self.databases.as_ref().is_none_or(|these| these.contains(database));
+        let is_of_these =
+            |database: &String| self.databases.as_ref().is_none_or(|these| these.contains(database));
         alert.severity >= self.min_severity
             && self.rules.as_ref().is_none_or(|rules| rules.contains(&alert.rule))
             && alert.database.as_ref().is_none_or(is_of_these)

@@ -113,7 +113,8 @@ impl Spool {
             let mut book = read(&path)?;
             let before = book.clone();
             let done = work(&mut book)?;
-            book.deliveries.retain(|delivery| delivery.status == DeliveryStatus::Waiting || delivery.alert().is_some());
+            book.deliveries
+                .retain(|delivery| delivery.status == DeliveryStatus::Waiting || delivery.alert().is_some());
             if book != before {
                 files::replace_private(&path, &serde_json::to_vec_pretty(&book)?)?;
             }

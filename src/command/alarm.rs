@@ -1,9 +1,128 @@
-//! What a command saw is put on record as alerts, and told.
+//! What a command saw is put on record as alerts, and told. Nothing that goes wrong here changes how the command ends.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::context::Context;
+use crate::alert::outbox::Urgency;
+use crate::catalog::Catalog;
+use crate::config::alert::Way;
+use crate::exit::one_line;
+use crate::notice::Alert;
 use crate::trouble::Observation;
 
+mod outbox;
+pub(super) mod pings;
+mod register;
+pub(super) mod send;
+
+use outbox::Outbox;
+use send::Tally;
+
+/// A catalog that could not be reached is not asked again for alerts before.
+const CATALOG_PAUSE: Duration = Duration::from_secs(30);
+
+/// What one process keeps in mind of its alerts.
+#[derive(Default)]
+pub(super) struct Alarm {
+    memory: Mutex<Memory>,
+}
+
+#[derive(Default)]
+struct Memory {
+    /// When the catalog could last not be reached.
+    catalog_failed: Option<Instant>,
+    /// Channels that have had their time: they hold this process up no more.
+    exhausted: BTreeSet<String>,
+}
+
+impl Alarm {
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_exhausted(&self, channel: &str) -> bool {
+        self.memory().exhausted.contains(channel)
+    }
+
+    fn exhaust(&self, channel: &str) {
+        self.memory().exhausted.insert(channel.to_owned());
+    }
+}
+
 /// Puts on record what was seen, and tells whom it concerns. What goes wrong here is said, and changes nothing else.
-pub(super) fn raise(_context: &Context, observations: &[Observation]) {
-    log::debug!("{} observations", observations.len());
+pub(super) fn raise(context: &Context, observations: &[Observation]) {
+    raise_of(context, &context.config.source.name, observations);
+}
+
+/// The same of a source that need not be the one of the configuration.
+pub(super) fn raise_of(context: &Context, source: &str, observations: &[Observation]) {
+    if observations.is_empty() {
+        return;
+    }
+    let mut outbox = register::record(context, catalog(context), source, observations);
+    send::send(context, &mut outbox, source, Urgency::Due);
+}
+
+/// Sends along what is due, at the end of a command.
+pub(super) fn flush(context: &Context) {
+    if has_wires(context) || register::is_behind(context) {
+        send::send(context, &mut outbox(context), &context.config.source.name, Urgency::Due);
+    }
+}
+
+/// Sends all that waits.
+pub(super) fn send_all(context: &Context) -> Tally {
+    send::send(context, &mut outbox(context), &context.config.source.name, Urgency::Now)
+}
+
+/// Has the catalog learn what came while it was down.
+pub(super) fn catch_up(context: &Context) {
+    drop(outbox(context));
+}
+
+/// Where letters wait; the catalog has learned what came while it was down.
+fn outbox(context: &Context) -> Outbox {
+    let catalog = catalog(context);
+    if register::is_behind(context) {
+        return register::record(context, catalog, &context.config.source.name, &[]);
+    }
+    catalog.map_or_else(|| Outbox::of_file(context), Outbox::Catalog)
+}
+
+/// What is open of this source: in the catalog, or where that is down as far as this host knows.
+///
+/// # Errors
+/// When neither can be asked.
+pub(super) fn open_alerts(context: &Context) -> anyhow::Result<Vec<Alert>> {
+    let source = &context.config.source.name;
+    match catalog(context) {
+        Some(mut catalog) => catalog.alerts(Some(source), false, MOST_SHOWN),
+        None => Ok(context.spool.read()?.open(source)),
+    }
+}
+
+/// No list of alerts is longer.
+pub(super) const MOST_SHOWN: u32 = 1000;
+
+/// Whether there is a channel that something is sent through.
+fn has_wires(context: &Context) -> bool {
+    context.config.alerts.channels.iter().any(|channel| !matches!(channel.way, Way::InApp))
+}
+
+/// The catalog, unless it could not be reached a moment ago.
+fn catalog(context: &Context) -> Option<Catalog> {
+    let has_failed = context.alarm.memory().catalog_failed.is_some_and(|at| at.elapsed() < CATALOG_PAUSE);
+    if has_failed {
+        return None;
+    }
+    match context.open_catalog() {
+        Ok(catalog) => Some(catalog),
+        Err(error) => {
+            log::info!("alerts are kept under the state folder: {}", one_line(&error));
+            context.alarm.memory().catalog_failed = Some(Instant::now());
+            None
+        }
+    }
 }

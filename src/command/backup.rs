@@ -1,10 +1,12 @@
-//! `pgkeep backup full`: each database in turn, tried again where the trouble may pass.
+//! `pgkeep backup full`: each database in turn, tried again where the trouble may pass, and told how it went.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::json;
 
+use super::alarm::pings::Run;
 use super::context::Context;
 use super::{prune, signals};
 use crate::backup::Backup;
@@ -18,6 +20,10 @@ mod ledger;
 mod leftovers;
 mod stream;
 mod sweep;
+mod watch;
+
+use attempt::Done;
+use watch::Watch;
 
 pub(super) use ledger::{is_alive, is_dead_here};
 
@@ -27,28 +33,44 @@ pub(super) const PARTS_IN_FLIGHT: usize = 4;
 const LONGEST_DELAY: Duration = Duration::from_secs(3600);
 
 pub(super) fn run(context: &Context, named: &[String]) -> Result<Code> {
-    let shelves = context.shelves()?;
-    let ring = context.keys()?;
-    let databases = again(context, || databases(context, named))?;
+    if named.iter().any(String::is_empty) {
+        return Err(Failure::usage("`--database` needs a name").into());
+    }
+    let life = Run::begin(context);
+    let mut watch = Watch::new(context);
+    let done = all(context, named, &mut watch);
+    if let Some(life) = life {
+        match &done {
+            Ok(Code::Done) => {}
+            Ok(_) if watch.failed.is_empty() => watch.failed.push(None),
+            Ok(_) => {}
+            Err(error) => context.out.remember(&exit::render(error)),
+        }
+        life.end(context, &watch.failed);
+    }
+    done
+}
+
+fn all(context: &Context, named: &[String], watch: &mut Watch<'_>) -> Result<Code> {
+    let begun = || -> Result<_> {
+        let (shelves, ring) = (context.shelves()?, context.keys()?);
+        Ok((shelves, ring, again(context, || databases(context, named))?))
+    };
+    let (shelves, ring, databases) = begun().inspect_err(|error| {
+        if !context.interrupt.is_raised() {
+            watch.not_begun(&known_databases(context, named), error);
+        }
+    })?;
     let mut code = Code::Done;
     let mut made: Vec<Backup> = Vec::new();
     let mut succeeded: Vec<String> = Vec::new();
     for database in &databases {
-        match again(context, || attempt::run(context, database, &ring, &shelves)) {
+        let tried = RefCell::new(None);
+        match again(context, || attempt::run(context, database, &ring, &shelves, &tried)) {
             Ok(done) => {
-                if let Err(error) = context.out.line(done.backup.id.as_str()) {
-                    // The backup stands all the same, and so do those that are still to be made.
-                    log::warn!("{}: {error:#}", done.backup.id);
-                    code = code.worse(Code::Degraded);
-                }
-                if let Some(signal) = context.interrupt.signal() {
-                    let (id, status) = (&done.backup.id, done.backup.status.as_str());
-                    log::error!(
-                        "{}; `{id}` can be restored from all the same: {status}",
-                        signals::in_words(signal)
-                    );
-                }
-                code = code.worse(done.code);
+                code = code.worse(tell(context, &done)).worse(done.code);
+                let is_recorded = tried.borrow().as_ref().is_some_and(|tried| tried.is_recorded);
+                watch.done(database, &done, is_recorded);
                 if done.code == Code::Done {
                     succeeded.push(database.clone());
                 }
@@ -56,8 +78,8 @@ pub(super) fn run(context: &Context, named: &[String]) -> Result<Code> {
             }
             Err(error) => {
                 code = code.worse(code_of(&error));
-                let text = exit::render(&error);
-                context.out.bars.suspend(|| log_plain(&text));
+                context.out.tell(&exit::render(&error));
+                watch.failed(database, &error, tried.borrow().as_ref());
             }
         }
         if context.interrupt.is_raised() {
@@ -79,18 +101,32 @@ pub(super) fn run(context: &Context, named: &[String]) -> Result<Code> {
     Ok(code)
 }
 
-/// An error as it stands, without the log's own words before it.
-fn log_plain(text: &str) {
-    use std::io::Write;
-    // A closed stderr leaves nobody to tell; the exit code still does.
-    drop(writeln!(std::io::stderr(), "{text}"));
+/// Prints the id of a backup; the code for it.
+fn tell(context: &Context, done: &Done) -> Code {
+    let (id, status) = (&done.backup.id, done.backup.status.as_str());
+    if let Some(signal) = context.interrupt.signal() {
+        log::error!("{}; `{id}` can be restored from all the same: {status}", signals::in_words(signal));
+    }
+    if let Err(error) = context.out.line(id.as_str()) {
+        // The backup stands all the same, and so do those that are still to be made.
+        log::warn!("{id}: {error:#}");
+        return Code::Degraded;
+    }
+    Code::Done
+}
+
+/// The databases that are to be backed up, as far as no server has to be asked.
+fn known_databases(context: &Context, named: &[String]) -> Vec<String> {
+    match (&context.config.source.databases, named) {
+        (_, [_, ..]) => named.to_vec(),
+        (Databases::OfSource, []) => vec![context.config.source.connection.dbname().to_owned()],
+        (Databases::Named(names), []) => names.clone(),
+        (Databases::All, []) => Vec::new(),
+    }
 }
 
 fn databases(context: &Context, named: &[String]) -> Result<Vec<String>> {
     let source = &context.config.source;
-    if named.iter().any(String::is_empty) {
-        return Err(Failure::usage("`--database` needs a name").into());
-    }
     if !named.is_empty() {
         let mut once: Vec<String> = Vec::new();
         for name in named {
@@ -101,8 +137,7 @@ fn databases(context: &Context, named: &[String]) -> Result<Vec<String>> {
         return Ok(once);
     }
     Ok(match &source.databases {
-        Databases::OfSource => vec![source.connection.dbname().to_owned()],
-        Databases::Named(names) => names.clone(),
+        Databases::OfSource | Databases::Named(_) => known_databases(context, named),
         Databases::All => Server::connect(&source.connection, &context.connect_options())
             .and_then(|mut server| server.databases())
             .map_err(stream::source_trouble)?,

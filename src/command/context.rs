@@ -4,13 +4,18 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use jiff::Timestamp;
+use zeroize::Zeroizing;
 
+use super::alarm::Alarm;
 use super::output::Output;
 use super::signals::LastWords;
+use crate::alert::channel::Channel;
+use crate::alert::spool::Spool;
 use crate::backup::Backup;
 use crate::catalog::Catalog;
 use crate::catalog::pending::Pending;
 use crate::config::keep::Keep;
+use crate::config::value::Secret;
 use crate::config::{self, Config, Place};
 use crate::connect::ConnectOptions;
 use crate::conninfo::{ConnInfo, Environment};
@@ -22,6 +27,9 @@ use crate::step::{self, Step};
 use crate::store::Store;
 use crate::store::local::{LocalStore, PatientStore};
 use crate::store::s3::{S3Options, S3Store};
+
+/// Gives the value of a secret.
+pub(super) type Fetch = dyn Fn(&Secret) -> Result<Zeroizing<String>> + Send + Sync;
 
 /// Parts that a multipart upload may have: S3, R2 and B2 all say so.
 const MOST_PARTS: u32 = 10_000;
@@ -41,6 +49,8 @@ pub(super) struct Context {
     pub(super) last_words: LastWords,
     pub(super) out: Output,
     pub(super) pending: Pending,
+    pub(super) spool: Spool,
+    pub(super) alarm: Alarm,
 }
 
 impl Context {
@@ -55,7 +65,9 @@ impl Context {
         for warning in config.source.connection.warnings() {
             log::warn!("{warning}");
         }
-        Self { config, environment, interrupt, last_words, out, pending }
+        let spool = Spool::under(&config.state_dir);
+        let alarm = Alarm::default();
+        Self { config, environment, interrupt, last_words, out, pending, spool, alarm }
     }
 
     pub(super) fn connect_options(&self) -> ConnectOptions<'static> {
@@ -136,11 +148,9 @@ impl Context {
 
     fn open_store(&self, store: &config::Store) -> Result<Arc<dyn Store>> {
         let timeouts = &self.config.timeouts;
-        let fetch = |secret: &config::value::Secret, key: &str| {
-            secret
-                .fetch(|name| self.environment.variables.get(name).cloned(), &self.interrupt)
-                .map_err(|error| wrap(error, format!("`{key}`")))
-        };
+        let fetcher = self.fetcher();
+        let fetch =
+            |secret: &Secret, key: &str| fetcher(secret).map_err(|error| wrap(error, format!("`{key}`")));
         Ok(match &store.place {
             Place::Local { path } => {
                 let local = LocalStore::new(store.name.clone(), path.clone());
@@ -175,6 +185,20 @@ impl Context {
                 Arc::new(S3Store::new(&options, self.interrupt.clone())?)
             }
         })
+    }
+
+    /// What gives the value of a secret, or says why there is none.
+    pub(super) fn fetcher(&self) -> Box<Fetch> {
+        let (variables, interrupt) = (self.environment.variables.clone(), self.interrupt.clone());
+        Box::new(move |secret: &Secret| secret.fetch(|name| variables.get(name).cloned(), &interrupt))
+    }
+
+    /// A channel of the configuration, made ready.
+    ///
+    /// # Errors
+    /// When a secret of it can't be had, or is none of its kind.
+    pub(super) fn channel(&self, config: &config::alert::Channel) -> Result<Channel> {
+        Channel::new(config, &*self.fetcher())
     }
 
     /// A connection string from the command line, resolved.

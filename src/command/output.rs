@@ -2,7 +2,9 @@
 //! where stderr is a terminal.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::io::{IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 use indicatif::{MultiProgress, ProgressDrawTarget};
@@ -10,6 +12,12 @@ use log::{Level, LevelFilter};
 use serde::Serialize;
 
 use crate::cli::Global;
+use crate::exit;
+
+/// Whose lines are shown.
+const OURS: &str = env!("CARGO_PKG_NAME");
+/// So many of them are kept, for whoever asks how a run ended.
+const TAIL_LINES: usize = 100;
 
 /// How results are to be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +32,7 @@ pub(super) struct Output {
     pub(super) form: Form,
     pub(super) bars: MultiProgress,
     quiet: bool,
+    tail: Tail,
 }
 
 impl Output {
@@ -42,8 +51,27 @@ impl Output {
             1 => LevelFilter::Info,
             _ => LevelFilter::Debug,
         };
-        start_log(level, bars.clone());
-        Self { form, bars, quiet: global.quiet }
+        let tail = Tail::default();
+        start_log(level, bars.clone(), tail.clone());
+        Self { form, bars, quiet: global.quiet, tail }
+    }
+
+    /// The last lines of the log, those among them that are shown with `--verbose` alone.
+    pub(super) fn tail(&self) -> String {
+        self.tail.text()
+    }
+
+    /// Keeps in mind what is said elsewhere.
+    pub(super) fn remember(&self, text: &str) {
+        self.tail.push(&printable(text));
+    }
+
+    /// Says on stderr what failed, without the log's own words before it.
+    pub(super) fn tell(&self, text: &str) {
+        let text = printable(text);
+        self.tail.push(&text);
+        // A closed stderr leaves nobody to tell; the exit code still does.
+        drop(self.bars.suspend(|| writeln!(std::io::stderr(), "{text}")));
     }
 
     /// Prints a line of a result, unless it is to be JSON or nothing.
@@ -105,6 +133,62 @@ fn printable_json(text: String) -> String {
     escaped.collect()
 }
 
+/// The last lines of the log.
+#[derive(Clone, Default)]
+struct Tail(Arc<Mutex<VecDeque<String>>>);
+
+impl Tail {
+    fn push(&self, line: &str) {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.push_back(exit::clip(line.to_owned()));
+        if lines.len() > TAIL_LINES {
+            lines.pop_front();
+        }
+    }
+
+    fn text(&self) -> String {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().map(|line| format!("{line}\n")).collect()
+    }
+}
+
+/// Shows what is to be shown, and keeps the last of all.
+struct Log {
+    shown: env_logger::Logger,
+    tail: Tail,
+}
+
+impl log::Log for Log {
+    fn enabled(&self, about: &log::Metadata<'_>) -> bool {
+        // Other crates' words may hold what must not be shown: signed requests, connection strings.
+        let is_ours =
+            about.target() == OURS || about.target().starts_with(concat!(env!("CARGO_PKG_NAME"), "::"));
+        is_ours && (about.level() <= Level::Info || self.shown.enabled(about))
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        if record.level() <= Level::Info {
+            self.tail.push(&format!("{}{}", kind_of(record.level()), printable(&record.args().to_string())));
+        }
+        self.shown.log(record);
+    }
+
+    fn flush(&self) {
+        self.shown.flush();
+    }
+}
+
+fn kind_of(level: Level) -> &'static str {
+    match level {
+        Level::Error => "error: ",
+        Level::Warn => "warning: ",
+        Level::Info | Level::Debug | Level::Trace => "",
+    }
+}
+
 /// Log lines go between the bars, not through them.
 struct BetweenBars(MultiProgress);
 
@@ -118,22 +202,18 @@ impl Write for BetweenBars {
     }
 }
 
-fn start_log(level: LevelFilter, bars: MultiProgress) {
-    let started = env_logger::Builder::new()
-        // Other crates' words may hold what must not be shown: signed requests, connection strings.
-        .filter_module("pgkeep", level)
+fn start_log(level: LevelFilter, bars: MultiProgress, tail: Tail) {
+    let shown = env_logger::Builder::new()
+        .filter_module(OURS, level)
         .format(|line, record| {
-            let kind = match record.level() {
-                Level::Error => "error: ",
-                Level::Warn => "warning: ",
-                Level::Info | Level::Debug | Level::Trace => "",
-            };
-            writeln!(line, "pgkeep: {kind}{}", printable(&record.args().to_string()))
+            writeln!(line, "pgkeep: {}{}", kind_of(record.level()), printable(&record.args().to_string()))
         })
         .target(env_logger::Target::Pipe(Box::new(BetweenBars(bars))))
-        .try_init();
+        .build();
+    if log::set_boxed_logger(Box::new(Log { shown, tail })).is_ok() {
+        log::set_max_level(level.max(LevelFilter::Info));
+    }
     // Only a second call in one process fails, and then the first one's log is there.
-    drop(started);
 }
 
 #[cfg(test)]

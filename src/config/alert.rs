@@ -34,7 +34,7 @@ pub struct Bounds {
 }
 
 /// A way to deliver alerts, as configured.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Channel {
     /// Its name.
     pub name: String,
@@ -62,7 +62,7 @@ pub struct QuietHours {
 }
 
 /// What a channel is.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Way {
     /// Mail by SMTP.
     Email(Email),
@@ -105,7 +105,7 @@ pub enum SmtpTls {
 }
 
 /// Mail.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Email {
     /// The server's host name or address.
     pub host: String,
@@ -122,7 +122,7 @@ pub struct Email {
 }
 
 /// Text messages.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Sms {
     /// Where messages are posted.
     pub url: Secret,
@@ -137,7 +137,7 @@ pub struct Sms {
 }
 
 /// A POST.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Webhook {
     /// Where to; may be a secret in itself.
     pub url: Secret,

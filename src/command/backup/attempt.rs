@@ -1,5 +1,6 @@
 //! One try at a backup of one database, from the lock to the last word on record.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -36,8 +37,21 @@ pub(super) struct Done {
     pub(super) code: Code,
 }
 
+/// What is on record of the last try.
+pub(super) struct Tried {
+    pub(super) backup: Backup,
+    /// Whether the catalog knows how it ended.
+    pub(super) is_recorded: bool,
+}
+
 /// Makes one backup: locks, records that it began, streams, settles every copy, records the truth.
-pub(super) fn run(context: &Context, database: &str, ring: &KeyRing, shelves: &[Shelf]) -> Result<Done> {
+pub(super) fn run(
+    context: &Context,
+    database: &str,
+    ring: &KeyRing,
+    shelves: &[Shelf],
+    tried: &RefCell<Option<Tried>>,
+) -> Result<Done> {
     let begun = Instant::now();
     let mut ledger = Ledger::open(context);
     let at = ledger.begin_after_others(&context.config.source.name, database);
@@ -67,6 +81,7 @@ pub(super) fn run(context: &Context, database: &str, ring: &KeyRing, shelves: &[
     step::reached(Step::CopiesSettled);
     let recorded = ledger.save(&backup);
     step::reached(Step::RowSettled);
+    tried.replace(Some(Tried { backup: backup.clone(), is_recorded: recorded }));
     leftovers.take_up(context, &mut ledger, ring, shelves);
     // Held until the last word is on record.
     if let Some(heartbeat) = heartbeat {

@@ -1,0 +1,203 @@
+//! The rows of alerts, and what listens to them in the database.
+
+use anyhow::{Context as _, Result, anyhow};
+use postgres::{Client, Row, Transaction};
+
+use super::Catalog;
+use super::deliveries;
+use crate::notice::{Alert, AlertStatus, Delivery, Event};
+use crate::params;
+use crate::trouble::{Rule, Severity};
+
+/// Who listens in the catalog's database listens to this.
+pub const LISTENED_TO: &str = "pgkeep_alert";
+/// No payload of a notification is longer: the server takes less than 8,000 bytes.
+const LONGEST_PAYLOAD_BYTES: usize = 7_900;
+
+const COLUMNS: &str = "id, rule, severity, status, source, backup_id, database, tenant, store, channel, message, \
+     detail, first_seen, last_seen, count, acknowledged_at, note, resolved_at";
+
+/// What is to be written in one go.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Alerts as they are now.
+    pub alerts: Vec<Alert>,
+    /// Letters about them.
+    pub deliveries: Vec<Delivery>,
+    /// What those who listen in the database are told.
+    pub told: Vec<(Event, Alert)>,
+}
+
+impl Catalog {
+    /// Changes the alerts of a source, one caller after the other: `work` gets the open ones, and says what is to be
+    /// written. Gives what is open then.
+    ///
+    /// # Errors
+    /// When it can't be read or written; all is as it was.
+    pub fn change_alerts(
+        &mut self,
+        source: &str,
+        work: impl FnOnce(Vec<Alert>) -> Result<Changes> + Send + 'static,
+    ) -> Result<Vec<Alert>> {
+        self.revive()?;
+        let source = source.to_owned();
+        self.client.ask(move |client| change(client, &source, work))
+    }
+
+    /// The alerts of a source or of all, the newest first; those that are over only where that is asked for.
+    ///
+    /// # Errors
+    /// When the catalog can't be read.
+    pub fn alerts(&mut self, source: Option<&str>, is_all: bool, limit: u32) -> Result<Vec<Alert>> {
+        self.revive()?;
+        let query = format!(
+            "SELECT {COLUMNS} FROM alert WHERE ($1::text IS NULL OR source = $1) AND ($2 OR status <> 'resolved') \
+             ORDER BY first_seen DESC, id LIMIT {limit}"
+        );
+        let source = source.map(str::to_owned);
+        let rows = self.client.query(query, params![source, is_all]).context("cannot read the catalog")?;
+        rows.iter().map(alert).collect()
+    }
+
+    /// The alerts whose id starts with `prefix`, at most `limit`.
+    ///
+    /// # Errors
+    /// When the catalog can't be read.
+    pub fn find_alerts(&mut self, prefix: &str, limit: u32) -> Result<Vec<Alert>> {
+        self.revive()?;
+        let query =
+            format!("SELECT {COLUMNS} FROM alert WHERE starts_with(id, $1) ORDER BY id LIMIT {limit}");
+        let rows = self.client.query(query, params![prefix]).context("cannot read the catalog")?;
+        rows.iter().map(alert).collect()
+    }
+
+    /// Says that somebody knows of an alert, and what they say; false where it is over.
+    ///
+    /// # Errors
+    /// When the catalog can't be written.
+    pub fn acknowledge(&mut self, id: &str, note: Option<&str>) -> Result<bool> {
+        let acknowledge = "UPDATE alert SET status = 'acknowledged', acknowledged_at = now(), \
+                           note = coalesce($2, note) WHERE id = $1 AND status <> 'resolved'";
+        let note = note.map(str::to_owned);
+        Ok(self.client.execute(acknowledge, params![id, note])? == 1)
+    }
+}
+
+fn change(
+    client: &mut Client,
+    source: &str,
+    work: impl FnOnce(Vec<Alert>) -> Result<Changes>,
+) -> Result<Vec<Alert>> {
+    let mut transaction = client.transaction()?;
+    transaction
+        .execute("SELECT pg_advisory_xact_lock(hashtextextended('pgkeep-alerts ' || $1, 0))", &[&source])?;
+    let changes = work(open(&mut transaction, source)?)?;
+    for alert in &changes.alerts {
+        put(&mut transaction, alert)?;
+    }
+    for delivery in &changes.deliveries {
+        deliveries::insert(&mut transaction, delivery)?;
+    }
+    for (event, alert) in &changes.told {
+        let payload = payload(*event, alert)?;
+        transaction.execute("SELECT pg_notify($1, $2)", &[&LISTENED_TO, &payload])?;
+    }
+    let open = open(&mut transaction, source)?;
+    transaction.commit()?;
+    Ok(open)
+}
+
+fn open(transaction: &mut Transaction<'_>, source: &str) -> Result<Vec<Alert>> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM alert WHERE source = $1 AND status <> 'resolved' ORDER BY first_seen, id"
+    );
+    let rows = transaction.query(&query, &[&source]).context("cannot read the alerts")?;
+    rows.iter().map(alert).collect()
+}
+
+fn put(transaction: &mut Transaction<'_>, alert: &Alert) -> Result<()> {
+    let count = i64::try_from(alert.count)?;
+    let put = transaction.execute(
+        PUT,
+        &[
+            &alert.id,
+            &alert.rule.as_str(),
+            &alert.severity.as_str(),
+            &alert.status.as_str(),
+            &alert.source,
+            &alert.backup_id,
+            &alert.database,
+            &alert.tenant,
+            &alert.store,
+            &alert.channel,
+            &alert.message,
+            &alert.detail,
+            &alert.first_seen,
+            &alert.last_seen,
+            &count,
+            &alert.acknowledged_at,
+            &alert.note,
+            &alert.resolved_at,
+        ],
+    );
+    put.with_context(|| format!("cannot record the alert `{}`", alert.id)).map(drop)
+}
+
+const PUT: &str = "\
+INSERT INTO alert (id, rule, severity, status, source, backup_id, database, tenant, store, channel, message,
+    detail, first_seen, last_seen, count, acknowledged_at, note, resolved_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+ON CONFLICT (id) DO UPDATE SET
+    severity = excluded.severity, status = excluded.status, backup_id = excluded.backup_id,
+    message = excluded.message, detail = excluded.detail, first_seen = excluded.first_seen,
+    last_seen = excluded.last_seen, count = excluded.count, acknowledged_at = excluded.acknowledged_at,
+    note = excluded.note, resolved_at = excluded.resolved_at
+-- What is over stays over: the same trouble again is another alert.
+WHERE alert.status <> 'resolved'";
+
+/// The alert and what is new of it, cut where the server would not take it.
+fn payload(event: Event, alert: &Alert) -> Result<String> {
+    let mut alert = alert.clone();
+    loop {
+        let mut document = serde_json::to_value(&alert)?;
+        let fields = document.as_object_mut().context("an alert is an object")?;
+        fields.insert("event".to_owned(), event.as_str().into());
+        let text = document.to_string();
+        if text.len() <= LONGEST_PAYLOAD_BYTES {
+            return Ok(text);
+        }
+        if alert.detail.take().is_none() && alert.note.take().is_none() {
+            let half = alert.message.chars().count() / 2;
+            alert.message = alert.message.chars().take(half).collect();
+            if half == 0 {
+                return Err(anyhow!("an alert with a name of {} bytes can't be told", text.len()));
+            }
+        }
+    }
+}
+
+fn alert(row: &Row) -> Result<Alert> {
+    let word = |column: &str| -> Result<String> { Ok(row.try_get(column)?) };
+    let (rule, severity, status) = (word("rule")?, word("severity")?, word("status")?);
+    let count: i64 = row.try_get("count")?;
+    Ok(Alert {
+        id: row.try_get("id")?,
+        rule: Rule::parse(&rule).with_context(|| format!("rule `{rule}` is unknown"))?,
+        severity: Severity::parse(&severity).with_context(|| format!("severity `{severity}` is unknown"))?,
+        status: AlertStatus::parse(&status).with_context(|| format!("status `{status}` is unknown"))?,
+        source: row.try_get("source")?,
+        backup_id: row.try_get("backup_id")?,
+        database: row.try_get("database")?,
+        tenant: row.try_get("tenant")?,
+        store: row.try_get("store")?,
+        channel: row.try_get("channel")?,
+        message: row.try_get("message")?,
+        detail: row.try_get("detail")?,
+        first_seen: row.try_get("first_seen")?,
+        last_seen: row.try_get("last_seen")?,
+        count: u64::try_from(count)?,
+        acknowledged_at: row.try_get("acknowledged_at")?,
+        note: row.try_get("note")?,
+        resolved_at: row.try_get("resolved_at")?,
+    })
+}

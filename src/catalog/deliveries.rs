@@ -1,0 +1,131 @@
+//! The rows of letters about alerts: what waits, is tried, and was sent.
+
+use anyhow::{Context as _, Result};
+use jiff::Timestamp;
+use postgres::{Row, Transaction};
+
+use super::Catalog;
+use crate::notice::{Delivery, DeliveryStatus, Letter};
+use crate::params;
+
+impl Catalog {
+    /// The letters of a source that wait, in the order in which they were written.
+    ///
+    /// # Errors
+    /// When the catalog can't be read.
+    pub fn waiting(&mut self, source: &str) -> Result<Vec<Delivery>> {
+        self.revive()?;
+        let rows = self.client.query(WAITING, params![source]).context("cannot read the catalog")?;
+        rows.iter().map(delivery).collect()
+    }
+
+    /// Writes letters that are to be sent, and says of those of the same channel without an alert that they are out
+    /// of date.
+    ///
+    /// # Errors
+    /// When the catalog can't be written.
+    pub fn add_deliveries(&mut self, deliveries: &[Delivery]) -> Result<()> {
+        self.revive()?;
+        let deliveries = deliveries.to_vec();
+        self.client.ask(move |client| {
+            let mut transaction = client.transaction()?;
+            for delivery in &deliveries {
+                transaction.execute(SUPERSEDE, &[&delivery.source, &delivery.channel])?;
+                insert(&mut transaction, delivery)?;
+            }
+            Ok(transaction.commit()?)
+        })
+    }
+
+    /// Says that a letter is being tried; false where another call was quicker.
+    ///
+    /// # Errors
+    /// When the catalog can't be written.
+    pub fn begin_delivery(&mut self, begun: &Delivery) -> Result<bool> {
+        let attempts = i32::try_from(begun.attempts)?;
+        let (due_at, tried_at): (Timestamp, Option<Timestamp>) = (begun.due_at, begun.tried_at);
+        let count = self.client.execute(BEGIN, params![begun.id, attempts, due_at, tried_at])?;
+        Ok(count == 1)
+    }
+
+    /// Says what came of it.
+    ///
+    /// # Errors
+    /// When the catalog can't be written.
+    pub fn settle_delivery(&mut self, settled: &Delivery) -> Result<()> {
+        let status = settled.status.as_str();
+        self.client
+            .execute(SETTLE, params![settled.id, status, settled.due_at, settled.sent_at, settled.error])?;
+        Ok(())
+    }
+}
+
+/// Writes a letter, unless it stands there already.
+pub(super) fn insert(transaction: &mut Transaction<'_>, delivery: &Delivery) -> Result<()> {
+    let letter = serde_json::to_value(&delivery.letter)?;
+    let alert = delivery.alert().map(|alert| alert.id.clone());
+    let attempts = i32::try_from(delivery.attempts)?;
+    let inserted = transaction.execute(
+        INSERT,
+        &[
+            &delivery.id,
+            &alert,
+            &delivery.source,
+            &delivery.channel,
+            &delivery.recipient,
+            &delivery.event(),
+            &letter,
+            &delivery.status.as_str(),
+            &delivery.created_at,
+            &delivery.due_at,
+            &attempts,
+            &delivery.tried_at,
+            &delivery.sent_at,
+            &delivery.error,
+        ],
+    );
+    inserted.with_context(|| format!("cannot record the letter `{}`", delivery.id)).map(drop)
+}
+
+const INSERT: &str = "\
+INSERT INTO delivery (id, alert, source, channel, recipient, event, letter, status, created_at, due_at, attempts,
+    tried_at, sent_at, error)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+ON CONFLICT (id) DO NOTHING";
+
+const SUPERSEDE: &str = "\
+UPDATE delivery SET status = 'superseded'
+WHERE source = $1 AND channel = $2 AND status = 'waiting' AND alert IS NULL";
+
+const WAITING: &str = "\
+SELECT id, source, channel, recipient, letter, status, created_at, due_at, attempts, tried_at, sent_at, error
+FROM delivery WHERE source = $1 AND status = 'waiting' ORDER BY created_at, id LIMIT 10000";
+
+/// Whoever writes it first is the one who tries.
+const BEGIN: &str = "\
+UPDATE delivery SET attempts = $2, due_at = $3, tried_at = $4, error = NULL
+WHERE id = $1 AND status = 'waiting' AND attempts = $2 - 1";
+
+const SETTLE: &str = "\
+UPDATE delivery SET status = $2, due_at = $3, sent_at = $4, error = $5
+WHERE id = $1 AND status = 'waiting'";
+
+fn delivery(row: &Row) -> Result<Delivery> {
+    let status: String = row.try_get("status")?;
+    let letter: serde_json::Value = row.try_get("letter")?;
+    let attempts: i32 = row.try_get("attempts")?;
+    Ok(Delivery {
+        id: row.try_get("id")?,
+        source: row.try_get("source")?,
+        channel: row.try_get("channel")?,
+        recipient: row.try_get("recipient")?,
+        letter: serde_json::from_value::<Letter>(letter).context("a letter on record can't be read")?,
+        status: DeliveryStatus::parse(&status).with_context(|| format!("status `{status}` is unknown"))?,
+        created_at: row.try_get("created_at")?,
+        due_at: row.try_get("due_at")?,
+        attempts: u32::try_from(attempts)?,
+        tried_at: row.try_get("tried_at")?,
+        sent_at: row.try_get("sent_at")?,
+        error: row.try_get("error")?,
+    })
+}

@@ -1,0 +1,105 @@
+//! Where letters wait to be sent: in the catalog, in the file, or in this process alone.
+
+use anyhow::Result;
+
+use crate::alert::spool::{Book, Spool};
+use crate::catalog::Catalog;
+use crate::command::context::Context;
+use crate::notice::{Delivery, DeliveryStatus};
+
+/// The letters, wherever they are kept.
+pub(super) enum Outbox {
+    /// Rows of the catalog.
+    Catalog(Catalog),
+    /// The file under the state folder.
+    File(Spool),
+    /// They are sent once, or lost.
+    Nowhere(Vec<Delivery>),
+}
+
+impl Outbox {
+    /// The file under the state folder.
+    pub(super) fn of_file(context: &Context) -> Self {
+        Self::File(context.spool.clone())
+    }
+
+    /// Those of a source that wait, in the order in which they were written.
+    pub(super) fn waiting(&mut self, source: &str) -> Result<Vec<Delivery>> {
+        let is_waiting =
+            |letter: &&Delivery| letter.source == source && letter.status == DeliveryStatus::Waiting;
+        match self {
+            Self::Catalog(catalog) => catalog.waiting(source),
+            Self::File(spool) => Ok(spool.read()?.deliveries.iter().filter(is_waiting).cloned().collect()),
+            Self::Nowhere(letters) => Ok(letters.iter().filter(is_waiting).cloned().collect()),
+        }
+    }
+
+    /// Writes letters that take the place of earlier ones to the same channel without an alert.
+    pub(super) fn add(&mut self, letters: Vec<Delivery>) -> Result<()> {
+        match self {
+            Self::Catalog(catalog) => catalog.add_deliveries(&letters),
+            Self::File(spool) => spool.change(move |book| {
+                let is_newer = |old: &Delivery| {
+                    letters.iter().any(|new| new.channel == old.channel && new.source == old.source)
+                };
+                book.deliveries.retain(|old| old.alert().is_some() || !is_newer(old));
+                book.deliveries.extend(letters);
+                Ok(())
+            }),
+            Self::Nowhere(kept) => {
+                kept.extend(letters);
+                Ok(())
+            }
+        }
+    }
+
+    /// Says that a letter is being tried; false where another call was quicker.
+    pub(super) fn begin(&mut self, begun: &Delivery) -> Result<bool> {
+        match self {
+            Self::Catalog(catalog) => catalog.begin_delivery(begun),
+            Self::File(spool) => {
+                let begun = begun.clone();
+                spool.change(move |book| Ok(begin(book, begun)))
+            }
+            Self::Nowhere(_) => Ok(true),
+        }
+    }
+
+    /// Says what came of it.
+    pub(super) fn settle(&mut self, settled: &Delivery) -> Result<()> {
+        match self {
+            Self::Catalog(catalog) => catalog.settle_delivery(settled),
+            Self::File(spool) => {
+                let settled = settled.clone();
+                spool.change(move |book| {
+                    put(book, settled);
+                    Ok(())
+                })
+            }
+            Self::Nowhere(letters) => {
+                letters.retain(|letter| letter.id != settled.id);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn begin(book: &mut Book, begun: Delivery) -> bool {
+    let is_free = |known: &Delivery| {
+        known.id == begun.id
+            && known.status == DeliveryStatus::Waiting
+            && known.attempts.checked_add(1) == Some(begun.attempts)
+    };
+    if !book.deliveries.iter().any(is_free) {
+        return false;
+    }
+    put(book, begun);
+    true
+}
+
+fn put(book: &mut Book, letter: Delivery) {
+    book.deliveries
+        .iter_mut()
+        .filter(|known| known.id == letter.id)
+        .for_each(|known| known.clone_from(&letter));
+}

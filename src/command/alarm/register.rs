@@ -1,0 +1,187 @@
+//! Where alerts are put on record: in the catalog, in a file until it is back, or nowhere.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use jiff::Timestamp;
+
+use super::outbox::Outbox;
+use crate::alert::book::{Change, apply, merged};
+use crate::alert::clean::{clean, clean_line};
+use crate::alert::id;
+use crate::alert::route::Routes;
+use crate::alert::spool::Book;
+use crate::catalog::Catalog;
+use crate::catalog::alerts::Changes;
+use crate::command::context::{Context, now};
+use crate::exit::one_line;
+use crate::notice::{Alert, AlertStatus, Delivery, DeliveryStatus, Event, Letter};
+use crate::step::{self, Step};
+use crate::trouble::Observation;
+
+/// What was seen, and all that it takes to make alerts of it.
+#[derive(Clone)]
+struct Seen {
+    source: String,
+    observations: Vec<Observation>,
+    /// An id for each alert that may come of it.
+    ids: Vec<String>,
+    routes: Routes,
+    at: Timestamp,
+}
+
+/// Whether the file has something that the catalog is to learn of.
+pub(super) fn is_behind(context: &Context) -> bool {
+    context.spool.read().is_ok_and(|book| book.is_behind())
+}
+
+/// Puts on record what was seen; gives what is to be sent then, wherever that is kept.
+pub(super) fn record(
+    context: &Context,
+    catalog: Option<Catalog>,
+    source: &str,
+    observations: &[Observation],
+) -> Outbox {
+    let seen = match seen(context, source, observations) {
+        Ok(seen) => seen,
+        Err(error) => {
+            log::error!("no alert can be made: {}", one_line(&error));
+            return Outbox::Nowhere(Vec::new());
+        }
+    };
+    let recorded = match catalog.map(|catalog| in_catalog(context, catalog, seen.clone())) {
+        Some(Ok(catalog)) => Outbox::Catalog(catalog),
+        Some(Err(error)) => {
+            log::warn!("the catalog does not take the alerts: {}", one_line(&error));
+            in_file(context, seen)
+        }
+        None => in_file(context, seen),
+    };
+    step::reached(Step::AlertsRecorded);
+    recorded
+}
+
+fn seen(context: &Context, source: &str, observations: &[Observation]) -> Result<Seen> {
+    let observations: Vec<Observation> = observations.iter().cloned().map(cleaned).collect();
+    let troubles = observations.iter().filter(|seen| seen.trouble.is_some()).count();
+    let alerts = &context.config.alerts;
+    Ok(Seen {
+        source: source.to_owned(),
+        observations,
+        ids: (0..troubles).map(|_| id::alert_id()).collect::<Result<_>>()?,
+        routes: Routes::new(&alerts.channels, &context.config.retention.time_zone),
+        at: now(),
+    })
+}
+
+/// Without anything that stands in a table, which a server's messages may repeat.
+fn cleaned(mut seen: Observation) -> Observation {
+    if let Some(trouble) = &mut seen.trouble {
+        trouble.message = clean_line(&trouble.message);
+        trouble.detail = trouble.detail.as_deref().map(clean);
+    }
+    seen
+}
+
+fn in_catalog(context: &Context, mut catalog: Catalog, seen: Seen) -> Result<Catalog> {
+    let book = context.spool.read().unwrap_or_else(|error| {
+        log::warn!("alerts that wait for the catalog wait on: {}", one_line(&error));
+        Book::default()
+    });
+    let (taken, source) = (book.clone(), seen.source.clone());
+    let open = catalog.change_alerts(&source, move |open| changes(open, &book, &seen))?;
+    // Kept for the time when the catalog can't be asked what is known already.
+    if let Err(error) = context.spool.change(move |book| {
+        book.taken(&taken, open, &source);
+        Ok(())
+    }) {
+        log::info!("what is open is not kept for a time without the catalog: {}", one_line(&error));
+    }
+    Ok(catalog)
+}
+
+/// What is to be written: what the file has first, then what was seen.
+fn changes(mut open: Vec<Alert>, book: &Book, seen: &Seen) -> Result<Changes> {
+    let mut changes = Changes::default();
+    let mut renamed: BTreeMap<String, String> = BTreeMap::new();
+    for kept in book.changed().into_iter().filter(|alert| alert.source == seen.source) {
+        let alert = merged(&open, &kept);
+        let is_news = alert.status == AlertStatus::Resolved || !open.iter().any(|known| known.id == alert.id);
+        if is_news && !seen.routes.has_in_app() {
+            let is_over = alert.status == AlertStatus::Resolved;
+            let event = if is_over { Event::Resolved } else { Event::Raised };
+            changes.told.push((event, alert.clone()));
+        }
+        renamed.insert(kept.id, alert.id.clone());
+        open.retain(|known| known.id != alert.id);
+        if alert.status != AlertStatus::Resolved {
+            open.push(alert.clone());
+        }
+        changes.alerts.push(alert);
+    }
+    for delivery in book.deliveries.iter().filter(|delivery| delivery.source == seen.source) {
+        let mut delivery = delivery.clone();
+        if let Letter::Notice { alert, .. } = &mut delivery.letter
+            && let Some(id) = renamed.get(&alert.id)
+        {
+            alert.id.clone_from(id);
+        }
+        deliver_in_app(&mut changes, seen, delivery);
+    }
+    for Change { alert, event } in apply(&open, &seen.source, &seen.observations, &seen.ids, seen.at) {
+        if let Some(event) = event {
+            for delivery in seen.routes.deliveries(event, &alert, seen.at)? {
+                deliver_in_app(&mut changes, seen, delivery);
+            }
+            if !seen.routes.has_in_app() {
+                changes.told.push((event, alert.clone()));
+            }
+        }
+        changes.alerts.push(alert);
+    }
+    Ok(changes)
+}
+
+/// A letter to those who listen in the catalog's database is delivered by what writes it.
+fn deliver_in_app(changes: &mut Changes, seen: &Seen, mut delivery: Delivery) {
+    if delivery.status == DeliveryStatus::Waiting
+        && seen.routes.is_in_app(&delivery.channel)
+        && let Letter::Notice { event, alert } = &delivery.letter
+    {
+        changes.told.push((*event, alert.as_ref().clone()));
+        delivery.status = DeliveryStatus::Sent;
+        delivery.attempts = delivery.attempts.saturating_add(1);
+        delivery.tried_at = Some(seen.at);
+        delivery.sent_at = Some(seen.at);
+    }
+    changes.deliveries.push(delivery);
+}
+
+fn in_file(context: &Context, seen: Seen) -> Outbox {
+    let kept = {
+        let seen = seen.clone();
+        context.spool.change(move |book| {
+            let (alerts, deliveries) = news(&book.open(&seen.source), &seen)?;
+            alerts.into_iter().for_each(|alert| book.put(alert));
+            book.deliveries.extend(deliveries);
+            Ok(())
+        })
+    };
+    if let Err(error) = kept {
+        log::error!("alerts can be kept nowhere, and are sent once: {}", one_line(&error));
+        return Outbox::Nowhere(news(&[], &seen).map(|(_, deliveries)| deliveries).unwrap_or_default());
+    }
+    Outbox::of_file(context)
+}
+
+fn news(open: &[Alert], seen: &Seen) -> Result<(Vec<Alert>, Vec<Delivery>)> {
+    let mut deliveries = Vec::new();
+    let mut alerts = Vec::new();
+    for Change { alert, event } in apply(open, &seen.source, &seen.observations, &seen.ids, seen.at) {
+        if let Some(event) = event {
+            deliveries.extend(seen.routes.deliveries(event, &alert, seen.at)?);
+        }
+        alerts.push(alert);
+    }
+    Ok((alerts, deliveries))
+}

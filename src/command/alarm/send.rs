@@ -1,0 +1,256 @@
+//! Sends what waits: the channels side by side, each letter of a channel after the one before it.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::outbox::Outbox;
+use super::register;
+use crate::alert::channel::{self, Undelivered};
+use crate::alert::outbox::{self, GIVEN_UP_AFTER, Urgency};
+use crate::command::context::{Context, now};
+use crate::command::copies::side_by_side;
+use crate::config::alert::{Channel, Way};
+use crate::exit::one_line;
+use crate::notice::{Delivery, DeliveryStatus};
+use crate::step::{self, Step};
+use crate::trouble::{Observation, Rule, Subject};
+
+/// Another try within the same call, for what passes at once.
+const QUICK_DELAYS: [Duration; 3] =
+    [Duration::from_millis(300), Duration::from_millis(900), Duration::from_millis(1800)];
+/// Nobody waits longer for what passes at once.
+const QUICK_LIMIT: Duration = Duration::from_secs(4);
+
+/// What became of the letters of one call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::command) struct Tally {
+    pub(in crate::command) sent: usize,
+    pub(in crate::command) left: usize,
+    pub(in crate::command) given_up: usize,
+}
+
+/// What became of the letters of one channel.
+#[derive(Default)]
+struct OfChannel {
+    tally: Tally,
+    /// Why the last one that was given up was not taken.
+    given_up: Option<String>,
+}
+
+/// Sends what is to be sent, and says of a channel that took nothing for a day that it fails, through the others.
+pub(super) fn send(context: &Context, outbox: &mut Outbox, source: &str, urgency: Urgency) -> Tally {
+    let (mut tally, troubles) = pass(context, outbox, source, urgency);
+    if !troubles.is_empty() {
+        let is_news = troubles.iter().any(|seen| seen.trouble.is_some());
+        let catalog = match outbox {
+            Outbox::Catalog(_) => super::catalog(context),
+            Outbox::File(_) | Outbox::Nowhere(_) => None,
+        };
+        let mut outbox = register::record(context, catalog, source, &troubles);
+        if is_news {
+            let (more, _) = pass(context, &mut outbox, source, Urgency::Due);
+            tally.sent += more.sent;
+        }
+    }
+    tally
+}
+
+fn pass(context: &Context, outbox: &mut Outbox, source: &str, urgency: Urgency) -> (Tally, Vec<Observation>) {
+    let channels: Vec<&Channel> =
+        context.config.alerts.channels.iter().filter(|channel| !matches!(channel.way, Way::InApp)).collect();
+    let waiting = outbox.waiting(source).unwrap_or_else(|error| {
+        log::warn!("it is not known what is to be sent: {}", one_line(&error));
+        Vec::new()
+    });
+    let mut tally = give_up_without_channel(context, outbox, &waiting);
+    let outbox = Mutex::new(outbox);
+    let couriers: Vec<Courier<'_>> = channels
+        .into_iter()
+        .filter(|channel| urgency == Urgency::Now || !context.alarm.is_exhausted(&channel.name))
+        .map(|config| Courier { context, config, outbox: &outbox, urgency, begun: Instant::now() })
+        .collect();
+    let done = side_by_side(couriers, |courier| {
+        let is_own = |letter: &&Delivery| letter.channel == courier.config.name;
+        let letters: Vec<&Delivery> = waiting.iter().filter(is_own).collect();
+        let is_any = !letters.is_empty();
+        (courier.config.name.clone(), if is_any { courier.run(&letters) } else { OfChannel::default() })
+    });
+    let mut troubles = Vec::new();
+    for (name, of_channel) in done.unwrap_or_default() {
+        tally.sent += of_channel.tally.sent;
+        tally.left += of_channel.tally.left;
+        tally.given_up += of_channel.tally.given_up;
+        let subject = Subject { channel: Some(name.clone()), ..Subject::new(Rule::ChannelFailing) };
+        match of_channel.given_up {
+            Some(why) => {
+                let what =
+                    format!("channel `{name}` took nothing for a day, and letters to it were given up");
+                troubles.push(subject.is_in_trouble(what).detail(why));
+            }
+            None if of_channel.tally.sent > 0 => troubles.push(subject.is_well()),
+            None => {}
+        }
+    }
+    (tally, troubles)
+}
+
+/// What was written for a channel that is none any more is given up in time, too.
+fn give_up_without_channel(context: &Context, outbox: &mut Outbox, waiting: &[Delivery]) -> Tally {
+    let mut tally = Tally::default();
+    let is_there = |name: &str| context.config.alerts.channels.iter().any(|channel| channel.name == name);
+    let at = now();
+    for letter in waiting.iter().filter(|letter| !is_there(&letter.channel)) {
+        if at.duration_since(letter.created_at) <= GIVEN_UP_AFTER {
+            tally.left += 1;
+            continue;
+        }
+        let why = "the channel is not in the configuration any more".to_owned();
+        log::warn!("a letter to alert channel `{}` is given up: {why}", letter.channel);
+        let mut given_up = letter.clone();
+        given_up.status = DeliveryStatus::GivenUp;
+        given_up.error = Some(why);
+        if let Err(error) = outbox.settle(&given_up) {
+            log::warn!("{}", one_line(&error));
+        }
+        tally.given_up += 1;
+    }
+    tally
+}
+
+/// Who carries the letters of one channel.
+struct Courier<'a> {
+    context: &'a Context,
+    config: &'a Channel,
+    outbox: &'a Mutex<&'a mut Outbox>,
+    urgency: Urgency,
+    begun: Instant,
+}
+
+impl Courier<'_> {
+    fn run(&self, letters: &[&Delivery]) -> OfChannel {
+        let mut done = OfChannel::default();
+        let mut channel: Option<channel::Channel> = None;
+        // What comes after a letter that was not taken waits for it: the end of an alert comes after its beginning.
+        let mut held: BTreeSet<(Option<String>, Option<String>)> = BTreeSet::new();
+        let mut is_down = false;
+        for letter in letters {
+            let key = (letter.alert().map(|alert| alert.id.clone()), letter.recipient.clone());
+            let is_late = self.urgency == Urgency::Due && self.begun.elapsed() >= self.config.timeout;
+            let may_be = outbox::may_be_tried(letter, self.urgency, self.config.timeout, now());
+            if is_down || is_late || held.contains(&key) || !may_be {
+                held.insert(key);
+                done.tally.left += 1;
+                continue;
+            }
+            if channel.is_none() {
+                channel = match self.context.channel(self.config) {
+                    Ok(made) => Some(made),
+                    Err(error) => {
+                        is_down = true;
+                        let trouble = Undelivered { message: one_line(&error), is_refusal: false };
+                        self.fail(letter, &trouble, &mut done);
+                        continue;
+                    }
+                };
+            }
+            let Some(channel) = &channel else { continue };
+            if let Err(trouble) = self.carry(channel, letter, &mut done) {
+                is_down = !trouble.is_refusal;
+                held.insert(key);
+            }
+        }
+        if is_down && self.urgency == Urgency::Due {
+            self.context.alarm.exhaust(&self.config.name);
+        }
+        done
+    }
+
+    /// Tries a letter, and again at once where it may have passed; the error says why it waits on.
+    fn carry(
+        &self,
+        channel: &channel::Channel,
+        letter: &Delivery,
+        done: &mut OfChannel,
+    ) -> Result<(), Undelivered> {
+        let mut letter = letter.clone();
+        let mut delays = QUICK_DELAYS.iter();
+        loop {
+            let begun = outbox::begun(&letter, now());
+            if !self.begin(&begun) {
+                return Ok(());
+            }
+            step::reached(Step::LetterBegun);
+            let outcome = channel.deliver(&begun, now());
+            step::reached(Step::LetterDelivered);
+            let told = outcome.as_ref().map(|()| ()).map_err(|trouble| trouble.message.clone());
+            letter = outbox::settled(&begun, told, now());
+            self.settle(&letter);
+            let trouble = match outcome {
+                Ok(()) => {
+                    log::info!("alert channel `{}`: {} told", self.config.name, letter.event());
+                    done.tally.sent += 1;
+                    return Ok(());
+                }
+                Err(trouble) => trouble,
+            };
+            let delay = delays.next().filter(|delay| {
+                let limit = self.config.timeout.min(QUICK_LIMIT);
+                !trouble.is_refusal && self.begun.elapsed().saturating_add(**delay) < limit
+            });
+            let may_go_on = letter.status == DeliveryStatus::Waiting;
+            if may_go_on && delay.is_some_and(|delay| !self.context.interrupt.wait(*delay)) {
+                continue;
+            }
+            self.tell(&letter, &trouble, done);
+            return Err(trouble);
+        }
+    }
+
+    /// Says that a letter could not even be tried.
+    fn fail(&self, letter: &Delivery, trouble: &Undelivered, done: &mut OfChannel) {
+        let begun = outbox::begun(letter, now());
+        if self.begin(&begun) {
+            let settled = outbox::settled(&begun, Err(trouble.message.clone()), now());
+            self.settle(&settled);
+            self.tell(&settled, trouble, done);
+        }
+    }
+
+    fn tell(&self, letter: &Delivery, trouble: &Undelivered, done: &mut OfChannel) {
+        let to = letter.recipient.as_ref().map_or_else(String::new, |to| format!(" to {to}"));
+        let name = &self.config.name;
+        let why = &trouble.message;
+        if letter.status == DeliveryStatus::GivenUp {
+            log::error!("alert channel `{name}`: given up{to} after a day: {why}");
+            done.tally.given_up += 1;
+            done.given_up = Some(trouble.message.clone());
+        } else {
+            log::warn!("alert channel `{name}`: not delivered{to}, and tried again later: {why}");
+            done.tally.left += 1;
+        }
+    }
+
+    fn begin(&self, begun: &Delivery) -> bool {
+        let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+        outbox.begin(begun).unwrap_or_else(|error| {
+            log::warn!(
+                "alert channel `{}`: it is not known whether it was sent: {}",
+                self.config.name,
+                one_line(&error)
+            );
+            false
+        })
+    }
+
+    fn settle(&self, settled: &Delivery) {
+        let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = outbox.settle(settled) {
+            log::warn!(
+                "alert channel `{}`: it is not on record what was sent: {}",
+                self.config.name,
+                one_line(&error)
+            );
+        }
+    }
+}

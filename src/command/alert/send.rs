@@ -1,0 +1,19 @@
+//! `pgkeep alert send`: what waits to be sent is sent now.
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::command::alarm::{self, send::Tally};
+use crate::command::context::Context;
+use crate::exit::Code;
+
+pub(super) fn run(context: &Context) -> Result<Code> {
+    let Tally { sent, left, given_up } = alarm::send_all(context);
+    context.out.json(&json!({ "sent": sent, "waiting": left, "given_up": given_up }))?;
+    let mut told = format!("{sent} sent, {left} waiting");
+    if given_up > 0 {
+        told.push_str(&format!(", {given_up} given up"));
+    }
+    context.out.line(&told)?;
+    Ok(if left + given_up == 0 { Code::Done } else { Code::Failed })
+}
