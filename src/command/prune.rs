@@ -18,6 +18,7 @@ mod removal;
 mod report;
 mod shown;
 mod stays;
+mod watch;
 
 use carry_out::Work;
 use plan::{Plan, Scope};
@@ -59,6 +60,7 @@ pub(super) fn run(context: &Context, flags: &cli::Prune) -> Result<Code> {
     }
     let work = Work { context, plan: &plan, scope: &scope };
     let carried = carry(&work, &mut catalog, flags.force, &mut done);
+    watch::ended(context, &plan, &done, &carried);
     report::document(context, &plan, &done, false)?;
     // What was done is told whatever ended it.
     if carried.is_ok() || !done.is_empty() {
@@ -87,14 +89,21 @@ pub(super) fn after_backup(context: &Context, shelves: &[Shelf], databases: &[St
         even_if_failing: false,
         yields: true,
     };
-    let pruned = || {
+    let pruned = || -> Result<Result<Code>> {
         let mut catalog = context.catalog()?;
         let plan = plan::make(context, &mut catalog, &shelves.iter().collect::<Vec<_>>(), &scope)?;
         stays::tell(&plan, shelves, true);
         let work = Work { context, plan: &plan, scope: &scope };
-        carry(&work, &mut catalog, false, &mut Done::default())
+        let mut done = Done::default();
+        let carried = carry(&work, &mut catalog, false, &mut done);
+        watch::ended(context, &plan, &done, &carried);
+        Ok(carried)
     };
-    match pruned() {
+    let outcome = pruned().unwrap_or_else(|error| {
+        watch::not_planned(context, &error);
+        Err(error)
+    });
+    match outcome {
         Ok(Code::Done) => Code::Done,
         Ok(_) => Code::Degraded,
         Err(error) => {
@@ -117,7 +126,7 @@ fn carry(work: &Work<'_>, catalog: &mut Catalog, force: bool, done: &mut Done) -
         let hint = "`pgkeep prune --dry-run` shows it; --force carries it out";
         return Err(Failure::failed(format!("nothing was removed: {what}")).hint(hint).into());
     }
-    let code = code.worse(stays::tell_held(plan, catalog)?);
+    let code = code.worse(stays::tell_held(plan, catalog, done)?);
     for store in &plan.stores {
         let age = store.shelf.keep.age_alone().map(|age| age.as_secs_f64());
         catalog.set_expiry(work.scope.source, &store.shelf.name, age)?;

@@ -62,6 +62,8 @@ pub(super) struct Done {
     leftovers: Vec<Swept>,
     /// How many times in a row each store has failed.
     failures: BTreeMap<String, usize>,
+    /// By database, what holds copies past their rules.
+    held: BTreeMap<String, Vec<String>>,
 }
 
 /// What is left over in a store, and what became of it; nothing as yet in a dry run.
@@ -94,6 +96,30 @@ impl Done {
     pub(super) fn given_up(&self, store: &str) -> Option<String> {
         let failures = self.failures.get(store).filter(|failures| **failures >= FAILURES_IN_A_ROW)?;
         Some(format!("the store failed {failures} times in a row"))
+    }
+
+    /// Keeps in mind what holds copies of a database past their rules.
+    pub(super) fn hold(&mut self, database: &str, why: String) {
+        self.held.entry(database.to_owned()).or_default().push(why);
+    }
+
+    /// What holds copies, by database.
+    pub(super) fn held(&self) -> BTreeMap<&str, Vec<&str>> {
+        let held = self.held.iter();
+        held.map(|(database, why)| (database.as_str(), why.iter().map(String::as_str).collect())).collect()
+    }
+
+    /// What could not be removed, and why.
+    pub(super) fn failed(&self) -> Vec<String> {
+        let copies = self.copies.iter().filter_map(|((store, id), outcome)| match outcome {
+            Outcome::Failed(why) => Some(format!("store `{store}`: `{id}`: {why}")),
+            _ => None,
+        });
+        let leftovers = self.leftovers.iter().filter_map(|left| match &left.outcome {
+            Some(Outcome::Failed(why)) => Some(format!("store `{}`: `{}`: {why}", left.store, left.path)),
+            _ => None,
+        });
+        copies.chain(leftovers).collect()
     }
 
     /// Keeps in mind what would be swept.

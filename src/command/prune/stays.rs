@@ -9,6 +9,7 @@ use super::super::backup;
 use super::super::context::Shelf;
 use super::items::{Item, count};
 use super::plan::{Plan, StorePlan};
+use super::report::Done;
 use crate::backup::Status;
 use crate::catalog::Catalog;
 use crate::config::keep::Keep;
@@ -18,7 +19,7 @@ use crate::retention::reason::minute;
 
 /// Says what the rules would let go and something else holds: a lock is in order, and a run that is under way; one
 /// that failed or died is not.
-pub(super) fn tell_held(plan: &Plan<'_>, catalog: &mut Catalog) -> Result<Code> {
+pub(super) fn tell_held(plan: &Plan<'_>, catalog: &mut Catalog, done: &mut Done) -> Result<Code> {
     let mut code = Code::Done;
     for store in &plan.stores {
         let mut held: BTreeMap<&str, Vec<&Item>> = BTreeMap::new();
@@ -35,6 +36,9 @@ pub(super) fn tell_held(plan: &Plan<'_>, catalog: &mut Catalog) -> Result<Code> 
                 continue;
             }
             log::warn!("{said} (--even-if-failing lets them go)");
+            if let Some(item) = items.first() {
+                done.hold(&item.database, said);
+            }
             code = Code::Degraded;
         }
     }
