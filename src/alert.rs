@@ -6,4 +6,5 @@ pub mod clean;
 pub mod id;
 pub mod outbox;
 pub mod route;
+pub mod rules;
 pub mod spool;

@@ -68,10 +68,10 @@ fn all(context: &Context, named: &[String], watch: &mut Watch<'_>) -> Result<Cod
         let tried = RefCell::new(None);
         match again(context, || attempt::run(context, database, &ring, &shelves, &tried)) {
             Ok(done) => {
-                code = code.worse(tell(context, &done)).worse(done.code);
-                let is_recorded = tried.borrow().as_ref().is_some_and(|tried| tried.is_recorded);
-                watch.done(database, &done, is_recorded);
-                if done.code == Code::Done {
+                code = code.worse(tell(context, &done));
+                let of_this = watch.done(database, &done, tried.borrow().as_ref());
+                code = code.worse(of_this);
+                if of_this == Code::Done {
                     succeeded.push(database.clone());
                 }
                 made.push(done.backup);

@@ -14,6 +14,7 @@ use super::leftovers::Leftovers;
 use super::stream::{self, Streamed};
 use super::sweep::Sweeps;
 use crate::backup::{Backup, CheckLevel, Copy, CopyState, Status};
+use crate::catalog::history::Past;
 use crate::command::context::{Context, Shelf, now};
 use crate::command::copies::{Making, mark_checked, side_by_side};
 use crate::command::examine::{Opening, Verdict};
@@ -30,6 +31,8 @@ use crate::step::{self, Step};
 use crate::store::Store;
 
 const TYPE: &str = "full";
+/// With so many earlier backups a new one is compared.
+const PAST: u32 = 7;
 
 /// A backup that can be restored from.
 pub(super) struct Done {
@@ -42,6 +45,8 @@ pub(super) struct Tried {
     pub(super) backup: Backup,
     /// Whether the catalog knows how it ended.
     pub(super) is_recorded: bool,
+    /// The backups before it, the newest first, as far as the catalog tells.
+    pub(super) past: Vec<Past>,
 }
 
 /// Makes one backup: locks, records that it began, streams, settles every copy, records the truth.
@@ -81,7 +86,8 @@ pub(super) fn run(
     step::reached(Step::CopiesSettled);
     let recorded = ledger.save(&backup);
     step::reached(Step::RowSettled);
-    tried.replace(Some(Tried { backup: backup.clone(), is_recorded: recorded }));
+    let past = ledger.catalog().and_then(|catalog| catalog.before(&backup, PAST).ok()).unwrap_or_default();
+    tried.replace(Some(Tried { backup: backup.clone(), is_recorded: recorded, past }));
     leftovers.take_up(context, &mut ledger, ring, shelves);
     // Held until the last word is on record.
     if let Some(heartbeat) = heartbeat {

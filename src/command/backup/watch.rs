@@ -3,11 +3,15 @@
 use anyhow::Error;
 
 use super::attempt::{Done, Tried};
+use crate::alert::rules;
 use crate::backup::{Backup, CheckLevel, Copy, CopyState, Status};
+use crate::catalog::history::Past;
 use crate::command::alarm;
 use crate::command::context::Context;
 use crate::command::standing;
 use crate::exit::{Code, code_of, one_line};
+use crate::fingerprint::{EVERYTHING, Fingerprint, Level};
+use crate::manifest::FINGERPRINT;
 use crate::trouble::{Observation, Rule, Subject};
 
 /// A signal from the keyboard: whoever sent it knows.
@@ -38,12 +42,15 @@ impl<'a> Watch<'a> {
         self.raise(&all);
     }
 
-    /// A backup has ended well enough to be restored from.
-    pub(super) fn done(&mut self, database: &str, done: &Done, is_recorded: bool) {
-        if done.code != Code::Done {
+    /// A backup has ended well enough to be restored from; the code for what its figures say.
+    pub(super) fn done(&mut self, database: &str, done: &Done, tried: Option<&Tried>) -> Code {
+        let backup = &done.backup;
+        let is_recorded = tried.is_some_and(|tried| tried.is_recorded);
+        let past = tried.map(|tried| tried.past.as_slice()).unwrap_or_default();
+        let code = done.code.worse(code_of_tables(backup, past));
+        if code != Code::Done {
             self.failed.push(Some(database.to_owned()));
         }
-        let backup = &done.backup;
         let mut seen = vec![
             Subject::new(Rule::BackupFailed).is_well(),
             Subject::of_database(Rule::BackupFailed, database).is_well(),
@@ -56,6 +63,7 @@ impl<'a> Watch<'a> {
         for copy in &backup.copies {
             seen.extend(of_copy(backup, copy));
         }
+        seen.extend(self.figures(backup, past));
         if self.context.config.after_backup.level() == Some(CheckLevel::Restore) {
             let subject = Subject::of_database(Rule::TestRestoreFailed, database);
             seen.push(match standing::unproven(backup) {
@@ -66,6 +74,24 @@ impl<'a> Watch<'a> {
             });
         }
         self.raise(&seen);
+        code
+    }
+
+    /// What its figures say beside those of the last ones.
+    fn figures(&self, backup: &Backup, past: &[Past]) -> Vec<Observation> {
+        let alerts = &self.context.config.alerts;
+        let earlier: Vec<Option<u64>> = past.iter().map(|past| past.tables).collect();
+        let mut seen: Vec<Observation> =
+            rules::empty_dump(&backup.database, tables_of(backup), &earlier).into_iter().collect();
+        if let Some(size) = backup.metadata_u64("dump_bytes").or(backup.size_bytes) {
+            let earlier: Vec<u64> = past.iter().filter_map(|past| past.dump_bytes).collect();
+            seen.push(rules::size(&backup.database, size, &earlier, &alerts.size));
+        }
+        if let Some(took) = backup.backup_duration_seconds.and_then(whole) {
+            let earlier: Vec<u64> = past.iter().filter_map(|past| whole(past.duration_seconds?)).collect();
+            seen.push(rules::duration(&backup.database, took, &earlier, &alerts.duration));
+        }
+        seen.into_iter().map(|seen| of(backup, seen)).collect()
     }
 
     /// A backup has come to nothing, after all its tries.
@@ -90,6 +116,33 @@ impl<'a> Watch<'a> {
     fn raise(&self, seen: &[Observation]) {
         alarm::raise(self.context, seen);
     }
+}
+
+/// Tables that have vanished are no success, whatever the copies are like.
+fn code_of_tables(backup: &Backup, past: &[Past]) -> Code {
+    let had = past.iter().filter_map(|past| past.tables).find(|count| *count > 0);
+    match (tables_of(backup), had) {
+        (Some(0), Some(had)) => {
+            log::error!("`{}` holds no table; an earlier one had {had}", backup.id);
+            Code::Degraded
+        }
+        _ => Code::Done,
+    }
+}
+
+/// How many tables a dump holds, where they were looked at. One that was not counted was there.
+fn tables_of(backup: &Backup) -> Option<u64> {
+    let figures: Fingerprint = serde_json::from_value(backup.metadata.get(FINGERPRINT)?.clone()).ok()?;
+    if figures.level == Level::Off || figures.skips(EVERYTHING) {
+        return None;
+    }
+    u64::try_from(figures.tables.len().saturating_add(figures.skipped.len())).ok()
+}
+
+/// Seconds without their fraction.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "looked at before")]
+fn whole(seconds: f64) -> Option<u64> {
+    (seconds.is_finite() && (0.0..1e15).contains(&seconds)).then_some(seconds as u64)
 }
 
 fn of(backup: &Backup, seen: Observation) -> Observation {
