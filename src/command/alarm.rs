@@ -88,7 +88,7 @@ fn outbox(context: &Context) -> Outbox {
     if register::is_behind(context) {
         return register::record(context, catalog, &context.config.source.name, &[]);
     }
-    catalog.map_or_else(|| Outbox::of_file(context), Outbox::Catalog)
+    catalog.map_or_else(|| Outbox::of_file(context), |catalog| Outbox::Catalog(Box::new(catalog)))
 }
 
 /// What is open of this source: in the catalog, or where that is down as far as this host knows.

@@ -50,12 +50,12 @@ pub(super) fn record(
         }
     };
     let recorded = match catalog.map(|catalog| in_catalog(context, catalog, seen.clone())) {
-        Some(Ok(catalog)) => Outbox::Catalog(catalog),
+        Some(Ok(catalog)) => Outbox::Catalog(Box::new(catalog)),
         Some(Err(error)) => {
             log::warn!("the catalog does not take the alerts: {}", one_line(&error));
-            in_file(context, seen)
+            in_file(context, &seen)
         }
-        None => in_file(context, seen),
+        None => in_file(context, &seen),
     };
     step::reached(Step::AlertsRecorded);
     recorded
@@ -157,19 +157,21 @@ fn deliver_in_app(changes: &mut Changes, seen: &Seen, mut delivery: Delivery) {
     changes.deliveries.push(delivery);
 }
 
-fn in_file(context: &Context, seen: Seen) -> Outbox {
+fn in_file(context: &Context, seen: &Seen) -> Outbox {
     let kept = {
         let seen = seen.clone();
         context.spool.change(move |book| {
             let (alerts, deliveries) = news(&book.open(&seen.source), &seen)?;
-            alerts.into_iter().for_each(|alert| book.put(alert));
+            for alert in alerts {
+                book.put(alert);
+            }
             book.deliveries.extend(deliveries);
             Ok(())
         })
     };
     if let Err(error) = kept {
         log::error!("alerts can be kept nowhere, and are sent once: {}", one_line(&error));
-        return Outbox::Nowhere(news(&[], &seen).map(|(_, deliveries)| deliveries).unwrap_or_default());
+        return Outbox::Nowhere(news(&[], seen).map(|(_, deliveries)| deliveries).unwrap_or_default());
     }
     Outbox::of_file(context)
 }
