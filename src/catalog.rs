@@ -9,6 +9,7 @@ use crate::exit::{Code, Failure};
 use crate::params;
 use crate::step::{self, Step};
 
+pub mod health;
 pub mod kept;
 pub mod lock;
 pub mod pending;

@@ -13,7 +13,9 @@ use tempfile::NamedTempFile;
 use crate::step::{self, Step};
 
 use self::removing::remove_file;
-use super::{Handle, Kind, Listed, Missing, Part, Removal, Stale, Stat, Store, Stored, Traffic, Upload};
+use super::{
+    Handle, Kind, Listed, Missing, Part, Removal, Room, Stale, Stat, Store, Stored, Traffic, Upload,
+};
 
 mod listing;
 mod patience;
@@ -142,6 +144,10 @@ impl Store for LocalStore {
 
     fn list(&self, path_prefix: &str) -> Result<Vec<Listed>> {
         listing::list(&self.root, path_prefix, |file| published_path(file).is_none())
+    }
+
+    fn room(&self) -> Result<Option<Room>> {
+        listing::room(&self.root).map(Some)
     }
 
     fn stale(&self, path_prefix: &str) -> Result<Vec<Stale>> {
