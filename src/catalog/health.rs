@@ -25,9 +25,9 @@ impl Catalog {
     pub fn locked(&mut self, source: &str) -> Result<Vec<Locked>> {
         self.revive()?;
         let rows = self.client.query(LOCKED, params![source]).context("cannot read the catalog")?;
-        let locked = rows.iter().map(|row| {
-            Ok(Locked { id: row.try_get(0)?, keys: row.try_get(1)?, gone_at: row.try_get(2)? })
-        });
+        let locked = rows
+            .iter()
+            .map(|row| Ok(Locked { id: row.try_get(0)?, keys: row.try_get(1)?, gone_at: row.try_get(2)? }));
         locked.collect()
     }
 }

@@ -111,7 +111,8 @@ fn a_good_backup_may_be_so_old() {
     assert_eq!(age("shop", Some(at(1)), at(0), day).trouble, None);
     assert_eq!(message(age("shop", None, at(0), day)), "there is no good backup of `shop`");
     let told = message(age("shop", Some(at(0)), at(50), day));
-    let wanted = "the newest good backup of `shop` is 50 h old, and may be 26 h: it began 1970-01-01 00:00 UTC";
+    let wanted =
+        "the newest good backup of `shop` is 50 h old, and may be 26 h: it began 1970-01-01 00:00 UTC";
     assert_eq!(told, wanted);
     let late = at(26) + SignedDuration::from_secs(1);
     assert_eq!(severity(age("shop", Some(at(0)), late, day)), Some(Severity::Critical));
@@ -119,7 +120,8 @@ fn a_good_backup_may_be_so_old() {
 
 #[test]
 fn keys_that_are_lost_or_about_to_be_alone() {
-    let used = |id: &str, key: &str, gone_at| KeyUse { id: id.to_owned(), keys: vec![key.to_owned()], gone_at };
+    let used =
+        |id: &str, key: &str, gone_at| KeyUse { id: id.to_owned(), keys: vec![key.to_owned()], gone_at };
     let (old, new) = (used("b", "old", Some(at(24))), used("c", "new", Some(at(900))));
     assert_eq!(severity(only_key(&[new.clone(), old.clone()], at(0))), Some(Severity::Info));
     assert_eq!(only_key(std::slice::from_ref(&new), at(0)).trouble, None);
