@@ -1,7 +1,6 @@
 //! The status line, as the Monitoring Plugins guidelines have it: `PGKEEP STATE - text | perfdata`.
 
 use std::cmp::Reverse;
-use std::fmt::Write as _;
 
 use super::Found;
 use super::report::{Facts, facts};
@@ -75,11 +74,8 @@ fn perfdata(found: &Found<'_>, facts: &[Facts]) -> String {
     for it in facts {
         // A name in which `'` or `=` would end the label reads as it does in the stores' paths.
         let name = name::encode(&it.database);
-        let mut of_it = String::new();
-        let mut add = |figure: &str, value: String| {
-            // Writing to a String cannot fail.
-            drop(write!(of_it, "'{figure}_{name}'={value} "));
-        };
+        let mut of_it = Vec::new();
+        let mut add = |figure: &str, value: String| of_it.push(format!("'{figure}_{name}'={value} "));
         if let Some(good) = &it.good {
             add("age", format!("{}s;;{};0", good.age_seconds, found.sight.max_age.as_secs()));
             if let Some(size) = good.size_bytes {
@@ -90,6 +86,7 @@ fn perfdata(found: &Found<'_>, facts: &[Facts]) -> String {
             }
         }
         add("copies", it.good.as_ref().map_or(0, |good| good.stores.len()).to_string());
+        let of_it = of_it.concat();
         if text.len().saturating_add(of_it.len()) > PERFDATA_BYTES {
             break;
         }

@@ -1,6 +1,6 @@
 //! Metrics in the text format of Prometheus, for the textfile collector of its `node_exporter`.
 
-use std::fmt::{Display, Write as _};
+use std::fmt::Display;
 
 use super::Found;
 use super::report::{Facts, GoodFacts, facts};
@@ -14,15 +14,14 @@ impl Text {
         if samples.is_empty() {
             return;
         }
-        let mut text = format!("# HELP pgkeep_{name} {help}\n# TYPE pgkeep_{name} gauge\n");
+        let mut lines = vec![format!("# HELP pgkeep_{name} {help}\n# TYPE pgkeep_{name} gauge\n")];
         for (labels, value) in samples {
             let labels: Vec<String> =
                 labels.iter().map(|(label, value)| format!("{label}=\"{}\"", escaped(value))).collect();
             let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
-            // Writing to a String cannot fail.
-            drop(writeln!(text, "pgkeep_{name}{labels} {value}"));
+            lines.push(format!("pgkeep_{name}{labels} {value}\n"));
         }
-        self.0.push_str(&text);
+        self.0.push_str(&lines.concat());
     }
 }
 

@@ -51,15 +51,12 @@ pub(super) fn wanted(
 
 /// The databases that have something to restore, on record, or else in the stores.
 pub(super) fn in_use(record: Option<&Record>, stores: &[StoreLook<'_>]) -> Vec<String> {
-    let names: BTreeSet<String> = match record {
-        Some(record) => {
-            let usable = record.kept.iter().filter(|row| row.status.is_usable());
-            usable.map(|row| row.database.clone()).collect()
-        }
-        None => {
-            let shown = stores.iter().filter_map(|look| look.shown.as_ref().ok());
-            shown.flat_map(|shown| shown.databases.keys().cloned()).collect()
-        }
+    let names: BTreeSet<String> = if let Some(record) = record {
+        let usable = record.kept.iter().filter(|row| row.status.is_usable());
+        usable.map(|row| row.database.clone()).collect()
+    } else {
+        let shown = stores.iter().filter_map(|look| look.shown.as_ref().ok());
+        shown.flat_map(|shown| shown.databases.keys().cloned()).collect()
     };
     names.into_iter().collect()
 }
