@@ -13,9 +13,7 @@ use tempfile::NamedTempFile;
 use crate::step::{self, Step};
 
 use self::removing::remove_file;
-use super::{
-    Handle, Kind, Listed, Missing, Part, Removal, Room, Stale, Stat, Store, Stored, Traffic, Upload,
-};
+use super::{Handle, Kind, Listed, Missing, Part, Removal, Stale, Stat, Store, Stored, Traffic, Upload};
 
 mod listing;
 mod patience;
@@ -146,7 +144,7 @@ impl Store for LocalStore {
         listing::list(&self.root, path_prefix, |file| published_path(file).is_none())
     }
 
-    fn room(&self) -> Result<Option<Room>> {
+    fn room(&self) -> Result<Option<super::Room>> {
         listing::room(&self.root).map(Some)
     }
 
