@@ -7,7 +7,6 @@ use jiff::Timestamp;
 
 use super::outbox::Outbox;
 use crate::alert::book::{Change, apply, merged};
-use crate::alert::clean::{clean, clean_line};
 use crate::alert::id;
 use crate::alert::route::Routes;
 use crate::alert::spool::Book;
@@ -62,7 +61,7 @@ pub(super) fn record(
 }
 
 fn seen(context: &Context, source: &str, observations: &[Observation]) -> Result<Seen> {
-    let observations: Vec<Observation> = observations.iter().cloned().map(cleaned).collect();
+    let observations: Vec<Observation> = observations.iter().cloned().map(super::cleaned).collect();
     let troubles = observations.iter().filter(|seen| seen.trouble.is_some()).count();
     let alerts = &context.config.alerts;
     Ok(Seen {
@@ -72,15 +71,6 @@ fn seen(context: &Context, source: &str, observations: &[Observation]) -> Result
         routes: Routes::new(&alerts.channels, &context.config.retention.time_zone),
         at: now(),
     })
-}
-
-/// Without anything that stands in a table, which a server's messages may repeat.
-fn cleaned(mut seen: Observation) -> Observation {
-    if let Some(trouble) = &mut seen.trouble {
-        trouble.message = clean_line(&trouble.message);
-        trouble.detail = trouble.detail.as_deref().map(clean);
-    }
-    seen
 }
 
 fn in_catalog(context: &Context, mut catalog: Catalog, seen: Seen) -> Result<Catalog> {
