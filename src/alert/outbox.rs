@@ -31,14 +31,16 @@ pub fn may_be_tried(delivery: &Delivery, urgency: Urgency, timeout: Duration, no
     }
     match urgency {
         Urgency::Due => delivery.due_at <= now,
-        // Another call may be at it.
-        Urgency::Now => {
-            delivery.error.is_some()
-                || delivery.tried_at.is_none_or(|at| {
-                    let since = now.duration_since(at);
-                    since.is_negative() || since.unsigned_abs() > timeout.saturating_add(MARGIN)
-                })
-        }
+        Urgency::Now => match (delivery.tried_at, &delivery.error) {
+            // It waits for the end of quiet hours.
+            (None, _) => delivery.due_at <= now,
+            (Some(_), Some(_)) => true,
+            // Another call may be at it.
+            (Some(at), None) => {
+                let since = now.duration_since(at);
+                since.is_negative() || since.unsigned_abs() > timeout.saturating_add(MARGIN)
+            }
+        },
     }
 }
 

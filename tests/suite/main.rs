@@ -14,6 +14,7 @@
 )]
 
 mod alert_check;
+mod alerts;
 mod backup;
 mod bad_days;
 mod catalog;

@@ -32,6 +32,16 @@ impl Config {
         stores.as_array_mut().unwrap().push(Value::Table(store));
     }
 
+    /// Adds a channel for alerts: its keys, as TOML.
+    pub(crate) fn add_channel(&mut self, name: &str, keys: &str) {
+        let mut channel: Table = toml::from_str(keys).unwrap();
+        channel.insert("name".to_owned(), name.into());
+        let alert = self.table.entry("alert").or_insert_with(|| Value::Table(Table::new()));
+        let channels =
+            alert.as_table_mut().unwrap().entry("channel").or_insert_with(|| Value::Array(Vec::new()));
+        channels.as_array_mut().unwrap().push(Value::Table(channel));
+    }
+
     /// The store of a name, to change.
     pub(crate) fn store(&mut self, name: &str) -> &mut Table {
         let stores = self.table.get_mut("store").unwrap().as_array_mut().unwrap();
