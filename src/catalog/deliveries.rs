@@ -16,7 +16,11 @@ impl Catalog {
     pub fn waiting(&mut self, source: &str) -> Result<Vec<Delivery>> {
         self.revive()?;
         let rows = self.client.query(WAITING, params![source]).context("cannot read the catalog")?;
-        rows.iter().map(delivery).collect()
+        let readable = |row: &Row| {
+            // One that is none holds no other up.
+            delivery(row).inspect_err(|error| log::warn!("a letter on record is left alone: {error:#}")).ok()
+        };
+        Ok(rows.iter().filter_map(readable).collect())
     }
 
     /// Writes letters that are to be sent, and says of those of the same channel without an alert that they are out
@@ -119,7 +123,7 @@ fn delivery(row: &Row) -> Result<Delivery> {
         source: row.try_get("source")?,
         channel: row.try_get("channel")?,
         recipient: row.try_get("recipient")?,
-        letter: serde_json::from_value::<Letter>(letter).context("a letter on record can't be read")?,
+        letter: serde_json::from_value::<Letter>(letter).context("it can't be read")?,
         status: DeliveryStatus::parse(&status).with_context(|| format!("status `{status}` is unknown"))?,
         created_at: row.try_get("created_at")?,
         due_at: row.try_get("due_at")?,

@@ -11,7 +11,7 @@ use crate::support::Site;
 use crate::support::receiver::Receiver;
 
 /// Steps between the failure and the last word of it, and how many requests there are in the end.
-pub(crate) const OF_AN_ALERT: [(Step, usize); 3] =
+const OF_AN_ALERT: [(Step, usize); 3] =
     [(Step::AlertsRecorded, 1), (Step::LetterBegun, 1), (Step::LetterDelivered, 2)];
 
 #[test]

@@ -4,8 +4,9 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use super::{alerts, open, open_rules};
+use super::{alerts, open, open_rules, told};
 use crate::support::manners::Manners;
+use crate::support::receiver::Receiver;
 use crate::support::{FakeBin, Rule, Site};
 
 #[test]
@@ -56,20 +57,27 @@ fn a_store_that_takes_nothing_and_the_degraded_backup_are_two() {
     assert_eq!(open_rules(&site), Vec::<String>::new());
 }
 
-/// What stops the run before any database's turn is known for each of them.
+/// What stops the run before any database's turn is known for each of them. Nothing is touched by then: it is on record
+/// with the next call.
 #[test]
 fn what_could_not_begin_is_told_too() {
-    let site = Site::new().local_only();
-    site.backup();
+    let receiver = Receiver::start();
+    let mut site = Site::new().local_only();
+    site.config.add_channel("ops", &format!("kind = 'webhook'\nurl = '{}'", receiver.url("/ops")));
     let (key, away) = (site.path("pgkeep.key"), site.path("away"));
     fs::rename(&key, &away).unwrap();
-    site.pgkeep(["backup", "full"]).any_code().stderr_has("pgkeep.key").run();
-    let alert = open(&site, "backup_failed");
-    assert_eq!(alert["database"], site.database.as_str());
+    for _ in 0..2 {
+        site.pgkeep(["backup", "full"]).code(2).stderr_has("pgkeep.key").run();
+    }
+    let (kind, alert) = told(&receiver.request().body);
+    assert_eq!((kind.as_str(), &alert["database"]), ("alert.raised", &site.database.as_str().into()));
     assert!(alert["message"].as_str().unwrap().contains("no backup could be begun"), "{alert:#}");
+    site.pgkeep(["list"]).any_stdout().run();
+    assert_eq!(open(&site, "backup_failed")["count"], 2);
     fs::rename(&away, &key).unwrap();
     site.backup();
     assert_eq!(open_rules(&site), Vec::<String>::new());
+    assert_eq!(receiver.requests().len(), 2);
 }
 
 /// A run that is killed says so; one that is stopped from the keyboard, or finds another at work, does not.
