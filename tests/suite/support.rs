@@ -11,12 +11,14 @@ pub(crate) mod http;
 pub(crate) mod key;
 pub(crate) mod manners;
 pub(crate) mod planted;
+pub(crate) mod receiver;
 pub(crate) mod rule;
 pub(crate) mod s3server;
 pub(crate) mod secrets;
 pub(crate) mod shim;
 pub(crate) mod sigv4;
 pub(crate) mod site;
+pub(crate) mod smtp;
 pub(crate) mod tools;
 pub(crate) mod watchdog;
 

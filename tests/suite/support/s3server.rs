@@ -36,7 +36,7 @@ pub(crate) fn b2() -> &'static Server {
 }
 
 /// Makes an authority of the test's own, and a certificate for `localhost` that it signed.
-fn make_certificate(folder: &Path) {
+pub(crate) fn make_certificate(folder: &Path) {
     let openssl = |arguments: &str| {
         finish(Command::new("openssl").current_dir(folder).args(arguments.split(' ')));
     };
