@@ -3,8 +3,14 @@
 pub mod book;
 pub mod channel;
 pub mod clean;
+mod email;
+mod http;
 pub mod id;
+mod message;
 pub mod outbox;
+mod ping;
 pub mod route;
 pub mod rules;
+mod sms;
 pub mod spool;
+mod webhook;

@@ -11,6 +11,7 @@ use crate::step::{self, Step};
 
 pub mod alerts;
 mod deliveries;
+pub mod health;
 pub mod history;
 pub mod kept;
 pub mod lock;

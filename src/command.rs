@@ -23,6 +23,7 @@ mod copies;
 mod doctor;
 mod examine;
 mod generate;
+mod health;
 pub(crate) mod inventory;
 mod key;
 mod limits;
@@ -55,11 +56,23 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> Code {
         Err(error) => {
             let code = if error.use_stderr() { Code::Usage } else { Code::Done };
             // A closed stdout or stderr leaves nobody to tell.
-            return if error.print().is_ok() { code } else { Code::Failed };
+            let code = if error.print().is_ok() { code } else { Code::Failed };
+            if code == Code::Done || !alert::means_plugin(&arguments) {
+                return code;
+            }
+            let is_json = arguments.iter().any(|word| word == "--json");
+            let text = error.render().to_string();
+            let first = text.lines().next().unwrap_or_default();
+            return alert::unknown(first.trim_start_matches("error: "), is_json);
         }
     };
+    let (is_plugin, is_json) = (alert::is_plugin(&cli.command), cli.global.json);
     match run(cli) {
         Ok(code) => code,
+        Err(error) if is_plugin => {
+            report(&error);
+            alert::unknown(&exit::one_line(&error), is_json)
+        }
         Err(error) => report(&error),
     }
 }

@@ -3,7 +3,33 @@
 
 use std::fmt::Write as _;
 
-/// The exit codes of every command but `alert check`.
+/// What `alert check` found, in the words of monitoring plugins and with their exit codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PluginState {
+    /// All is well.
+    Ok,
+    /// To be looked at.
+    Warning,
+    /// Backups are at stake.
+    Critical,
+    /// It could not be found out.
+    Unknown,
+}
+
+impl PluginState {
+    /// The word that the status line begins with.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "OK",
+            Self::Warning => "WARNING",
+            Self::Critical => "CRITICAL",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
+}
+
+/// The exit codes of every command; those of `alert check` are [`Code::Plugin`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
     /// Done, and every promise kept.
@@ -22,6 +48,8 @@ pub enum Code {
     Locked,
     /// Ended by a signal, after cleaning up.
     Interrupted(i32),
+    /// What a monitoring plugin says: numbers that mean something else than those of the other commands.
+    Plugin(PluginState),
 }
 
 impl Code {
@@ -29,10 +57,10 @@ impl Code {
     #[must_use]
     pub fn number(self) -> u8 {
         match self {
-            Self::Done => 0,
-            Self::Failed => 1,
-            Self::Usage => 2,
-            Self::Degraded => 3,
+            Self::Done | Self::Plugin(PluginState::Ok) => 0,
+            Self::Failed | Self::Plugin(PluginState::Warning) => 1,
+            Self::Usage | Self::Plugin(PluginState::Critical) => 2,
+            Self::Degraded | Self::Plugin(PluginState::Unknown) => 3,
             Self::Verification => 4,
             Self::NoSuchBackup => 5,
             Self::Locked => 6,
@@ -49,13 +77,13 @@ impl Code {
 
     fn rank(self) -> u8 {
         match self {
-            Self::Done => 0,
-            Self::Degraded => 1,
+            Self::Done | Self::Plugin(PluginState::Ok) => 0,
+            Self::Degraded | Self::Plugin(PluginState::Warning) => 1,
             Self::Locked => 2,
             Self::NoSuchBackup => 3,
             Self::Verification => 4,
-            Self::Usage => 5,
-            Self::Failed => 6,
+            Self::Usage | Self::Plugin(PluginState::Unknown) => 5,
+            Self::Failed | Self::Plugin(PluginState::Critical) => 6,
             Self::Interrupted(_) => 7,
         }
     }
@@ -184,6 +212,22 @@ mod tests {
         assert_eq!(Code::Interrupted(2).number(), 130);
         assert_eq!(Code::Interrupted(15).number(), 143);
         assert_eq!(Code::Interrupted(1).number(), 129);
+    }
+
+    #[test]
+    fn plugins_have_numbers_and_an_order_of_their_own() {
+        use PluginState::{Critical, Ok, Unknown, Warning};
+        let numbers = [Ok, Warning, Critical, Unknown].map(|state| Code::Plugin(state).number());
+        assert_eq!(numbers, [0, 1, 2, 3]);
+        let ranked = [Ok, Warning, Unknown, Critical].map(Code::Plugin);
+        for (place, graver) in ranked.iter().enumerate() {
+            for other in ranked.iter().take(place) {
+                assert_eq!(graver.worse(*other), *graver);
+                assert_eq!(other.worse(*graver), *graver);
+            }
+            let interrupted = Code::Interrupted(2);
+            assert_eq!(graver.worse(interrupted), interrupted);
+        }
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Files that hold secrets or backups: made so that only their owner can read them, refused when others
 //! can. It knows nothing of what is in them.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -109,6 +109,21 @@ pub fn create_private(path: &Path, bytes: &[u8]) -> Result<()> {
 pub fn replace_private(path: &Path, bytes: &[u8]) -> Result<()> {
     let file = temporary_with(path, bytes)?;
     file.persist(path).with_context(|| format!("cannot write `{}`", path.display()))?;
+    sync_parent(path)
+}
+
+/// The same of mode 0644, for what holds no secret and is there to be read by another user: metrics that Prometheus'
+/// `node_exporter` collects. It is of that mode before it stands there.
+///
+/// # Errors
+/// When it can't be written.
+pub fn replace_public(path: &Path, bytes: &[u8]) -> Result<()> {
+    let file = temporary_with(path, bytes)?;
+    let shown = path.display();
+    file.as_file()
+        .set_permissions(Permissions::from_mode(0o644))
+        .with_context(|| format!("cannot let others read `{shown}`"))?;
+    file.persist(path).with_context(|| format!("cannot write `{shown}`"))?;
     sync_parent(path)
 }
 

@@ -60,6 +60,15 @@ pub struct Listed {
     pub modified_at: Option<Timestamp>,
 }
 
+/// How much room the disk of a store has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// What can still be written.
+    pub free_bytes: u64,
+    /// What there is in all.
+    pub total_bytes: u64,
+}
+
 /// An unpublished upload that a run left behind when it died.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stale {
@@ -225,6 +234,14 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// When they can't be listed to the end.
     fn list(&self, path_prefix: &str) -> Result<Vec<Listed>>;
+
+    /// How much room there is; `None` where the store has no bound that it tells.
+    ///
+    /// # Errors
+    /// When it can't be asked.
+    fn room(&self) -> Result<Option<Room>> {
+        Ok(None)
+    }
 
     /// The unpublished uploads whose published path would start with `path_prefix`.
     ///

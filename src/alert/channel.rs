@@ -1,27 +1,108 @@
-//! stub
-use crate::config;
-use crate::config::value::Secret;
-use crate::notice::Delivery;
+//! A channel made ready: whatever it is, a letter goes in, and comes out delivered or not, in bounded time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
 use anyhow::Result;
+use jiff::Timestamp;
 use zeroize::Zeroizing;
-/// stub
-pub struct Channel;
-/// stub
-#[derive(Debug, thiserror::Error)]
+
+use super::email::Mailer;
+use super::message::Message;
+use super::ping::Switch;
+use super::sms::Texter;
+use super::webhook::Hook;
+use crate::aside::{self, GivenUp};
+use crate::config;
+use crate::config::alert::Way;
+use crate::config::value::Secret;
+use crate::notice::{Delivery, Letter};
+
+/// Why a letter was not delivered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Undelivered {
-    /// stub
+    /// In words, without any secret.
     pub message: String,
-    /// stub
+    /// Whether the receiver was reached and wants none of this one letter: another try at once is of no use.
     pub is_refusal: bool,
 }
-impl Channel {
-    /// stub
-    pub fn new(_: &config::alert::Channel, _: &dyn Fn(&Secret) -> Result<Zeroizing<String>>) -> Result<Self> {
-        Ok(Self)
+
+impl Undelivered {
+    /// The channel does not work now.
+    pub(super) fn broken(message: impl Into<String>) -> Self {
+        Self { message: message.into(), is_refusal: false }
     }
-    /// stub
-    pub fn deliver(&self, _: &Delivery, _: jiff::Timestamp) -> Result<(), Undelivered> {
-        Ok(())
+}
+
+/// What gives the value of a secret, or says why there is none.
+pub(super) type Fetch<'a> = &'a dyn Fn(&Secret) -> Result<Zeroizing<String>>;
+
+/// A channel made ready: its secrets are fetched.
+pub struct Channel {
+    wire: Arc<Wire>,
+    timeout: Duration,
+}
+
+enum Wire {
+    Email(Box<Mailer>),
+    Sms(Box<Texter>),
+    Webhook(Box<Hook>),
+    Ping(Box<Switch>),
+    InApp,
+}
+
+impl Channel {
+    /// Makes a channel of the configuration ready. `fetch` gives the value of a secret, or says why there is none.
+    ///
+    /// # Errors
+    /// When a secret can't be had, or what the channel is made of is of no use.
+    pub fn new(config: &config::alert::Channel, fetch: Fetch<'_>) -> Result<Self> {
+        let timeout = config.timeout;
+        let wire = match &config.way {
+            Way::Email(email) => Wire::Email(Box::new(Mailer::new(email, timeout, fetch)?)),
+            Way::Sms(sms) => Wire::Sms(Box::new(Texter::new(sms, timeout, fetch)?)),
+            Way::Webhook(webhook) => Wire::Webhook(Box::new(Hook::new(webhook, timeout, fetch)?)),
+            Way::Ping { url } => Wire::Ping(Box::new(Switch::new(url, timeout, fetch)?)),
+            Way::InApp => Wire::InApp,
+        };
+        Ok(Self { wire: Arc::new(wire), timeout })
+    }
+
+    /// Sends one letter within the channel's time limit. `now` stamps what is signed.
+    ///
+    /// # Errors
+    /// When the receiver did not take it; after a time limit it may have nonetheless.
+    pub fn deliver(&self, delivery: &Delivery, now: Timestamp) -> Result<(), Undelivered> {
+        let (wire, delivery, timeout) = (Arc::clone(&self.wire), delivery.clone(), self.timeout);
+        // Looking a name up may take longer than any limit that is set beneath.
+        let carried = aside::within("letter", timeout, move || wire.carry(&delivery, now));
+        carried.unwrap_or_else(|error| {
+            Err(Undelivered::broken(match error {
+                GivenUp::Late => format!("no answer within {timeout:?}"),
+                error => error.to_string(),
+            }))
+        })
+    }
+}
+
+impl Wire {
+    fn carry(&self, delivery: &Delivery, now: Timestamp) -> Result<(), Undelivered> {
+        match (self, &delivery.letter) {
+            (Self::Ping(switch), Letter::Ping { signal, rid, body }) => switch.send(*signal, rid, body),
+            (Self::Email(mailer), Letter::Notice { event, alert }) => {
+                mailer.send(delivery, &Message::new(*event, alert))
+            }
+            (Self::Sms(texter), Letter::Notice { event, alert }) => {
+                texter.send(delivery.recipient.as_deref(), &Message::new(*event, alert))
+            }
+            (Self::Webhook(hook), Letter::Notice { event, alert }) => {
+                hook.send(&delivery.id, &Message::new(*event, alert), now)
+            }
+            (Self::InApp, Letter::Notice { .. }) => {
+                Err(Undelivered::broken("the catalog tells those who listen there, not this"))
+            }
+            _ => Err(Undelivered::broken("a letter of this kind is not for this channel")),
+        }
     }
 }

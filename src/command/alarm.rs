@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::context::Context;
+use crate::alert::clean::{clean, clean_line};
 use crate::alert::outbox::Urgency;
 use crate::catalog::Catalog;
 use crate::config::alert::Way;
@@ -88,7 +89,16 @@ fn outbox(context: &Context) -> Outbox {
     if register::is_behind(context) {
         return register::record(context, catalog, &context.config.source.name, &[]);
     }
-    catalog.map_or_else(|| Outbox::of_file(context), Outbox::Catalog)
+    catalog.map_or_else(|| Outbox::of_file(context), |catalog| Outbox::Catalog(Box::new(catalog)))
+}
+
+/// What was seen, without anything that stands in a table, which a server's messages may repeat.
+pub(super) fn cleaned(mut seen: Observation) -> Observation {
+    if let Some(trouble) = &mut seen.trouble {
+        trouble.message = clean_line(&trouble.message);
+        trouble.detail = trouble.detail.as_deref().map(clean);
+    }
+    seen
 }
 
 /// What is open of this source: in the catalog, or where that is down as far as this host knows.

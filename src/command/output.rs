@@ -82,6 +82,15 @@ impl Output {
         }
     }
 
+    /// Prints a status line, unless it is to be JSON; with `--quiet` only one that says more than that all is well.
+    pub(super) fn status(&self, text: &str, is_ok: bool) -> Result<()> {
+        match self.form {
+            Form::Json => Ok(()),
+            Form::Quiet if is_ok => Ok(()),
+            Form::Text | Form::Quiet => self.write(&printable(text)),
+        }
+    }
+
     /// Prints the one JSON document, where that is asked for.
     pub(super) fn json(&self, value: &impl Serialize) -> Result<()> {
         match self.form {
@@ -148,7 +157,7 @@ impl Tail {
 
     fn text(&self) -> String {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().map(|line| format!("{line}\n")).collect()
+        lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
     }
 }
 

@@ -36,6 +36,11 @@ pub(super) fn unproven(backup: &Backup) -> Option<&str> {
     backup.metadata.get(UNPROVEN)?.get("error")?.as_str()
 }
 
+/// How deep the check was that found it.
+pub(super) fn unproven_at(backup: &Backup) -> Option<CheckLevel> {
+    CheckLevel::parse(backup.metadata.get(UNPROVEN)?.get("level")?.as_str()?)
+}
+
 /// Keeps in mind what a check of that level found, which a shallower one can't see.
 pub(super) fn remember_fault(backup: &mut Backup, level: CheckLevel, error: &str, at: Timestamp) {
     let fault = json!({ "level": level.as_str(), "error": error, "at": at });
@@ -44,8 +49,7 @@ pub(super) fn remember_fault(backup: &mut Backup, level: CheckLevel, error: &str
 
 /// Forgets it, now that a check of that level has passed, if that is as deep.
 pub(super) fn forget_fault(backup: &mut Backup, passed: CheckLevel) {
-    let found = backup.metadata.get(UNPROVEN).and_then(|fault| fault.get("level")?.as_str());
-    if found.and_then(CheckLevel::parse).is_some_and(|level| passed >= level) {
+    if unproven_at(backup).is_some_and(|level| passed >= level) {
         backup.metadata.remove(UNPROVEN);
     }
 }

@@ -23,8 +23,10 @@ mod check;
 mod mend;
 mod strays;
 mod sweep;
+mod watch;
 
 use check::Finding;
+use watch::Seen;
 
 /// What one call of `verify` works with.
 struct Session<'a> {
@@ -60,8 +62,9 @@ pub(super) fn run(context: &Context, flags: &cli::Verify) -> Result<Code> {
     for name in &flags.stores {
         select::shelf(&shelves, name)?;
     }
+    let mut seen = Seen::default();
     let (stores, reached) =
-        if flags.all { sweep::reachable(&shelves, &flags.stores)? } else { (None, Code::Done) };
+        if flags.all { sweep::reachable(&shelves, &flags.stores, &mut seen)? } else { (None, Code::Done) };
     let session = Session {
         context,
         shelves: &shelves,
@@ -74,12 +77,16 @@ pub(super) fn run(context: &Context, flags: &cli::Verify) -> Result<Code> {
     };
     let mut catalog = context.catalog()?;
     if flags.all {
-        return Ok(reached.worse(sweep::run(&session, &mut catalog, flags)?));
+        let swept = sweep::run(&session, &mut catalog, flags, &mut seen);
+        seen.raise(context, &mut catalog);
+        return Ok(reached.worse(swept?));
     }
     let id = flags.id.as_deref().unwrap_or_default();
     let backup = select::one(&mut catalog, &context.config.source.name, id, &flags.filters, now())?;
     select::ensure_usable(&backup, "verify")?;
     let checked = session.verify(&mut catalog, backup)?;
+    seen.looked_at(&checked, level);
+    seen.raise(context, &mut catalog);
     context.out.json(&checked.json()?)?;
     Ok(checked.code)
 }

@@ -144,6 +144,10 @@ impl Store for LocalStore {
         listing::list(&self.root, path_prefix, |file| published_path(file).is_none())
     }
 
+    fn room(&self) -> Result<Option<super::Room>> {
+        listing::room(&self.root).map(Some)
+    }
+
     fn stale(&self, path_prefix: &str) -> Result<Vec<Stale>> {
         let mut found = Vec::new();
         let Some(folder) = listing::folder_of(&self.root, path_prefix) else { return Ok(found) };

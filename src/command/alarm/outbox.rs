@@ -10,7 +10,7 @@ use crate::notice::{Delivery, DeliveryStatus};
 /// The letters, wherever they are kept.
 pub(super) enum Outbox {
     /// Rows of the catalog.
-    Catalog(Catalog),
+    Catalog(Box<Catalog>),
     /// The file under the state folder.
     File(Spool),
     /// They are sent once, or lost.
@@ -59,7 +59,7 @@ impl Outbox {
             Self::Catalog(catalog) => catalog.begin_delivery(begun),
             Self::File(spool) => {
                 let begun = begun.clone();
-                spool.change(move |book| Ok(begin(book, begun)))
+                spool.change(move |book| Ok(begin(book, &begun)))
             }
             Self::Nowhere(_) => Ok(true),
         }
@@ -72,7 +72,7 @@ impl Outbox {
             Self::File(spool) => {
                 let settled = settled.clone();
                 spool.change(move |book| {
-                    put(book, settled);
+                    put(book, &settled);
                     Ok(())
                 })
             }
@@ -84,7 +84,7 @@ impl Outbox {
     }
 }
 
-fn begin(book: &mut Book, begun: Delivery) -> bool {
+fn begin(book: &mut Book, begun: &Delivery) -> bool {
     let is_free = |known: &Delivery| {
         known.id == begun.id
             && known.status == DeliveryStatus::Waiting
@@ -97,9 +97,9 @@ fn begin(book: &mut Book, begun: Delivery) -> bool {
     true
 }
 
-fn put(book: &mut Book, letter: Delivery) {
+fn put(book: &mut Book, letter: &Delivery) {
     book.deliveries
         .iter_mut()
         .filter(|known| known.id == letter.id)
-        .for_each(|known| known.clone_from(&letter));
+        .for_each(|known| known.clone_from(letter));
 }

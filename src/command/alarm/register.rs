@@ -7,7 +7,6 @@ use jiff::Timestamp;
 
 use super::outbox::Outbox;
 use crate::alert::book::{Change, apply, merged};
-use crate::alert::clean::{clean, clean_line};
 use crate::alert::id;
 use crate::alert::route::Routes;
 use crate::alert::spool::Book;
@@ -50,19 +49,19 @@ pub(super) fn record(
         }
     };
     let recorded = match catalog.map(|catalog| in_catalog(context, catalog, seen.clone())) {
-        Some(Ok(catalog)) => Outbox::Catalog(catalog),
+        Some(Ok(catalog)) => Outbox::Catalog(Box::new(catalog)),
         Some(Err(error)) => {
             log::warn!("the catalog does not take the alerts: {}", one_line(&error));
-            in_file(context, seen)
+            in_file(context, &seen)
         }
-        None => in_file(context, seen),
+        None => in_file(context, &seen),
     };
     step::reached(Step::AlertsRecorded);
     recorded
 }
 
 fn seen(context: &Context, source: &str, observations: &[Observation]) -> Result<Seen> {
-    let observations: Vec<Observation> = observations.iter().cloned().map(cleaned).collect();
+    let observations: Vec<Observation> = observations.iter().cloned().map(super::cleaned).collect();
     let troubles = observations.iter().filter(|seen| seen.trouble.is_some()).count();
     let alerts = &context.config.alerts;
     Ok(Seen {
@@ -72,15 +71,6 @@ fn seen(context: &Context, source: &str, observations: &[Observation]) -> Result
         routes: Routes::new(&alerts.channels, &context.config.retention.time_zone),
         at: now(),
     })
-}
-
-/// Without anything that stands in a table, which a server's messages may repeat.
-fn cleaned(mut seen: Observation) -> Observation {
-    if let Some(trouble) = &mut seen.trouble {
-        trouble.message = clean_line(&trouble.message);
-        trouble.detail = trouble.detail.as_deref().map(clean);
-    }
-    seen
 }
 
 fn in_catalog(context: &Context, mut catalog: Catalog, seen: Seen) -> Result<Catalog> {
@@ -157,19 +147,21 @@ fn deliver_in_app(changes: &mut Changes, seen: &Seen, mut delivery: Delivery) {
     changes.deliveries.push(delivery);
 }
 
-fn in_file(context: &Context, seen: Seen) -> Outbox {
+fn in_file(context: &Context, seen: &Seen) -> Outbox {
     let kept = {
         let seen = seen.clone();
         context.spool.change(move |book| {
             let (alerts, deliveries) = news(&book.open(&seen.source), &seen)?;
-            alerts.into_iter().for_each(|alert| book.put(alert));
+            for alert in alerts {
+                book.put(alert);
+            }
             book.deliveries.extend(deliveries);
             Ok(())
         })
     };
     if let Err(error) = kept {
         log::error!("alerts can be kept nowhere, and are sent once: {}", one_line(&error));
-        return Outbox::Nowhere(news(&[], &seen).map(|(_, deliveries)| deliveries).unwrap_or_default());
+        return Outbox::Nowhere(news(&[], seen).map(|(_, deliveries)| deliveries).unwrap_or_default());
     }
     Outbox::of_file(context)
 }

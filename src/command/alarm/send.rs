@@ -183,7 +183,7 @@ impl Courier<'_> {
             step::reached(Step::LetterBegun);
             let outcome = channel.deliver(&begun, now());
             step::reached(Step::LetterDelivered);
-            let told = outcome.as_ref().map(|()| ()).map_err(|trouble| trouble.message.clone());
+            let told = outcome.clone().map_err(|trouble| trouble.message);
             letter = outbox::settled(&begun, told, now());
             self.settle(&letter);
             let trouble = match outcome {

@@ -1,11 +1,143 @@
-//! `pgkeep alert check`: looks whether backups are as they should be.
+//! `pgkeep alert check`: looks whether backups are as they should be, in the catalog and in the stores, raises what is
+//! not, and answers as monitoring plugins do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::alert::rules;
+use crate::backup::Backup;
 use crate::cli;
-use crate::command::context::Context;
-use crate::exit::Code;
+use crate::command::alarm;
+use crate::command::context::{Context, Shelf, now};
+use crate::config::value::Span;
+use crate::exit::{Code, Failure, PluginState, one_line};
+use crate::files;
+use crate::key::KeyRing;
+use crate::notice::{Alert, AlertStatus};
+use crate::trouble::{Observation, Severity};
 
-pub(super) fn run(_context: &Context, _flags: &cli::AlertCheck) -> Result<Code> {
-    Ok(Code::Done)
+mod judge;
+mod line;
+mod metrics;
+mod record;
+mod report;
+mod scope;
+mod shown;
+mod sight;
+
+use record::Record;
+use shown::Shown;
+use sight::Sight;
+
+/// All that was seen and what follows from it.
+struct Found<'a> {
+    sight: Sight<'a>,
+    has_key: bool,
+    /// The newest good backups, by id.
+    backups: BTreeMap<String, Backup>,
+    observations: Vec<Observation>,
+    /// What is worth a word, and no alert.
+    notes: Vec<String>,
+    /// Those that nobody has acknowledged; `None` where they can't be known.
+    alerts: Option<Vec<Alert>>,
+    state: PluginState,
+}
+
+pub(super) fn run(context: &Context, flags: &cli::AlertCheck) -> Result<Code> {
+    let max_age = match &flags.max_age {
+        Some(text) => Span::parse(text).map_err(|what| Failure::usage(format!("`--max-age`: {what}")))?.0,
+        None => context.config.alerts.max_age,
+    };
+    let shelves = context.shelves()?;
+    let ring = keys_at_hand(context)?;
+    let mut notes = Vec::new();
+    let mut sight = look(context, &shelves, ring.as_ref(), &flags.databases, max_age, &mut notes)?;
+    if context.interrupt.is_raised() {
+        // What was not seen for that is no trouble of anybody's.
+        return Ok(Code::Failed);
+    }
+    let observations = judge::all(context, &sight, ring.as_ref(), &mut notes);
+    let observations: Vec<Observation> = observations.into_iter().map(alarm::cleaned).collect();
+    alarm::raise(context, &observations);
+    let alerts = if sight.record.is_ok() { alarm::open_alerts(context).ok() } else { None };
+    let alerts = alerts.map(|all| unacknowledged(all, &flags.databases));
+    let has_key = ring.is_some();
+    let backups = report::backups(&mut sight, has_key);
+    let mut found = Found { sight, has_key, backups, observations, notes, alerts, state: PluginState::Ok };
+    found.state = state(&found);
+    if let Some(path) = &flags.prometheus {
+        let text = metrics::text(&found);
+        if let Err(error) = files::replace_public(path, text.as_bytes()) {
+            found.notes.push(format!("the metrics are not written: {}", one_line(&error)));
+            found.state = state(&found);
+        }
+    }
+    let line = line::of(&found);
+    context.out.json(&report::of(&found, &line))?;
+    context.out.status(&line, found.state == PluginState::Ok)?;
+    Ok(Code::Plugin(found.state))
+}
+
+/// The status line of a check that came to nothing.
+pub(super) fn unknown_line(why: &str) -> String {
+    line::unknown(why)
+}
+
+/// The keys, where there are any: a host that has lost its key is told so as a finding.
+fn keys_at_hand(context: &Context) -> Result<Option<KeyRing>> {
+    let is_there = context.config.encryption.key_file.try_exists().unwrap_or(true);
+    is_there.then(|| context.existing_keys()).transpose()
+}
+
+fn look<'a>(
+    context: &Context,
+    shelves: &'a [Shelf],
+    ring: Option<&KeyRing>,
+    named: &[String],
+    max_age: Duration,
+    notes: &mut Vec<String>,
+) -> Result<Sight<'a>> {
+    let source = context.config.source.name.clone();
+    let wanted = scope::wanted(context, named, notes)?;
+    let now = now();
+    // First the stores: what a run has published by then has had its row since it began.
+    let stores = Shown::of_all(context, shelves, wanted.as_deref(), ring, now)?;
+    let record = Record::read(context, wanted.as_deref(), now);
+    let databases = match wanted {
+        Some(names) => names,
+        None => scope::in_use(record.as_ref().ok(), &stores),
+    };
+    let mut sight = Sight { source, databases, now, max_age, stores, record, at_work: BTreeSet::new() };
+    sight.look_again(context);
+    Ok(sight)
+}
+
+fn unacknowledged(alerts: Vec<Alert>, databases: &[String]) -> Vec<Alert> {
+    let is_meant = |alert: &Alert| {
+        let database = alert.database.as_ref();
+        alert.status == AlertStatus::Open
+            && (databases.is_empty() || database.is_none_or(|name| databases.contains(name)))
+    };
+    alerts.into_iter().filter(is_meant).collect()
+}
+
+fn state(found: &Found<'_>) -> PluginState {
+    if found.sight.is_blind() {
+        return PluginState::Unknown;
+    }
+    let seen = found.observations.iter().filter_map(|it| it.trouble.as_ref()).map(|it| it.severity);
+    let open = found.alerts.iter().flatten().map(|alert| alert.severity);
+    let noted = (!found.notes.is_empty()).then_some(Severity::Warning);
+    match seen.chain(open).chain(noted).max() {
+        None | Some(Severity::Info) => PluginState::Ok,
+        Some(Severity::Warning) => PluginState::Warning,
+        Some(Severity::Critical) => PluginState::Critical,
+    }
+}
+
+/// How old something of that time is, in seconds.
+fn age(sight: &Sight<'_>, at: jiff::Timestamp) -> u64 {
+    rules::age_seconds(at, sight.now)
 }

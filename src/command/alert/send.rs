@@ -10,10 +10,7 @@ use crate::exit::Code;
 pub(super) fn run(context: &Context) -> Result<Code> {
     let Tally { sent, left, given_up } = alarm::send_all(context);
     context.out.json(&json!({ "sent": sent, "waiting": left, "given_up": given_up }))?;
-    let mut told = format!("{sent} sent, {left} waiting");
-    if given_up > 0 {
-        told.push_str(&format!(", {given_up} given up"));
-    }
-    context.out.line(&told)?;
+    let end = if given_up == 0 { String::new() } else { format!(", {given_up} given up") };
+    context.out.line(&format!("{sent} sent, {left} waiting{end}"))?;
     Ok(if left + given_up == 0 { Code::Done } else { Code::Failed })
 }

@@ -8,7 +8,7 @@ use crate::backup::{Backup, CheckLevel, Copy, CopyState, Status};
 use crate::catalog::history::Past;
 use crate::command::alarm;
 use crate::command::context::Context;
-use crate::command::standing;
+use crate::command::health;
 use crate::exit::{Code, code_of, one_line};
 use crate::fingerprint::{EVERYTHING, Fingerprint, Level};
 use crate::manifest::FINGERPRINT;
@@ -54,7 +54,7 @@ impl<'a> Watch<'a> {
         let mut seen = vec![
             Subject::new(Rule::BackupFailed).is_well(),
             Subject::of_database(Rule::BackupFailed, database).is_well(),
-            degraded(backup),
+            health::degraded(backup),
             catalog(is_recorded),
         ];
         if backup.status != Status::Degraded {
@@ -65,13 +65,7 @@ impl<'a> Watch<'a> {
         }
         seen.extend(self.figures(backup, past));
         if self.context.config.after_backup.level() == Some(CheckLevel::Restore) {
-            let subject = Subject::of_database(Rule::TestRestoreFailed, database);
-            seen.push(match standing::unproven(backup) {
-                None => subject.is_well(),
-                Some(why) => {
-                    of(backup, subject.is_in_trouble(format!("`{}` does not restore: {why}", backup.id)))
-                }
-            });
+            seen.push(health::test_restore(backup));
         }
         self.raise(&seen);
         code
@@ -147,15 +141,6 @@ fn whole(seconds: f64) -> Option<u64> {
 
 fn of(backup: &Backup, seen: Observation) -> Observation {
     seen.of_backup(backup.id.as_str())
-}
-
-fn degraded(backup: &Backup) -> Observation {
-    let subject = Subject::of_database(Rule::BackupDegraded, &backup.database);
-    if backup.status != Status::Degraded {
-        return subject.is_well();
-    }
-    let why = backup.error.as_deref().unwrap_or("not all of it is proven");
-    of(backup, subject.is_in_trouble(format!("`{}` is degraded: {why}", backup.id)))
 }
 
 fn catalog(is_recorded: bool) -> Observation {

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::super::context::{Shelf, now};
 use super::super::copies::side_by_side;
 use super::super::{inventory, select};
+use super::watch::Seen;
 use super::{Session, strays};
 use crate::backup::{Backup, CheckLevel};
 use crate::catalog::Catalog;
@@ -58,7 +59,11 @@ impl Budget {
 ///
 /// # Errors
 /// When none answers.
-pub(super) fn reachable(shelves: &[Shelf], asked: &[String]) -> Result<(Option<Vec<String>>, Code)> {
+pub(super) fn reachable(
+    shelves: &[Shelf],
+    asked: &[String],
+    seen: &mut Seen,
+) -> Result<(Option<Vec<String>>, Code)> {
     let asked = |shelf: &&Shelf| asked.is_empty() || asked.contains(&shelf.name);
     let probed = side_by_side(shelves.iter().filter(asked).collect(), |shelf: &Shelf| {
         let probe = |store: &dyn Store| store.stat(&store.path_of(PROBE)).map(drop);
@@ -68,7 +73,11 @@ pub(super) fn reachable(shelves: &[Shelf], asked: &[String]) -> Result<(Option<V
     for (name, answer) in probed {
         match answer {
             Ok(()) => names.push(name),
-            Err(error) => faults.push(format!("store `{name}` does not answer: {}", one_line(&error))),
+            Err(error) => {
+                let why = one_line(&error);
+                faults.push(format!("store `{name}` does not answer: {why}"));
+                seen.away.insert(name, why);
+            }
         }
     }
     if names.is_empty() {
@@ -80,7 +89,12 @@ pub(super) fn reachable(shelves: &[Shelf], asked: &[String]) -> Result<(Option<V
     Ok((Some(names), if faults.is_empty() { Code::Done } else { Code::Degraded }))
 }
 
-pub(super) fn run(session: &Session<'_>, catalog: &mut Catalog, flags: &cli::Verify) -> Result<Code> {
+pub(super) fn run(
+    session: &Session<'_>,
+    catalog: &mut Catalog,
+    flags: &cli::Verify,
+    seen: &mut Seen,
+) -> Result<Code> {
     let context = session.context;
     let mut budget = Budget::of(flags)?;
     let source = Some(context.config.source.name.clone());
@@ -108,6 +122,7 @@ pub(super) fn run(session: &Session<'_>, catalog: &mut Catalog, flags: &cli::Ver
             checked => checked?,
         };
         code = code.worse(checked.code);
+        seen.looked_at(&checked, session.level);
         if checked.code == Code::Done {
             context.out.line(&format!("{}: {}", checked.backup.id, checked.words()))?;
         }

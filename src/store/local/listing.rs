@@ -7,9 +7,17 @@ use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 
 use super::is_absent;
-use crate::store::Listed;
+use crate::store::{Listed, Room};
 
 const LOST_AND_FOUND: &str = "lost+found";
+
+/// How much room the file system of a folder has, for a user without special rights.
+pub(super) fn room(folder: &Path) -> Result<Room> {
+    let about = rustix::fs::statvfs(folder)
+        .with_context(|| format!("cannot ask how much is free in `{}`", folder.display()))?;
+    let bytes = |blocks: u64| blocks.saturating_mul(about.f_frsize);
+    Ok(Room { free_bytes: bytes(about.f_bavail), total_bytes: bytes(about.f_blocks) })
+}
 
 /// Every object below `root` whose path starts with `path_prefix`, in the order of their paths, as far as
 /// `is_object` knows it for one.

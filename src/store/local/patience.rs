@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, anyhow};
 
 use super::LocalStore;
 use crate::aside::{self, GivenUp};
-use crate::store::{Kind, Listed, Part, Removal, Stale, Stat, Store, Stored, Traffic, Upload};
+use crate::store::{Kind, Listed, Part, Removal, Room, Stale, Stat, Store, Stored, Traffic, Upload};
 
 /// Bytes read at a time.
 const BLOCK_LEN: usize = 1024 * 1024;
@@ -129,6 +129,10 @@ impl Store for PatientStore {
 
     fn list(&self, path_prefix: &str) -> Result<Vec<Listed>> {
         self.store.list(path_prefix)
+    }
+
+    fn room(&self) -> Result<Option<Room>> {
+        self.within(self.stall, LocalStore::room)
     }
 
     fn stale(&self, path_prefix: &str) -> Result<Vec<Stale>> {

@@ -1,0 +1,179 @@
+//! One POST over HTTP, and what its answer means. It knows no kind of channel.
+
+use std::io::Read;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use ureq::Agent;
+use ureq::http::{Request, StatusCode};
+use zeroize::Zeroizing;
+
+use super::channel::Undelivered;
+use crate::exit::clip;
+use crate::https;
+
+/// No more of an answer is read.
+const ANSWER_LIMIT_BYTES: u64 = 64 * 1024;
+/// Anything shorter would make nonsense of an error in which it is hidden.
+const LEAST_HIDDEN: usize = 4;
+
+/// An address that is posted to, and what must never be shown.
+pub(super) struct Target {
+    agent: Agent,
+    url: Zeroizing<String>,
+    /// Scheme and host: what may be shown of it.
+    shown: String,
+    secrets: Vec<Zeroizing<String>>,
+}
+
+impl Target {
+    /// An address, with all that goes along and is a secret. `needs_cover` says that one of these goes as it is.
+    pub(super) fn new(
+        url: &str,
+        timeout: Duration,
+        secrets: Vec<Zeroizing<String>>,
+        needs_cover: bool,
+    ) -> Result<Self> {
+        let Some((scheme, rest)) =
+            url.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https"))
+        else {
+            bail!("its address is neither `https://...` nor `http://...`");
+        };
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (host, path) = rest.split_at(end);
+        if host.is_empty() || host.contains('@') || !url.chars().all(|c| c.is_ascii_graphic()) {
+            bail!("its address is not of the form `https://HOST/...`, without a user in it");
+        }
+        let shown = format!("{scheme}://{host}");
+        if scheme == "http" && needs_cover && !is_here(host) {
+            bail!("a secret would go to {shown} in the clear: its address must be `https://...`");
+        }
+        let mut config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(concat!("pgkeep/", env!("CARGO_PKG_VERSION")))
+            .timeout_resolve(Some(timeout))
+            .timeout_connect(Some(timeout))
+            .timeout_global(Some(timeout));
+        if scheme == "https" {
+            config = config.tls_config(https::tls_config()?);
+        }
+        let mut hidden = secrets;
+        hidden.push(Zeroizing::new(path.to_owned()));
+        hidden.extend(path.split(['/', '?', '&', '=']).map(|piece| Zeroizing::new(piece.to_owned())));
+        hidden.retain(|secret| secret.len() >= LEAST_HIDDEN);
+        // The longest first: a piece of one must not hide the rest from being found.
+        hidden.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        let url = Zeroizing::new(url.to_owned());
+        Ok(Self { agent: config.build().new_agent(), url, shown, secrets: hidden })
+    }
+
+    /// Posts a body; the error says why that came to nothing. `say` reads words for people out of an answer.
+    pub(super) fn post(
+        &self,
+        url_of: impl Fn(&str) -> String,
+        headers: &[(&str, String)],
+        body: &[u8],
+        say: impl Fn(&str) -> Option<String>,
+    ) -> Result<(), Undelivered> {
+        let mut request = Request::post(url_of(&self.url));
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        let broken = |what: String| Undelivered { message: self.hide(what), is_refusal: false };
+        let request = request
+            .body(body)
+            .map_err(|error| broken(format!("{}: the request can't be made: {error}", self.shown)))?;
+        let mut answer = self
+            .agent
+            .run(request)
+            .map_err(|error| broken(format!("{}: {}", self.shown, in_words(&error))))?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        let mut text = Vec::new();
+        let read = answer.body_mut().as_reader().take(ANSWER_LIMIT_BYTES).read_to_end(&mut text);
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let said = if read.is_ok() { say(&text).or_else(|| short(&text)) } else { None };
+        let said = said.map_or_else(String::new, |said| format!(": {said}"));
+        let why = if status.is_redirection() { " (a redirect is not followed)" } else { "" };
+        let passing = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS];
+        Err(Undelivered {
+            message: self.hide(format!("{} answered {status}{why}{said}", self.shown)),
+            is_refusal: status.is_client_error() && !passing.contains(&status),
+        })
+    }
+
+    /// The text without what must not be shown.
+    fn hide(&self, text: String) -> String {
+        let text = self.secrets.iter().fold(text, |text, secret| text.replace(secret.as_str(), "***"));
+        super::clean::clean_line(&text)
+    }
+}
+
+/// Whether a host, with its port, is this one.
+fn is_here(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name == "localhost"
+        || name == "::1"
+        || name.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn in_words(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Timeout(_) => "no answer in time".to_owned(),
+        ureq::Error::HostNotFound => "there is no such host".to_owned(),
+        error => error.to_string(),
+    }
+}
+
+/// What an answer says, unless it is a page for a browser.
+fn short(text: &str) -> Option<String> {
+    let text = text.trim();
+    (!text.is_empty() && !text.starts_with('<')).then(|| clip(text.to_owned()))
+}
+
+/// The value of an `Authorization` header: HTTP's basic authentication (RFC 7617).
+pub(super) fn basic(username: &str, password: &str) -> Zeroizing<String> {
+    use base64::Engine as _;
+    let pair = Zeroizing::new(format!("{username}:{password}"));
+    Zeroizing::new(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair.as_bytes())))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn target(url: &str, needs_cover: bool) -> Result<Target> {
+        Target::new(url, Duration::from_secs(1), vec![Zeroizing::new("hunter22".to_owned())], needs_cover)
+    }
+
+    #[test]
+    fn secrets_go_under_cover_or_to_this_host() {
+        for url in
+            ["http://localhost:8000/x", "http://127.0.0.1/x", "http://[::1]:80/x", "http://127.9.9.9:1"]
+        {
+            assert!(target(url, true).is_ok(), "{url}");
+        }
+        for url in ["http://example.org/x", "http://127.0.0.1.example.org/", "http://localhost.example.org"] {
+            assert!(target(url, true).is_err(), "{url}");
+            assert!(target(url, false).is_ok(), "{url}");
+        }
+        for url in ["ftp://x/y", "https://", "https://a:b@host/", "https://ho st/", "x"] {
+            assert!(target(url, false).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_a_secret_is_shown() {
+        let target = target("http://localhost/services/T000/B111?key=abcdef", true).unwrap();
+        let shown = target.hide("hunter22 at /services/T000/B111?key=abcdef, B111 and abcdef".to_owned());
+        assert_eq!(shown, "*** at ***, *** and ***");
+    }
+}

@@ -1,0 +1,45 @@
+//! What a look at how backups are asks of the catalog, beyond what others ask.
+
+use anyhow::{Context as _, Result};
+use jiff::Timestamp;
+
+use super::Catalog;
+use crate::params;
+
+/// The keys of a backup that there is a copy of, and until when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Locked {
+    /// The backup's id.
+    pub id: String,
+    /// The ids of the keys that open it.
+    pub keys: Vec<String>,
+    /// When age alone lets its last copy go; `None` is never.
+    pub gone_at: Option<Timestamp>,
+}
+
+impl Catalog {
+    /// Of each usable backup of a source, the newest first, what opens it.
+    ///
+    /// # Errors
+    /// When the catalog can't be read.
+    pub fn locked(&mut self, source: &str) -> Result<Vec<Locked>> {
+        self.revive()?;
+        let rows = self.client.query(LOCKED, params![source]).context("cannot read the catalog")?;
+        let locked = rows
+            .iter()
+            .map(|row| Ok(Locked { id: row.try_get(0)?, keys: row.try_get(1)?, gone_at: row.try_get(2)? }));
+        locked.collect()
+    }
+}
+
+/// A record may hold anything in the place of a list of keys. What is pinned stays.
+const LOCKED: &str = "\
+SELECT id,
+    ARRAY(SELECT jsonb_array_elements_text(
+        CASE WHEN jsonb_typeof(metadata->'keys') = 'array' THEN metadata->'keys' ELSE '[]' END)) AS keys,
+    CASE WHEN (pinned_at IS NOT NULL AND (pinned_until IS NULL OR pinned_until > now()))
+            OR bool_or(expires_at IS NULL) THEN NULL
+        ELSE max(expires_at) END AS gone_at
+FROM backup LEFT JOIN copy ON copy.backup = id AND state IN ('stored', 'verified', 'missing', 'corrupt')
+WHERE source = $1 AND status IN ('completed', 'verified', 'degraded')
+GROUP BY id ORDER BY created_at DESC, id DESC";

@@ -1,0 +1,152 @@
+//! What follows from what was seen. What could not be looked at is neither well nor in trouble.
+
+use std::collections::BTreeMap;
+
+use super::shown::StoreLook;
+use super::sight::Sight;
+use crate::alert::rules;
+use crate::backup::CopyState;
+use crate::catalog::kept::Kept;
+use crate::command::context::Context;
+use crate::command::health;
+use crate::key::KeyRing;
+use crate::trouble::{Observation, Rule, Subject};
+
+pub(super) fn all(
+    context: &Context,
+    sight: &Sight<'_>,
+    ring: Option<&KeyRing>,
+    notes: &mut Vec<String>,
+) -> Vec<Observation> {
+    let catalog = Subject::new(Rule::CatalogUnreachable);
+    let mut found = vec![match &sight.record {
+        Ok(_) => catalog.is_well(),
+        Err(why) => catalog.is_in_trouble(format!("the catalog can't be asked: {why}")),
+    }];
+    for database in &sight.databases {
+        found.extend(age(sight, database, ring.is_some()));
+        found.extend(runs(sight, database));
+        for look in &sight.stores {
+            found.extend(copies(sight, look, database));
+            notes.extend(unknown(sight, look, database));
+        }
+    }
+    for look in &sight.stores {
+        found.extend(store(sight, look));
+        let share = context.config.alerts.min_free_percent;
+        found.extend(look.room.map(|room| {
+            let night = last_night(sight, look);
+            rules::room(&look.shelf.name, room.free_bytes, room.total_bytes, night, share)
+        }));
+    }
+    if let Ok(record) = &sight.record {
+        found.push(rules::only_key(&record.keys, sight.now));
+        let is_at_hand = |id: &str| ring.is_some_and(|ring| ring.find(id).is_some());
+        found.push(rules::key_missing(&record.keys, is_at_hand));
+    }
+    found
+}
+
+fn age(sight: &Sight<'_>, database: &str, has_key: bool) -> Option<Observation> {
+    if sight.is_blind() || (sight.record.is_err() && !has_key) {
+        return None;
+    }
+    let good = sight.good(database, has_key).map(|good| good.begun_at);
+    let judged = rules::age(database, good, sight.now, sight.max_age);
+    (judged.trouble.is_none() || !sight.may_be_hidden(database)).then_some(judged)
+}
+
+/// How the newest run went, and how the newest backup stands.
+fn runs(sight: &Sight<'_>, database: &str) -> Vec<Observation> {
+    let Ok(record) = &sight.record else { return Vec::new() };
+    let Some(of_it) = record.databases.get(database) else { return Vec::new() };
+    let mut found = Vec::new();
+    if let Some(run) = &of_it.last_run {
+        let (subject, id) = (Subject::of_database(Rule::BackupFailed, database), run.backup.id.as_str());
+        let why = run.backup.error.as_deref().unwrap_or("no reason is on record");
+        found.push(if run.died {
+            subject.is_in_trouble(format!("the backup `{id}` died before it ended")).of_backup(id)
+        } else if run.failed() {
+            subject.is_in_trouble(format!("the backup `{id}` failed: {why}")).of_backup(id)
+        } else {
+            subject.is_well()
+        });
+    }
+    found.extend(of_it.newest_usable.iter().flat_map(health::newest));
+    found
+}
+
+/// What is on record of a database's copies in a store, and whether the store shows them.
+fn copies(sight: &Sight<'_>, look: &StoreLook<'_>, database: &str) -> Vec<Observation> {
+    let Ok(record) = &sight.record else { return Vec::new() };
+    let store = look.shelf.name.as_str();
+    let mut found = vec![health::damaged(&record.kept, database, store)];
+    if look.shown.is_ok() {
+        let missing = sight.missing(look, database);
+        let subject = Subject::of_database(Rule::CopyMissing, database).in_store(store);
+        let mut told = health::counted(subject, &missing, |count| {
+            format!("`{store}` does not show {count} of `{database}` that the catalog calls whole")
+        });
+        let faults = look.shown.as_ref().ok().and_then(|shown| shown.databases.get(database));
+        if let Some((path, why)) = faults.and_then(|of_it| of_it.faults.first_key_value()) {
+            told = told.detail(format!("`{}`: {why}", path.escape_debug()));
+        }
+        found.push(told);
+    }
+    found
+}
+
+fn store(sight: &Sight<'_>, look: &StoreLook<'_>) -> Option<Observation> {
+    let name = &look.shelf.name;
+    let subject = Subject::of_store(Rule::StoreUnreachable, name);
+    let Err(why) = &look.shown else {
+        // One that shows what it has need not take more.
+        return (!takes_nothing(sight, name)).then(|| subject.is_well());
+    };
+    let of_it = |row: &Kept| row.copies.iter().any(|copy| copy.store == *name && copy.state.is_published());
+    let is_new = look.is_absent && sight.record.as_ref().is_ok_and(|record| !record.kept.iter().any(of_it));
+    // A directory that no backup has been put into yet.
+    (!is_new).then(|| subject.is_in_trouble(format!("store `{name}` can't be asked: {why}")))
+}
+
+/// Whether a store took no copy of the newest backup of a database.
+fn takes_nothing(sight: &Sight<'_>, store: &str) -> bool {
+    let Ok(record) = &sight.record else { return true };
+    let newest = record.databases.values().filter_map(|of_it| of_it.newest_usable.as_ref());
+    let mut copies = newest.flat_map(|backup| &backup.copies);
+    copies.any(|copy| copy.store == store && copy.state == CopyState::Failed)
+}
+
+/// What the newest backups of all databases took in a store.
+fn last_night(sight: &Sight<'_>, look: &StoreLook<'_>) -> u64 {
+    let mut sizes: BTreeMap<&str, u64> = BTreeMap::new();
+    match (&sight.record, &look.shown) {
+        (Ok(record), _) => {
+            for row in record.kept.iter().filter(|row| row.status.is_usable()) {
+                let of_store = row.copies.iter().find(|copy| copy.store == look.shelf.name);
+                if let Some(size) = of_store.and_then(|copy| copy.size_bytes) {
+                    sizes.entry(&row.database).or_insert(size);
+                }
+            }
+        }
+        (Err(_), Ok(shown)) => {
+            for (database, of_it) in &shown.databases {
+                let newest = of_it.pairs.first().map_or(0, |pair| pair.artifact.size_bytes);
+                sizes.insert(database, newest);
+            }
+        }
+        (Err(_), Err(_)) => {}
+    }
+    sizes.into_values().fold(0, u64::saturating_add)
+}
+
+/// Says what the catalog does not know, and what brings it on record.
+fn unknown(sight: &Sight<'_>, look: &StoreLook<'_>, database: &str) -> Option<String> {
+    let ids = sight.unknown(look, database);
+    let (newest, store) = (ids.first()?, &look.shelf.name);
+    let what = if ids.len() == 1 { "1 backup".to_owned() } else { format!("{} backups", ids.len()) };
+    Some(format!(
+        "`{store}` holds {what} of `{database}` that the catalog does not know, the newest `{newest}`: \
+         pgkeep catalog rebuild --from {store}"
+    ))
+}

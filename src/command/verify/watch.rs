@@ -1,0 +1,79 @@
+//! What is on record of the backups that were looked at, for alerts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Result;
+
+use super::super::context::Context;
+use super::super::examine::Verdict;
+use super::super::{alarm, health};
+use super::Checked;
+use crate::backup::CheckLevel;
+use crate::catalog::Catalog;
+use crate::catalog::query::Filter;
+use crate::exit::one_line;
+use crate::trouble::{Observation, Rule, Subject};
+
+/// What one call came upon.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// The databases whose backups were looked at.
+    pub(super) databases: BTreeSet<String>,
+    /// Why a store could not be asked.
+    pub(super) away: BTreeMap<String, String>,
+}
+
+impl Seen {
+    /// Keeps in mind what was looked at, and which store could not be asked.
+    pub(super) fn looked_at(&mut self, checked: &Checked, level: CheckLevel) {
+        self.databases.insert(checked.backup.database.clone());
+        if level == CheckLevel::Restore {
+            // It may be the scratch server that could not be had.
+            return;
+        }
+        let looks = checked.backup.copies.iter().zip(&checked.findings);
+        for (copy, finding) in looks.filter(|(_, finding)| finding.verdict == Some(Verdict::Unknown)) {
+            self.away.insert(copy.store.clone(), finding.message.clone());
+        }
+    }
+
+    /// Raises what is in trouble by the record as it is now, and lets go what no longer is.
+    pub(super) fn raise(&self, context: &Context, catalog: &mut Catalog) {
+        if context.interrupt.is_raised() {
+            return;
+        }
+        let mut seen: Vec<Observation> = self.away.iter().map(|(name, why)| away(name, why)).collect();
+        match self.of_record(context, catalog) {
+            Ok(more) => seen.extend(more),
+            Err(error) => log::warn!("no alerts are made of what was found: {}", one_line(&error)),
+        }
+        alarm::raise(context, &seen);
+    }
+
+    fn of_record(&self, context: &Context, catalog: &mut Catalog) -> Result<Vec<Observation>> {
+        let source = &context.config.source.name;
+        let names: Vec<String> = self.databases.iter().cloned().collect();
+        let rows = catalog.kept(source, Some(&names))?;
+        let mut seen = Vec::new();
+        for database in &names {
+            for store in &context.config.stores {
+                seen.push(health::damaged(&rows, database, &store.name));
+            }
+            let newest = Filter {
+                source: Some(source.clone()),
+                database: Some(database.clone()),
+                usable: true,
+                limit: Some(1),
+                ..Filter::default()
+            };
+            seen.extend(catalog.list(&newest)?.iter().flat_map(health::newest));
+        }
+        Ok(seen)
+    }
+}
+
+/// One that answers need not take more: that is for the next backup to see, or for a check.
+fn away(name: &str, why: &str) -> Observation {
+    Subject::of_store(Rule::StoreUnreachable, name)
+        .is_in_trouble(format!("store `{name}` can't be asked: {why}"))
+}
