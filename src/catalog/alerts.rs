@@ -156,7 +156,7 @@ ON CONFLICT (id) DO UPDATE SET
 WHERE alert.status <> 'resolved'";
 
 /// The alert and what is new of it, cut where the server would not take it.
-fn payload(event: Event, alert: &Alert) -> Result<String> {
+pub(super) fn payload(event: Event, alert: &Alert) -> Result<String> {
     let mut alert = alert.clone();
     loop {
         let mut document = serde_json::to_value(&alert)?;
