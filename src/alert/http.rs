@@ -127,6 +127,7 @@ fn is_here(host: &str) -> bool {
 fn in_words(error: &ureq::Error) -> String {
     match error {
         ureq::Error::Timeout(_) => "no answer in time".to_owned(),
+        ureq::Error::Io(error) => error.to_string(),
         ureq::Error::HostNotFound => "there is no such host".to_owned(),
         error => error.to_string(),
     }

@@ -62,6 +62,15 @@ impl Catalog {
             .execute(SETTLE, params![settled.id, status, settled.due_at, settled.sent_at, settled.error])?;
         Ok(())
     }
+
+    /// Has no letter to a channel tried before.
+    ///
+    /// # Errors
+    /// When the catalog can't be written.
+    pub fn postpone_deliveries(&mut self, source: &str, channel: &str, until: Timestamp) -> Result<()> {
+        self.client.execute(POSTPONE, params![source, channel, until])?;
+        Ok(())
+    }
 }
 
 /// Writes a letter, unless it stands there already.
@@ -113,6 +122,9 @@ WHERE id = $1 AND status = 'waiting' AND attempts = $2 - 1";
 const SETTLE: &str = "\
 UPDATE delivery SET status = $2, due_at = $3, sent_at = $4, error = $5
 WHERE id = $1 AND status = 'waiting'";
+
+const POSTPONE: &str = "\
+UPDATE delivery SET due_at = $3 WHERE source = $1 AND channel = $2 AND status = 'waiting' AND due_at < $3";
 
 fn delivery(row: &Row) -> Result<Delivery> {
     let status: String = row.try_get("status")?;

@@ -1,6 +1,7 @@
 //! Where letters wait to be sent: in the catalog, in the file, or in this process alone.
 
 use anyhow::Result;
+use jiff::Timestamp;
 
 use crate::alert::spool::{Book, Spool};
 use crate::catalog::Catalog;
@@ -62,6 +63,24 @@ impl Outbox {
                 spool.change(move |book| Ok(begin(book, &begun)))
             }
             Self::Nowhere(_) => Ok(true),
+        }
+    }
+
+    /// Has no letter to a channel tried before: it does not work now.
+    pub(super) fn postpone(&mut self, source: &str, channel: &str, until: Timestamp) -> Result<()> {
+        match self {
+            Self::Catalog(catalog) => catalog.postpone_deliveries(source, channel, until),
+            Self::File(spool) => {
+                let (source, channel) = (source.to_owned(), channel.to_owned());
+                spool.change(move |book| {
+                    let all = book.deliveries.iter_mut();
+                    for letter in all.filter(|letter| letter.source == source && letter.channel == channel) {
+                        letter.due_at = letter.due_at.max(until);
+                    }
+                    Ok(())
+                })
+            }
+            Self::Nowhere(_) => Ok(()),
         }
     }
 

@@ -102,6 +102,23 @@ fn what_nobody_took_is_sent_later_and_in_order() {
     site.pgkeep(["alert", "send"]).stdout("0 sent, 0 waiting\n").run();
 }
 
+/// A channel that does not work holds up one call, not each that comes after it.
+#[test]
+fn a_channel_that_is_down_is_left_alone_for_a_while() {
+    let receiver = Receiver::start();
+    receiver.always(Answer::Status(500));
+    let site = site_with(&receiver);
+    fail(&site).stderr_has("tried again later").run();
+    let id = open(&site, "backup_failed")["id"].as_str().unwrap().to_owned();
+    site.pgkeep(["alert", "resolve", &id]).any_stdout().any_stderr().run();
+    let before = receiver.requests().len();
+    for _ in 0..2 {
+        site.pgkeep(["list"]).any_stdout().run();
+    }
+    assert_eq!(receiver.requests().len(), before);
+    assert_eq!(statuses(&site), BTreeMap::from([("waiting".to_owned(), 2)]));
+}
+
 /// Every command sends along what is due.
 #[test]
 fn any_command_sends_what_is_due() {
