@@ -63,12 +63,18 @@ impl Catalog {
         Ok(())
     }
 
-    /// Has no letter to a channel tried before.
+    /// Has no letter to a channel tried before, and says why.
     ///
     /// # Errors
     /// When the catalog can't be written.
-    pub fn postpone_deliveries(&mut self, source: &str, channel: &str, until: Timestamp) -> Result<()> {
-        self.client.execute(POSTPONE, params![source, channel, until])?;
+    pub fn postpone_deliveries(
+        &mut self,
+        source: &str,
+        channel: &str,
+        until: Timestamp,
+        why: &str,
+    ) -> Result<()> {
+        self.client.execute(POSTPONE, params![source, channel, until, why])?;
         Ok(())
     }
 }
@@ -124,7 +130,8 @@ UPDATE delivery SET status = $2, due_at = $3, sent_at = $4, error = $5
 WHERE id = $1 AND status = 'waiting'";
 
 const POSTPONE: &str = "\
-UPDATE delivery SET due_at = $3 WHERE source = $1 AND channel = $2 AND status = 'waiting' AND due_at < $3";
+UPDATE delivery SET due_at = $3, error = coalesce(error, $4)
+WHERE source = $1 AND channel = $2 AND status = 'waiting' AND due_at < $3";
 
 fn delivery(row: &Row) -> Result<Delivery> {
     let status: String = row.try_get("status")?;
