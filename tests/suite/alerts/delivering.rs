@@ -93,7 +93,10 @@ fn what_nobody_took_is_sent_later_and_in_order() {
     site.pgkeep(["alert", "resolve", &id]).any_stdout().any_stderr().run();
     assert_eq!(statuses(&site), BTreeMap::from([("waiting".to_owned(), 2)]));
     site.pgkeep(["alert", "send"]).code(1).stdout("0 sent, 2 waiting\n").stderr_has("500").run();
+    // The beginning is not taken, its end would be: it waits for its turn.
     receiver.always(Answer::Status(200));
+    receiver.script(vec![Answer::Status(400)]);
+    site.pgkeep(["alert", "send"]).code(1).stdout("0 sent, 2 waiting\n").stderr_has("400").run();
     let before = receiver.requests().len();
     site.pgkeep(["alert", "send"]).stdout("2 sent, 0 waiting\n").run();
     let kinds: Vec<String> =

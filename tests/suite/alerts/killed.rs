@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use super::{fail, open, statuses, told};
 use crate::kills::held_at;
 use crate::support::Site;
-use crate::support::receiver::Receiver;
+use crate::support::receiver::{Answer, Receiver};
 
 /// Steps between the failure and the last word of it, and how many requests there are in the end.
 const OF_AN_ALERT: [(Step, usize); 3] =
@@ -51,4 +51,29 @@ fn two_calls_do_not_both_tell_it() {
     assert_eq!(receiver.requests().len(), 0);
     running.signal(Signal::KILL);
     running.await_death();
+}
+
+/// One that was sent by another call since it was read is not sent again.
+#[test]
+fn what_another_call_sent_meanwhile_is_left_alone() {
+    let receiver = Receiver::start();
+    receiver.always(Answer::Status(400));
+    let mut site = Site::new().local_only();
+    site.config.add_channel("ops", &format!("kind = 'webhook'\nurl = '{}'", receiver.url("/ops")));
+    for name in ["gone_1", "gone_2"] {
+        site.pgkeep(["backup", "full", "--database", name]).code(1).any_stderr().run();
+    }
+    receiver.always(Answer::Status(200));
+    let before = receiver.requests().len();
+    let running =
+        held_at(site.pgkeep(["alert", "send"]).any_code().any_stdout().any_stderr(), Step::LetterBegun, 1);
+    let running = running.start();
+    running.wait_for_stderr("stands still");
+    site.pgkeep(["alert", "send"]).code(1).stdout("1 sent, 1 waiting\n").run();
+    // Asked to stop, the first one goes on to its end.
+    running.signal(Signal::TERM);
+    running.finish();
+    let requests = receiver.requests().split_off(before);
+    let ids: BTreeSet<&str> = requests.iter().map(|request| request.header("webhook-id")).collect();
+    assert_eq!((requests.len(), ids.len()), (2, 2));
 }
