@@ -32,6 +32,15 @@ impl Config {
         stores.as_array_mut().unwrap().push(Value::Table(store));
     }
 
+    /// Adds an alert channel, as it would stand below `[[alert.channel]]`.
+    pub(crate) fn add_channel(&mut self, text: &str) {
+        let channel: Table = toml::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"));
+        let alert = self.table.entry("alert").or_insert_with(|| Value::Table(Table::new()));
+        let channels = alert.as_table_mut().unwrap().entry("channel");
+        let channels = channels.or_insert_with(|| Value::Array(Vec::new()));
+        channels.as_array_mut().unwrap().push(Value::Table(channel));
+    }
+
     /// The store of a name, to change.
     pub(crate) fn store(&mut self, name: &str) -> &mut Table {
         let stores = self.table.get_mut("store").unwrap().as_array_mut().unwrap();
