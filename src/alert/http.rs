@@ -9,6 +9,7 @@ use ureq::http::{Request, StatusCode};
 use zeroize::Zeroizing;
 
 use super::channel::Undelivered;
+use crate::config::alert::is_here;
 use crate::exit::clip;
 use crate::https;
 
@@ -113,22 +114,11 @@ impl Target {
     }
 }
 
-/// Whether a host, with its port, is this one.
-fn is_here(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    name == "localhost"
-        || name == "::1"
-        || name.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
-}
-
 fn in_words(error: &ureq::Error) -> String {
     match error {
         ureq::Error::Timeout(_) => "no answer in time".to_owned(),
-        ureq::Error::Io(error) => error.to_string(),
         ureq::Error::HostNotFound => "there is no such host".to_owned(),
+        ureq::Error::Io(error) => error.to_string(),
         error => error.to_string(),
     }
 }

@@ -171,3 +171,15 @@ pub enum Format {
     /// The Events API v2 of `PagerDuty`.
     Pagerduty,
 }
+
+/// Whether a host, with its port, is this one: what goes there goes over no network.
+#[must_use]
+pub fn is_here(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name == "localhost"
+        || name == "::1"
+        || name.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
+}

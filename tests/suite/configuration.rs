@@ -10,7 +10,7 @@ use crate::support::tools::files_under;
 use crate::support::{FaultServer, Manners, Rule, Site};
 
 /// Runs a backup with a text as the configuration: it must be refused with this line number and word.
-fn assert_refused(site: &Site, text: &str, line: usize, word: &str) {
+pub(crate) fn assert_refused(site: &Site, text: &str, line: usize, word: &str) {
     let file = site.path("wrong.toml");
     write_private(&file, text);
     let call = site.bare().args(["--config", file.to_str().unwrap(), "backup", "full"]);

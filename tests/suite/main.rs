@@ -13,6 +13,7 @@
     reason = "a test that is surprised fails, and that is its purpose"
 )]
 
+mod alert_channels;
 mod alert_check;
 mod alerts;
 mod backup;

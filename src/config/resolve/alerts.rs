@@ -9,7 +9,9 @@ use jiff::civil::Time;
 use toml::Spanned;
 
 use super::Page;
-use crate::config::alert::{Alerts, Bounds, Channel, Email, Format, QuietHours, Sms, SmtpTls, Way, Webhook};
+use crate::config::alert::{
+    Alerts, Bounds, Channel, Email, Format, QuietHours, Sms, SmtpTls, Way, Webhook, is_here,
+};
 use crate::config::raw;
 use crate::config::value::Secret;
 use crate::trouble::Severity;
@@ -158,6 +160,7 @@ fn way(page: &Page<'_>, span: &Range<usize>, raw: raw::Channel) -> Result<Way> {
     Ok(match raw.kind {
         raw::ChannelKind::Email => Way::Email(email(page, span, raw)?),
         raw::ChannelKind::Sms => {
+            refuse_in_the_clear(page, raw.url.as_ref(), true)?;
             let url = address(page, raw.url)?.ok_or_else(|| needs("sms", "url"))?;
             let login = login(page, raw.username, raw.password)?;
             let (username, password) = login.ok_or_else(|| needs("sms", "username` and `password"))?;
@@ -200,18 +203,15 @@ fn email(page: &Page<'_>, span: &Range<usize>, raw: raw::Channel) -> Result<Emai
         return Err(bad());
     }
     let login = login(page, raw.username, raw.password)?;
-    let is_here = matches!(host, "localhost" | "::1") || host.starts_with("127.");
-    if tls == SmtpTls::Plain && login.is_some() && !is_here {
+    if tls == SmtpTls::Plain && login.is_some() && host != "::1" && !is_here(host) {
         let message = "a password would go over the network in the clear: `smtp://` or `smtps://` keep it";
         return Err(page.refuse(smtp.span(), message));
     }
     let from = raw.from.ok_or_else(|| needs("from"))?;
     let to = raw.to.as_ref().map_or(span.clone(), Spanned::span);
     let recipients = recipients(page, raw.to)?.ok_or_else(|| needs("to"))?;
-    let is_address = |text: &str| {
-        let (local, domain) = text.rsplit_once('@').unwrap_or_default();
-        !local.is_empty() && !domain.is_empty() && !text.chars().any(|c| c.is_whitespace() || c.is_control())
-    };
+    let is_address =
+        |text: &str| text.parse::<lettre::Address>().is_ok() && text.chars().all(|c| c.is_ascii_graphic());
     if !is_address(from.get_ref()) {
         return Err(page.refuse(from.span(), "`from` is no mail address, as in `pgkeep@example.org`"));
     }
@@ -226,6 +226,8 @@ fn webhook(page: &Page<'_>, span: &Range<usize>, raw: raw::Channel) -> Result<We
     let format = raw.format.as_ref().map_or(Format::Json, |format| *format.get_ref());
     let needs = |key: &str| page.refuse(span.clone(), &format!("this webhook needs `{key}`"));
     let is_pager = format == Format::Pagerduty;
+    let goes_along = raw.username.is_some() || raw.token.is_some() || raw.routing_key.is_some();
+    refuse_in_the_clear(page, raw.url.as_ref(), goes_along)?;
     let url = match address(page, raw.url)? {
         Some(url) => url,
         None if is_pager => Secret::Plain(PAGERDUTY.to_owned().into()),
@@ -251,7 +253,7 @@ fn address(page: &Page<'_>, url: Option<Spanned<Secret>>) -> Result<Option<Secre
     let Some(url) = url else { return Ok(None) };
     if let Secret::Plain(text) = url.get_ref() {
         let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-        let host = rest.and_then(|rest| rest.split(['/', '?']).next()).unwrap_or_default();
+        let host = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
         let is_plain = |c: char| c.is_ascii_graphic();
         if host.is_empty() || host.contains('@') || !text.chars().all(is_plain) {
             let message = "`url` is `https://HOST/...` or `http://HOST/...`, without a user in it";
@@ -259,6 +261,20 @@ fn address(page: &Page<'_>, url: Option<Spanned<Secret>>) -> Result<Option<Secre
         }
     }
     Ok(Some(url.into_inner()))
+}
+
+/// A secret that goes along with what is posted must not be read on its way.
+fn refuse_in_the_clear(page: &Page<'_>, url: Option<&Spanned<Secret>>, goes_along: bool) -> Result<()> {
+    let Some(url) = url.filter(|_| goes_along) else { return Ok(()) };
+    let Secret::Plain(text) = url.get_ref() else { return Ok(()) };
+    let host = text.strip_prefix("http://").and_then(|rest| rest.split(['/', '?', '#']).next());
+    match host {
+        Some(host) if !is_here(host) => {
+            let message = "a secret would go over the network in the clear: `https://` keeps it";
+            Err(page.refuse(url.span(), message))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn login(

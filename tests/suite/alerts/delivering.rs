@@ -11,7 +11,7 @@ use crate::support::{Site, wait_until};
 fn site_with(receiver: &Receiver) -> Site {
     let mut site = Site::new().local_only();
     site.config
-        .add_channel("ops", &format!("kind = 'webhook'\nurl = '{}'\ntimeout = '5s'", receiver.url("/ops")));
+        .channel("ops", &format!("kind = 'webhook'\nurl = '{}'\ntimeout = '5s'", receiver.url("/ops")));
     site
 }
 
@@ -25,22 +25,22 @@ fn every_channel_hears_of_a_failure_once_and_of_its_end_once() {
     let formats = ["json", "slack", "discord", "teams", "ntfy"];
     for format in formats {
         let keys = format!("kind = 'webhook'\nformat = '{format}'\nurl = '{}'", url(&format!("/{format}")));
-        site.config.add_channel(format, &keys);
+        site.config.channel(format, &keys);
     }
     let pager =
         format!("kind = 'webhook'\nformat = 'pagerduty'\nrouting_key = 'r0uting'\nurl = '{}'", url("/pager"));
-    site.config.add_channel("pager", &pager);
+    site.config.channel("pager", &pager);
     let phone = format!(
         "kind = 'sms'\nurl = '{}'\nusername = 'AC1'\npassword = 'pa55word'\nfrom = '+1'\nto = ['+2', '+3']",
         url("/sms")
     );
-    site.config.add_channel("phone", &phone);
+    site.config.channel("phone", &phone);
     let mail = format!(
         "kind = 'email'\nsmtp = '{}'\nfrom = 'pgkeep@example.org'\nto = ['a@example.org', 'b@example.org']",
         smtp.url()
     );
-    site.config.add_channel("mail", &mail);
-    site.config.add_channel("app", "kind = 'in_app'");
+    site.config.channel("mail", &mail);
+    site.config.channel("app", "kind = 'in_app'");
     let gone = site.cluster.fresh_database();
     site.cluster.execute("postgres", &format!("DROP DATABASE {gone}"));
     let call = || site.pgkeep(["backup", "full", "--database", &gone]);
@@ -147,9 +147,9 @@ fn a_channel_that_hangs_costs_its_time_limit_and_no_more() {
     receiver.always(Answer::Hang);
     let mut site = Site::new().local_only();
     let keys = format!("kind = 'webhook'\nurl = '{}'\ntimeout = '2s'", receiver.url("/x"));
-    site.config.add_channel("ops", &keys);
+    site.config.channel("ops", &keys);
     let dead = format!("kind = 'ping'\nurl = '{}'\ntimeout = '2s'", receiver.url("/p"));
-    site.config.add_channel("dead", &dead);
+    site.config.channel("dead", &dead);
     let other = site.cluster.fresh_database();
     site.config.set("source.databases", vec!["no_such_1".to_owned(), "no_such_2".to_owned(), other.clone()]);
     site.cluster.execute(&other, "CREATE TABLE a ()");
@@ -174,7 +174,7 @@ fn filters_and_quiet_hours() {
         ("others", "databases = ['crm']"),
         ("quiet", "quiet_hours = '00:00-23:59'"),
     ] {
-        site.config.add_channel(name, &channel(name, more));
+        site.config.channel(name, &channel(name, more));
     }
     site.backup();
     site.cluster.execute(
@@ -203,7 +203,7 @@ fn a_channel_that_is_dead_for_a_day_is_told_through_the_others() {
     let (receiver, other) = (Receiver::start(), Receiver::start());
     receiver.always(Answer::Status(500));
     let mut site = site_with(&receiver);
-    site.config.add_channel("other", &format!("kind = 'webhook'\nurl = '{}'", other.url("/other")));
+    site.config.channel("other", &format!("kind = 'webhook'\nurl = '{}'", other.url("/other")));
     fail(&site).stderr_has("tried again later").run();
     site.cluster.execute(
         &site.catalog,
@@ -229,7 +229,7 @@ fn a_channel_that_is_dead_for_a_day_is_told_through_the_others() {
 fn a_switch_hears_of_runs() {
     let receiver = Receiver::start();
     let mut site = Site::new().local_only();
-    site.config.add_channel("dead", &format!("kind = 'ping'\nurl = '{}'", receiver.url("/ping/5f0c")));
+    site.config.channel("dead", &format!("kind = 'ping'\nurl = '{}'", receiver.url("/ping/5f0c")));
     site.backup();
     fail(&site).run();
     let targets: Vec<String> = receiver.requests().iter().map(|request| request.target.clone()).collect();

@@ -15,8 +15,8 @@ fn site_behind_a_gate(receiver: &Receiver) -> (Site, Gate) {
     let mut site = Site::new().local_only().with_own_catalog();
     let gate = Gate::open_to(site.cluster.port);
     site.config.set("catalog.url", site.cluster.url_through(gate.port, &site.catalog));
-    site.config.add_channel("ops", &format!("kind = 'webhook'\nurl = '{}'", receiver.url("/ops")));
-    site.config.add_channel("app", "kind = 'in_app'");
+    site.config.channel("ops", &format!("kind = 'webhook'\nurl = '{}'", receiver.url("/ops")));
+    site.config.channel("app", "kind = 'in_app'");
     site.backup();
     (site, gate)
 }
@@ -85,7 +85,7 @@ fn what_was_open_before_is_not_told_again() {
 fn nowhere_to_keep_it() {
     let receiver = Receiver::start();
     let mut site = Site::new().local_only().with_own_catalog();
-    site.config.add_channel("ops", &format!("kind = 'webhook'\nurl = '{}'", receiver.url("/ops")));
+    site.config.channel("ops", &format!("kind = 'webhook'\nurl = '{}'", receiver.url("/ops")));
     site.config.set("catalog.url", site.cluster.url_through(free_port(), &site.catalog));
     fs::write(site.path("state"), "").unwrap();
     fail(&site).stderr_has("can be kept nowhere").run();

@@ -20,7 +20,7 @@ fn anywhere_between_raising_and_sending() {
         let receiver = Receiver::start();
         let mut site = Site::new().local_only();
         let keys = format!("kind = 'webhook'\nurl = '{}'\ntimeout = '5s'", receiver.url("/ops"));
-        site.config.add_channel("ops", &keys);
+        site.config.channel("ops", &keys);
         let running = held_at(fail(&site).any_code().any_stderr(), step, 1).start();
         running.wait_for_stderr("stands still");
         running.signal(Signal::KILL);
@@ -44,7 +44,7 @@ fn anywhere_between_raising_and_sending() {
 fn two_calls_do_not_both_tell_it() {
     let receiver = Receiver::start();
     let mut site = Site::new().local_only();
-    site.config.add_channel("ops", &format!("kind = 'webhook'\nurl = '{}'", receiver.url("/ops")));
+    site.config.channel("ops", &format!("kind = 'webhook'\nurl = '{}'", receiver.url("/ops")));
     let running = held_at(fail(&site).any_code().any_stderr(), Step::LetterBegun, 1).start();
     running.wait_for_stderr("stands still");
     site.pgkeep(["alert", "send"]).code(1).stdout("0 sent, 1 waiting\n").run();
@@ -59,7 +59,7 @@ fn what_another_call_sent_meanwhile_is_left_alone() {
     let receiver = Receiver::start();
     receiver.always(Answer::Status(400));
     let mut site = Site::new().local_only();
-    site.config.add_channel("ops", &format!("kind = 'webhook'\nurl = '{}'", receiver.url("/ops")));
+    site.config.channel("ops", &format!("kind = 'webhook'\nurl = '{}'", receiver.url("/ops")));
     for name in ["gone_1", "gone_2"] {
         site.pgkeep(["backup", "full", "--database", name]).code(1).any_stderr().run();
     }

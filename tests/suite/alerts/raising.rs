@@ -63,7 +63,7 @@ fn a_store_that_takes_nothing_and_the_degraded_backup_are_two() {
 fn what_could_not_begin_is_told_too() {
     let receiver = Receiver::start();
     let mut site = Site::new().local_only();
-    site.config.add_channel("ops", &format!("kind = 'webhook'\nurl = '{}'", receiver.url("/ops")));
+    site.config.channel("ops", &format!("kind = 'webhook'\nurl = '{}'", receiver.url("/ops")));
     let (key, away) = (site.path("pgkeep.key"), site.path("away"));
     fs::rename(&key, &away).unwrap();
     for _ in 0..2 {

@@ -32,13 +32,17 @@ impl Config {
         stores.as_array_mut().unwrap().push(Value::Table(store));
     }
 
-    /// Adds a channel for alerts: its keys, as TOML.
-    pub(crate) fn add_channel(&mut self, name: &str, keys: &str) {
-        let mut channel: Table = toml::from_str(keys).unwrap();
-        channel.insert("name".to_owned(), name.into());
+    /// Adds an alert channel of that name; the rest of its keys as TOML.
+    pub(crate) fn channel(&mut self, name: &str, keys: &str) {
+        self.add_channel(&format!("name = '{name}'\n{keys}"));
+    }
+
+    /// Adds an alert channel, as it would stand below `[[alert.channel]]`.
+    pub(crate) fn add_channel(&mut self, text: &str) {
+        let channel: Table = toml::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"));
         let alert = self.table.entry("alert").or_insert_with(|| Value::Table(Table::new()));
-        let channels =
-            alert.as_table_mut().unwrap().entry("channel").or_insert_with(|| Value::Array(Vec::new()));
+        let channels = alert.as_table_mut().unwrap().entry("channel");
+        let channels = channels.or_insert_with(|| Value::Array(Vec::new()));
         channels.as_array_mut().unwrap().push(Value::Table(channel));
     }
 
