@@ -110,3 +110,25 @@ fn a_damaged_file_is_put_aside() {
     assert!(site.path("state/alerts.damaged").exists());
     assert!(rules_told(&receiver).contains(&"alert.raised backup_failed".to_owned()));
 }
+
+/// The file knew nothing of what the catalog had open: both are one, and what waits is about that one.
+#[test]
+fn two_of_the_same_become_one() {
+    let receiver = Receiver::start();
+    let (site, gate) = site_behind_a_gate(&receiver);
+    fail(&site).run();
+    let id = open(&site, "backup_failed")["id"].as_str().unwrap().to_owned();
+    gate.shut();
+    fs::remove_file(site.path("state/alerts.json")).unwrap();
+    receiver.always(Answer::Status(400));
+    fail(&site).stderr_has("tried again later").run();
+    gate.reopen();
+    receiver.always(Answer::Status(200));
+    site.pgkeep(["alert", "send"]).stdout_has(", 0 waiting").run();
+    let alert = open(&site, "backup_failed");
+    assert_eq!((&alert["id"], &alert["count"]), (&id.as_str().into(), &2.into()), "{alert:#}");
+    let query = "SELECT count(*) FROM pgkeep.delivery WHERE channel = 'ops' AND alert = $1 AND status = 'sent' \
+                 AND letter->'alert'->>'id' = $1";
+    let count: i64 = site.cluster.connect(&site.catalog).query_one(query, &[&id]).unwrap().get(0);
+    assert_eq!(count, 2);
+}
