@@ -7,7 +7,7 @@ const LINE_CHARACTERS: usize = 300;
 const TEXT_CHARACTERS: usize = 10_000;
 /// What a row, or a piece of one, follows: the parts of an error as PostgreSQL names them in the languages that it
 /// speaks, and its ways to quote a value.
-const BEFORE_DATA: [&str; 23] = [
+const BEFORE_DATA: [&str; 25] = [
     "DETAIL:",
     "DETAILS:",
     "DÉTAIL",
@@ -29,41 +29,38 @@ const BEFORE_DATA: [&str; 23] = [
     ": 0x",
     "value \"",
     "byte sequence 0x",
+    "Command was:",
+    "Failing row",
     "KONTEXT:",
     "BAĞLAM:",
 ];
 const LEFT_OUT: &str = "(data left out)";
 
-/// A text of several lines without data, control characters and undue length.
+/// A text of several lines without data, control characters and undue length. A value may have lines of its own: with
+/// the first that shows, the text ends.
 #[must_use]
 pub fn clean(text: &str) -> String {
-    let lines: Vec<String> = text.lines().map(without_data).collect();
+    let lines: Vec<String> = without_data(text).lines().map(str::to_owned).collect();
     cut(&lines.join("\n"), TEXT_CHARACTERS)
 }
 
 /// The same as one line.
 #[must_use]
 pub fn clean_line(text: &str) -> String {
-    let line: Vec<String> =
-        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(without_data).collect();
+    let text = without_data(text);
+    let line: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     cut(line.join("; ").trim(), LINE_CHARACTERS)
 }
 
-fn without_data(line: &str) -> String {
+fn without_data(text: &str) -> String {
     // First made plain: what stands between the pieces of a mark must not hide it.
-    let line: String = line.chars().map(|c| if is_plain(c) { c } else { ' ' }).collect();
-    let line = line.trim_end();
-    let places = BEFORE_DATA.iter().filter_map(|mark| Some((line.find(mark)?, *mark)));
-    let row = line_of_copy(line).map(|at| (at, ""));
-    let cut = places.chain(row).min();
-    let kept = match cut {
-        None => line,
-        Some((at, _)) => line.get(..at).unwrap_or_default(),
-    };
-    match (cut, kept.trim_end()) {
-        (None, kept) => kept.to_owned(),
-        (Some(_), "") => LEFT_OUT.to_owned(),
-        (Some(_), kept) => format!("{kept} {LEFT_OUT}"),
+    let text: String = text.chars().map(|c| if is_plain(c) || c == '\n' { c } else { ' ' }).collect();
+    let text = text.trim_end();
+    let places = BEFORE_DATA.iter().filter_map(|mark| text.find(mark));
+    let Some(at) = places.chain(line_of_copy(text)).min() else { return text.to_owned() };
+    match text.get(..at).unwrap_or_default().trim_end() {
+        "" => LEFT_OUT.to_owned(),
+        kept => format!("{kept} {LEFT_OUT}"),
     }
 }
 
@@ -72,7 +69,8 @@ fn line_of_copy(line: &str) -> Option<usize> {
     let mut from = 0;
     while let Some(found) = line.get(from..)?.find("COPY ") {
         let at = from.checked_add(found)?;
-        if line.get(at..)?.contains(", line ") {
+        let (name, _) = line.get(at..)?.split_once(", line ").unwrap_or((":", ""));
+        if !name.contains([':', ';', '"', '\n']) {
             return Some(at);
         }
         from = at.checked_add(1)?;
@@ -108,7 +106,7 @@ mod tests {
                  constraint \"orders_pkey\"\nDETAIL:  Key (email)=(eva@example.org) already exists.\nCONTEXT:  COPY \
                  orders, line 7",
                 "pg_restore: error: COPY failed for table \"orders\": ERROR:  duplicate key value violates unique \
-                 constraint \"orders_pkey\"; (data left out); (data left out)",
+                 constraint \"orders_pkey\" (data left out)",
             ),
             (
                 "ERROR: invalid input syntax for type integer: \"4111 1111\"; CONTEXT: x",
@@ -121,20 +119,21 @@ mod tests {
                 "connection to server at \"db\" (10.0.0.1), port 5432 failed: FATAL:  no",
                 "connection to server at \"db\" (10.0.0.1), port 5432 failed: FATAL:  no",
             ),
-            ("a\u{1b}[2Jb\r\n\u{202e}c", "a [2Jb;  c"),
+            ("a\u{1b}[2Jb\r\n\u{202e}c", "a [2Jb; c"),
         ] {
             assert_eq!(clean_line(text), cleaned);
         }
-        assert_eq!(clean("one: \"x\"\n\ntwo"), "one (data left out)\n\ntwo");
+        assert_eq!(clean("zero\none: \"x\n\ntwo\""), "zero\none (data left out)");
+        assert_eq!(clean_line("a\nDETAIL:  Key (n)=(first\nsecond) is there"), "a (data left out)");
     }
 
     proptest! {
         #[test]
         fn nothing_behind_a_mark_is_left(
-            before in "[a-z ]{0,40}", mark in proptest::sample::select(&BEFORE_DATA[..]), after in "\\PC{0,40}"
+            before in "[a-z ]{0,40}", mark in proptest::sample::select(&BEFORE_DATA[..]), after in "(?s).{0,40}"
         ) {
             let secret = "s3cr3t-row";
-            let text = format!("{before}{mark} {secret}{after}{secret}");
+            let text = format!("{before}{mark} {secret}{after}\n{secret}");
             for cleaned in [clean(&text), clean_line(&text)] {
                 prop_assert!(!cleaned.contains(secret), "{cleaned}");
             }

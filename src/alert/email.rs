@@ -48,7 +48,7 @@ impl Mailer {
             transport = transport
                 .authentication(vec![Mechanism::Plain, Mechanism::Login])
                 .credentials(Credentials::new(username.to_string(), password.to_string()));
-            secrets.push(password);
+            secrets.extend([password, username]);
         }
         let from = config.from.parse().with_context(|| format!("`{}` is no mail address", config.from))?;
         let shown = format!("{}:{}", config.host, config.port);

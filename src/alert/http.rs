@@ -40,10 +40,15 @@ impl Target {
         else {
             bail!("its address is neither `https://...` nor `http://...`");
         };
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (host, path) = rest.split_at(end);
-        if host.is_empty() || host.contains('@') || !url.chars().all(|c| c.is_ascii_graphic()) {
-            bail!("its address is not of the form `https://HOST/...`, without a user in it");
+        // A fragment never leaves: what would be put behind it were lost.
+        if host.is_empty()
+            || host.contains('@')
+            || url.contains('#')
+            || !url.chars().all(|c| c.is_ascii_graphic())
+        {
+            bail!("its address is not of the form `https://HOST/...`, without a user or `#` in it");
         }
         let shown = format!("{scheme}://{host}");
         if scheme == "http" && needs_cover && !is_here(host) {
@@ -63,9 +68,7 @@ impl Target {
         let mut hidden = secrets;
         hidden.push(Zeroizing::new(path.to_owned()));
         hidden.extend(path.split(['/', '?', '&', '=']).map(|piece| Zeroizing::new(piece.to_owned())));
-        hidden.retain(|secret| secret.len() >= LEAST_HIDDEN);
-        // The longest first: a piece of one must not hide the rest from being found.
-        hidden.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        let hidden = ways_to_write(&hidden);
         let url = Zeroizing::new(url.to_owned());
         Ok(Self { agent: config.build().new_agent(), url, shown, secrets: hidden })
     }
@@ -82,36 +85,52 @@ impl Target {
         for (name, value) in headers {
             request = request.header(*name, value);
         }
-        let broken = |what: String| Undelivered { message: self.hide(what), is_refusal: false };
-        let request = request
-            .body(body)
-            .map_err(|error| broken(format!("{}: the request can't be made: {error}", self.shown)))?;
-        let mut answer = self
-            .agent
-            .run(request)
-            .map_err(|error| broken(format!("{}: {}", self.shown, in_words(&error))))?;
+        let broken = |what: String| Undelivered { message: self.told(&what), is_refusal: false };
+        let request =
+            request.body(body).map_err(|error| broken(format!(": the request can't be made: {error}")))?;
+        let mut answer =
+            self.agent.run(request).map_err(|error| broken(format!(": {}", in_words(&error))))?;
         let status = answer.status();
         if status.is_success() {
             return Ok(());
         }
         let mut text = Vec::new();
         let read = answer.body_mut().as_reader().take(ANSWER_LIMIT_BYTES).read_to_end(&mut text);
-        let text = String::from_utf8_lossy(&text).into_owned();
+        // Hidden before it is cut: a piece of a secret is not found any more.
+        let text = self.hide(&String::from_utf8_lossy(&text));
         let said = if read.is_ok() { say(&text).or_else(|| short(&text)) } else { None };
         let said = said.map_or_else(String::new, |said| format!(": {said}"));
         let why = if status.is_redirection() { " (a redirect is not followed)" } else { "" };
         let passing = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS];
         Err(Undelivered {
-            message: self.hide(format!("{} answered {status}{why}{said}", self.shown)),
+            message: self.told(&format!(" answered {status}{why}{said}")),
             is_refusal: status.is_client_error() && !passing.contains(&status),
         })
     }
 
-    /// The text without what must not be shown.
-    fn hide(&self, text: String) -> String {
-        let text = self.secrets.iter().fold(text, |text, secret| text.replace(secret.as_str(), "***"));
-        super::clean::clean_line(&text)
+    /// What is told of this address: scheme, host, and what is said of them.
+    fn told(&self, what: &str) -> String {
+        super::clean::clean_line(&format!("{}{}", self.shown, self.hide(what)))
     }
+
+    /// The text without what must not be shown.
+    fn hide(&self, text: &str) -> String {
+        self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "***"))
+    }
+}
+
+/// Secrets as they are, and as JSON and addresses write them; the longest first: a piece of one must not keep the rest
+/// from being found.
+fn ways_to_write(secrets: &[Zeroizing<String>]) -> Vec<Zeroizing<String>> {
+    let ways = |secret: &Zeroizing<String>| {
+        let encoded =
+            percent_encoding::utf8_percent_encode(secret, percent_encoding::NON_ALPHANUMERIC).to_string();
+        [secret.clone(), Zeroizing::new(secret.replace('/', "\\/")), Zeroizing::new(encoded)]
+    };
+    let mut all: Vec<Zeroizing<String>> = secrets.iter().flat_map(ways).collect();
+    all.retain(|secret| secret.len() >= LEAST_HIDDEN);
+    all.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    all
 }
 
 fn in_words(error: &ureq::Error) -> String {
@@ -156,7 +175,7 @@ mod tests {
             assert!(target(url, true).is_err(), "{url}");
             assert!(target(url, false).is_ok(), "{url}");
         }
-        for url in ["ftp://x/y", "https://", "https://a:b@host/", "https://ho st/", "x"] {
+        for url in ["ftp://x/y", "https://", "https://a:b@host/", "https://host/x#y", "https://ho st/", "x"] {
             assert!(target(url, false).is_err(), "{url}");
         }
     }
@@ -164,7 +183,11 @@ mod tests {
     #[test]
     fn nothing_that_is_a_secret_is_shown() {
         let target = target("http://localhost/services/T000/B111?key=abcdef", true).unwrap();
-        let shown = target.hide("hunter22 at /services/T000/B111?key=abcdef, B111 and abcdef".to_owned());
-        assert_eq!(shown, "*** at ***, *** and ***");
+        let shown = target.told(": hunter22 at /services/T000/B111?key=abcdef, B111 and abcdef");
+        assert_eq!(shown, "http://localhost: *** at ***, *** and ***");
+        assert_eq!(target.hide(r"\/services\/T000\/B111?key=abcdef"), "***");
+        assert!(!target.hide("%2Fservices%2FT000%2FB111").contains("T000"));
+        let target = self::target("https://ping.example.org/ping/5f0c", false).unwrap();
+        assert_eq!(target.told(" answered 500"), "https://ping.example.org answered 500");
     }
 }

@@ -34,7 +34,7 @@ impl Texter {
         let (url, username, password) =
             (fetch(&config.url)?, fetch(&config.username)?, fetch(&config.password)?);
         let authorization = basic(&username, &password);
-        let secrets = vec![password, authorization.clone()];
+        let secrets = vec![password, username, authorization.clone()];
         let target = Target::new(&url, timeout, secrets, true)?;
         Ok(Self { target, authorization, from: config.from.clone() })
     }

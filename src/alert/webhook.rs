@@ -33,7 +33,7 @@ impl Hook {
             (Some((username, password)), _) => {
                 let (username, password) = (fetch(username)?, fetch(password)?);
                 let authorization = basic(&username, &password);
-                secrets.extend([password, authorization.clone()]);
+                secrets.extend([password, username, authorization.clone()]);
                 Some(authorization)
             }
             (None, Some(token)) => {

@@ -11,8 +11,8 @@ use indicatif::{MultiProgress, ProgressDrawTarget};
 use log::{Level, LevelFilter};
 use serde::Serialize;
 
+use crate::alert::clean::clean;
 use crate::cli::Global;
-use crate::exit;
 
 /// Whose lines are shown.
 const OURS: &str = env!("CARGO_PKG_NAME");
@@ -149,7 +149,8 @@ struct Tail(Arc<Mutex<VecDeque<String>>>);
 impl Tail {
     fn push(&self, line: &str) {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.push_back(exit::clip(line.to_owned()));
+        // Each by itself: what is left out of one ends with it.
+        lines.push_back(clean(line));
         if lines.len() > TAIL_LINES {
             lines.pop_front();
         }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::outbox::Outbox;
 use super::send;
-use crate::alert::clean::clean;
 use crate::alert::outbox::Urgency;
 use crate::alert::route::letter_to;
 use crate::alert::{self, id};
@@ -46,7 +45,7 @@ impl Run {
                 log::debug!("a switch is still being told that the run has begun");
             }
         }
-        let body = clean(&context.out.tail());
+        let body = context.out.tail();
         let letter = |switch: &Channel| {
             let is_of = |name: &String| switch.databases.as_ref().is_none_or(|these| these.contains(name));
             let has_failed = failed.iter().any(|name| name.as_ref().is_none_or(is_of));

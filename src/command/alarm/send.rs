@@ -24,6 +24,9 @@ const QUICK_DELAYS: [Duration; 3] =
 /// Nobody waits longer for what passes at once.
 const QUICK_LIMIT: Duration = Duration::from_secs(4);
 
+/// A channel that refuses so many letters, and takes none, is left alone.
+const MOST_REFUSALS: usize = 3;
+
 /// What became of the letters of one call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::command) struct Tally {
@@ -138,7 +141,7 @@ impl Courier<'_> {
         let mut channel: Option<channel::Channel> = None;
         // What comes after a letter that was not taken waits for it: the end of an alert comes after its beginning.
         let mut held: BTreeSet<(Option<String>, Option<String>)> = BTreeSet::new();
-        let mut is_down = false;
+        let (mut is_down, mut refusals) = (false, 0usize);
         for letter in letters {
             let key = (letter.alert().map(|alert| alert.id.clone()), letter.recipient.clone());
             let is_late = self.urgency == Urgency::Due && self.begun.elapsed() >= self.config.timeout;
@@ -161,7 +164,9 @@ impl Courier<'_> {
             }
             let Some(channel) = &channel else { continue };
             if let Err(trouble) = self.carry(channel, letter, &mut done) {
-                is_down = !trouble.is_refusal;
+                refusals = refusals.saturating_add(1);
+                // One that wants no letter at all has a wrong password, say.
+                is_down = !trouble.is_refusal || (refusals >= MOST_REFUSALS && done.tally.sent == 0);
                 held.insert(key);
             }
         }

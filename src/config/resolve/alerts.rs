@@ -255,8 +255,8 @@ fn address(page: &Page<'_>, url: Option<Spanned<Secret>>) -> Result<Option<Secre
         let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
         let host = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
         let is_plain = |c: char| c.is_ascii_graphic();
-        if host.is_empty() || host.contains('@') || !text.chars().all(is_plain) {
-            let message = "`url` is `https://HOST/...` or `http://HOST/...`, without a user in it";
+        if host.is_empty() || host.contains('@') || text.contains('#') || !text.chars().all(is_plain) {
+            let message = "`url` is `https://HOST/...` or `http://HOST/...`, without a user or `#` in it";
             return Err(page.refuse(url.span(), message));
         }
     }
