@@ -244,5 +244,13 @@ fn a_switch_hears_of_runs() {
     let body = String::from_utf8(receiver.requests()[3].body.clone()).unwrap();
     assert!(body.contains("does not exist"), "{body}");
     assert_eq!(statuses(&site), BTreeMap::from([("sent".to_owned(), 2)]));
+    // Of two that it did not hear of the last one counts.
+    receiver.always(Answer::Status(400));
+    for _ in 0..2 {
+        fail(&site).stderr_has("tried again later").run();
+    }
+    let status = |word: &str, count: usize| (word.to_owned(), count);
+    let wanted = BTreeMap::from([status("sent", 2), status("superseded", 1), status("waiting", 1)]);
+    assert_eq!(statuses(&site), wanted);
     site.assert_no_secret();
 }
