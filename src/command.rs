@@ -110,7 +110,9 @@ fn run(cli: Cli) -> Result<Code> {
         cli::Command::Doctor => doctor::run(&context),
         cli::Command::Key(_) | cli::Command::Generate { .. } => Ok(Code::Done),
     };
-    if !context.interrupt.is_raised() {
+    // What is refused touches nothing.
+    let is_refused = done.as_ref().is_err_and(|error| exit::code_of(error) == Code::Usage);
+    if !is_refused && !context.interrupt.is_raised() {
         alarm::flush(&context);
     }
     match (done, context.interrupt.signal()) {

@@ -73,6 +73,26 @@ need_venv() {
     printf '%s' "$wanted" >"$stamp"
 }
 
+# Fetches promtool where it is missing; sets promtool. It is one program of Debian's package, and needs none of what that
+# depends on: a Prometheus that runs is not wanted.
+need_promtool() {
+    promtool=$(command -v promtool || true)
+    if [ -n "$promtool" ]; then return; fi
+    local folder=$project/tests/.cache/prometheus log
+    promtool=$folder/usr/bin/promtool
+    if [ -x "$promtool" ]; then return; fi
+    command -v apt-get >/dev/null || die "promtool is missing" "install it (Debian's package prometheus) and run this again"
+    say "fetching promtool into tests/.cache"
+    log=$(mktemp)
+    rm -rf "$folder"; mkdir -p "$folder"
+    if can_be_root; then as_root apt-get update -q >"$log" 2>&1 || true; fi
+    if ! (cd "$folder" && apt-get download -q prometheus && dpkg -x prometheus_*.deb . && rm -f prometheus_*.deb) >>"$log" 2>&1; then
+        tail -n 20 "$log" >&2; rm -f "$log"
+        die "promtool could not be fetched" "install it (Debian's package prometheus) and run this again"
+    fi
+    rm -f "$log"
+}
+
 # Fails with a word on how to get it where Rust is missing.
 need_rust() {
     command -v cargo >/dev/null || { [ -x "$HOME/.cargo/bin/cargo" ] && PATH=$HOME/.cargo/bin:$PATH; } ||

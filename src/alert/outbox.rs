@@ -14,6 +14,9 @@ const LONGEST_DELAY: SignedDuration = SignedDuration::from_hours(1);
 /// Whoever tries a letter has come to an end so long after the channel's time limit.
 const MARGIN: Duration = Duration::from_secs(5);
 
+/// Why a letter waits that was not even tried.
+pub const POSTPONED: &str = "the channel did not work, for the letter before it";
+
 /// What a letter is tried for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Urgency {
@@ -31,14 +34,16 @@ pub fn may_be_tried(delivery: &Delivery, urgency: Urgency, timeout: Duration, no
     }
     match urgency {
         Urgency::Due => delivery.due_at <= now,
-        // Another call may be at it.
-        Urgency::Now => {
-            delivery.error.is_some()
-                || delivery.tried_at.is_none_or(|at| {
-                    let since = now.duration_since(at);
-                    since.is_negative() || since.unsigned_abs() > timeout.saturating_add(MARGIN)
-                })
-        }
+        Urgency::Now => match (delivery.tried_at, &delivery.error) {
+            (_, Some(_)) => true,
+            // It waits for the end of quiet hours.
+            (None, None) => delivery.due_at <= now,
+            // Another call may be at it.
+            (Some(at), None) => {
+                let since = now.duration_since(at);
+                since.is_negative() || since.unsigned_abs() > timeout.saturating_add(MARGIN)
+            }
+        },
     }
 }
 

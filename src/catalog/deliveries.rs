@@ -16,7 +16,11 @@ impl Catalog {
     pub fn waiting(&mut self, source: &str) -> Result<Vec<Delivery>> {
         self.revive()?;
         let rows = self.client.query(WAITING, params![source]).context("cannot read the catalog")?;
-        rows.iter().map(delivery).collect()
+        let readable = |row: &Row| {
+            // One that is none holds no other up.
+            delivery(row).inspect_err(|error| log::warn!("a letter on record is left alone: {error:#}")).ok()
+        };
+        Ok(rows.iter().filter_map(readable).collect())
     }
 
     /// Writes letters that are to be sent, and says of those of the same channel without an alert that they are out
@@ -56,6 +60,21 @@ impl Catalog {
         let status = settled.status.as_str();
         self.client
             .execute(SETTLE, params![settled.id, status, settled.due_at, settled.sent_at, settled.error])?;
+        Ok(())
+    }
+
+    /// Has no letter to a channel tried before, and says why.
+    ///
+    /// # Errors
+    /// When the catalog can't be written.
+    pub fn postpone_deliveries(
+        &mut self,
+        source: &str,
+        channel: &str,
+        until: Timestamp,
+        why: &str,
+    ) -> Result<()> {
+        self.client.execute(POSTPONE, params![source, channel, until, why])?;
         Ok(())
     }
 }
@@ -110,6 +129,10 @@ const SETTLE: &str = "\
 UPDATE delivery SET status = $2, due_at = $3, sent_at = $4, error = $5
 WHERE id = $1 AND status = 'waiting'";
 
+const POSTPONE: &str = "\
+UPDATE delivery SET due_at = $3, error = coalesce(error, $4)
+WHERE source = $1 AND channel = $2 AND status = 'waiting' AND due_at < $3";
+
 fn delivery(row: &Row) -> Result<Delivery> {
     let status: String = row.try_get("status")?;
     let letter: serde_json::Value = row.try_get("letter")?;
@@ -119,7 +142,7 @@ fn delivery(row: &Row) -> Result<Delivery> {
         source: row.try_get("source")?,
         channel: row.try_get("channel")?,
         recipient: row.try_get("recipient")?,
-        letter: serde_json::from_value::<Letter>(letter).context("a letter on record can't be read")?,
+        letter: serde_json::from_value::<Letter>(letter).context("it can't be read")?,
         status: DeliveryStatus::parse(&status).with_context(|| format!("status `{status}` is unknown"))?,
         created_at: row.try_get("created_at")?,
         due_at: row.try_get("due_at")?,

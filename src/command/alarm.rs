@@ -57,6 +57,13 @@ pub(super) fn raise(context: &Context, observations: &[Observation]) {
     raise_of(context, &context.config.source.name, observations);
 }
 
+/// The same without the catalog: of a command that must touch nothing. The next one puts it on record there.
+pub(super) fn raise_in_file(context: &Context, observations: &[Observation]) {
+    let source = &context.config.source.name;
+    let mut outbox = register::record(context, None, source, observations);
+    send::send(context, &mut outbox, source, Urgency::Due);
+}
+
 /// The same of a source that need not be the one of the configuration.
 pub(super) fn raise_of(context: &Context, source: &str, observations: &[Observation]) {
     if observations.is_empty() {

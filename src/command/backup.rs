@@ -46,7 +46,8 @@ pub(super) fn run(context: &Context, named: &[String]) -> Result<Code> {
             Ok(_) => {}
             Err(error) => context.out.remember(&exit::render(error)),
         }
-        life.end(context, &watch.failed);
+        let is_refused = done.as_ref().is_err_and(|error| code_of(error) == Code::Usage);
+        life.end(context, &watch.failed, is_refused);
     }
     done
 }

@@ -46,7 +46,7 @@ pub(crate) const OF_A_RUN: [(Step, u32); 14] = [
 ];
 
 /// Steps that a test of their own goes to.
-const OF_THEIR_OWN: [Step; 11] = [
+const OF_THEIR_OWN: [Step; 14] = [
     Step::KeyMade,
     Step::CatalogHalfMade,
     Step::FillBegun,
@@ -60,6 +60,10 @@ const OF_THEIR_OWN: [Step; 11] = [
     Step::ManifestExpired,
     Step::ArtifactExpired,
     Step::CopyMarkedExpired,
+    // alerts::killed::anywhere_between_raising_and_sending
+    Step::AlertsRecorded,
+    Step::LetterBegun,
+    Step::LetterDelivered,
 ];
 
 #[test]

@@ -15,6 +15,7 @@
 
 mod alert_channels;
 mod alert_check;
+mod alerts;
 mod backup;
 mod bad_days;
 mod catalog;

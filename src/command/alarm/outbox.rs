@@ -1,7 +1,9 @@
 //! Where letters wait to be sent: in the catalog, in the file, or in this process alone.
 
 use anyhow::Result;
+use jiff::Timestamp;
 
+use crate::alert::outbox::POSTPONED;
 use crate::alert::spool::{Book, Spool};
 use crate::catalog::Catalog;
 use crate::command::context::Context;
@@ -62,6 +64,28 @@ impl Outbox {
                 spool.change(move |book| Ok(begin(book, &begun)))
             }
             Self::Nowhere(_) => Ok(true),
+        }
+    }
+
+    /// Has no letter to a channel tried before: it does not work now.
+    pub(super) fn postpone(&mut self, source: &str, channel: &str, until: Timestamp) -> Result<()> {
+        match self {
+            Self::Catalog(catalog) => catalog.postpone_deliveries(source, channel, until, POSTPONED),
+            Self::File(spool) => {
+                let (source, channel) = (source.to_owned(), channel.to_owned());
+                spool.change(move |book| {
+                    let all = book.deliveries.iter_mut();
+                    let is_meant = |letter: &&mut Delivery| {
+                        letter.source == source && letter.channel == channel && letter.due_at < until
+                    };
+                    for letter in all.filter(is_meant) {
+                        letter.due_at = until;
+                        letter.error.get_or_insert_with(|| POSTPONED.to_owned());
+                    }
+                    Ok(())
+                })
+            }
+            Self::Nowhere(_) => Ok(()),
         }
     }
 

@@ -37,8 +37,9 @@ impl Run {
         Some(Self { rid, begun })
     }
 
-    /// Tells how it ended. A switch that is of some databases listens to those alone.
-    pub(in crate::command) fn end(self, context: &Context, failed: &[Option<String>]) {
+    /// Tells how it ended. A switch that is of some databases listens to those alone. A command that was refused leaves
+    /// the catalog alone.
+    pub(in crate::command) fn end(self, context: &Context, failed: &[Option<String>], is_refused: bool) {
         for (limit, begun) in &self.begun {
             // What follows must not overtake it.
             if begun.recv_timeout(*limit).is_err() {
@@ -54,7 +55,7 @@ impl Run {
             letter_of(context, switch, ping)
         };
         let letters: Vec<Delivery> = switches(context).filter_map(letter).collect();
-        let mut outbox = super::outbox(context);
+        let mut outbox = if is_refused { Outbox::of_file(context) } else { super::outbox(context) };
         if let Err(error) = outbox.add(letters.clone()) {
             log::warn!("how the run ended is told once, and kept nowhere: {}", one_line(&error));
             outbox = Outbox::Nowhere(letters);

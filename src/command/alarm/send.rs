@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use super::outbox::Outbox;
 use super::register;
 use crate::alert::channel::{self, Undelivered};
@@ -36,6 +38,8 @@ struct OfChannel {
     tally: Tally,
     /// Why the last one that was given up was not taken.
     given_up: Option<String>,
+    /// When the last one that was not taken is tried again.
+    due_at: Option<Timestamp>,
 }
 
 /// Sends what is to be sent, and says of a channel that took nothing for a day that it fails, through the others.
@@ -68,7 +72,7 @@ fn pass(context: &Context, outbox: &mut Outbox, source: &str, urgency: Urgency) 
     let couriers: Vec<Courier<'_>> = channels
         .into_iter()
         .filter(|channel| urgency == Urgency::Now || !context.alarm.is_exhausted(&channel.name))
-        .map(|config| Courier { context, config, outbox: &outbox, urgency, begun: Instant::now() })
+        .map(|config| Courier { context, source, config, outbox: &outbox, urgency, begun: Instant::now() })
         .collect();
     let done = side_by_side(couriers, |courier| {
         let is_own = |letter: &&Delivery| letter.channel == courier.config.name;
@@ -121,6 +125,7 @@ fn give_up_without_channel(context: &Context, outbox: &mut Outbox, waiting: &[De
 /// Who carries the letters of one channel.
 struct Courier<'a> {
     context: &'a Context,
+    source: &'a str,
     config: &'a Channel,
     outbox: &'a Mutex<&'a mut Outbox>,
     urgency: Urgency,
@@ -160,8 +165,8 @@ impl Courier<'_> {
                 held.insert(key);
             }
         }
-        if is_down && self.urgency == Urgency::Due {
-            self.context.alarm.exhaust(&self.config.name);
+        if is_down {
+            self.leave(&done);
         }
         done
     }
@@ -207,6 +212,18 @@ impl Courier<'_> {
         }
     }
 
+    /// The channel does not work now: neither this call nor the next one is held up by it again.
+    fn leave(&self, done: &OfChannel) {
+        if self.urgency == Urgency::Due {
+            self.context.alarm.exhaust(&self.config.name);
+        }
+        let Some(until) = done.due_at else { return };
+        let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = outbox.postpone(self.source, &self.config.name, until) {
+            log::debug!("alert channel `{}`: {}", self.config.name, one_line(&error));
+        }
+    }
+
     /// Says that a letter could not even be tried.
     fn fail(&self, letter: &Delivery, trouble: &Undelivered, done: &mut OfChannel) {
         let begun = outbox::begun(letter, now());
@@ -221,6 +238,7 @@ impl Courier<'_> {
         let to = letter.recipient.as_ref().map_or_else(String::new, |to| format!(" to {to}"));
         let name = &self.config.name;
         let why = &trouble.message;
+        done.due_at = Some(letter.due_at);
         if letter.status == DeliveryStatus::GivenUp {
             log::error!("alert channel `{name}`: given up{to} after a day: {why}");
             done.tally.given_up += 1;

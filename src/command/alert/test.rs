@@ -82,8 +82,8 @@ fn through(context: &Context, channel: &Channel) -> Vec<(Option<String>, Result<
         // Its secrets are for all of them.
         Err(error) => return vec![(None, Err(error))],
     };
-    let sent = side_by_side(recipients.iter().collect(), |to: &Option<String>| {
-        send(context, channel, &wire, to.as_deref())
+    let sent = side_by_side(recipients.iter().collect(), |recipient: &Option<String>| {
+        send(context, channel, &wire, recipient.as_deref())
     });
     match sent {
         Ok(outcomes) => recipients.into_iter().zip(outcomes).collect(),
@@ -91,11 +91,11 @@ fn through(context: &Context, channel: &Channel) -> Vec<(Option<String>, Result<
     }
 }
 
-fn send(context: &Context, channel: &Channel, wire: &Wire, to: Option<&str>) -> Result<()> {
+fn send(context: &Context, channel: &Channel, wire: &Wire, recipient: Option<&str>) -> Result<()> {
     let source = &context.config.source.name;
     let deliver = |letter: Letter| -> Result<()> {
         let at = now();
-        let letter = letter_to(source, (&channel.name, to.map(str::to_owned)), letter, at, at)?;
+        let letter = letter_to(source, (&channel.name, recipient.map(str::to_owned)), letter, at, at)?;
         Ok(wire.deliver(&letter, at)?)
     };
     if matches!(channel.way, Way::Ping { .. }) {

@@ -39,7 +39,11 @@ impl<'a> Watch<'a> {
             [] => vec![seen(Subject::new(Rule::BackupFailed))],
             names => names.iter().map(of_database).collect(),
         };
-        self.raise(&all);
+        if code_of(error) == Code::Usage {
+            alarm::raise_in_file(self.context, &all);
+        } else {
+            self.raise(&all);
+        }
     }
 
     /// A backup has ended well enough to be restored from; the code for what its figures say.

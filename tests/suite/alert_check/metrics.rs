@@ -7,7 +7,7 @@ use std::process::Command;
 use super::{check, empty, lose_catalog};
 use crate::support::Site;
 use crate::support::cluster::{SAMPLE, unique};
-use crate::support::tools::{finish, python};
+use crate::support::tools::{finish, promtool, python};
 
 /// Reads a file as Prometheus' own client does, and prints `name|labels|value` lines.
 const READ: &str = "import sys, json\n\
@@ -18,7 +18,11 @@ for family in read(open(sys.argv[1]).read()):\n\
 \x20   seen.add(family.name)\n\
 \x20   for s in family.samples: print(json.dumps([s.name, s.labels, s.value]))\n";
 
+/// What the file holds, once Prometheus' own tool has found nothing to say against it.
 fn samples(site: &Site) -> Vec<serde_json::Value> {
+    let text = fs::File::open(site.path("pgkeep.prom")).unwrap();
+    let lint = finish(Command::new(promtool()).args(["check", "metrics"]).stdin(text));
+    assert_eq!(lint, "");
     let ran = finish(Command::new(python()).args(["-c", READ]).arg(site.path("pgkeep.prom")));
     ran.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

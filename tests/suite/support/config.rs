@@ -32,6 +32,11 @@ impl Config {
         stores.as_array_mut().unwrap().push(Value::Table(store));
     }
 
+    /// Adds an alert channel of that name; the rest of its keys as TOML.
+    pub(crate) fn channel(&mut self, name: &str, keys: &str) {
+        self.add_channel(&format!("name = '{name}'\n{keys}"));
+    }
+
     /// Adds an alert channel, as it would stand below `[[alert.channel]]`.
     pub(crate) fn add_channel(&mut self, text: &str) {
         let channel: Table = toml::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"));

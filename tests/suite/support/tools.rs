@@ -60,9 +60,18 @@ pub(crate) fn python() -> PathBuf {
     from_venv("PGKEEP_TEST_PYTHON", "bin/python")
 }
 
+/// Prometheus' own tool.
+pub(crate) fn promtool() -> PathBuf {
+    from_cache("PGKEEP_TEST_PROMTOOL", "prometheus/usr/bin/promtool")
+}
+
 fn from_venv(variable: &str, path: &str) -> PathBuf {
-    let found = std::env::var_os(variable)
-        .map_or_else(|| project().join("tests/.cache/venv").join(path), PathBuf::from);
+    from_cache(variable, &format!("venv/{path}"))
+}
+
+fn from_cache(variable: &str, path: &str) -> PathBuf {
+    let found =
+        std::env::var_os(variable).map_or_else(|| project().join("tests/.cache").join(path), PathBuf::from);
     assert!(found.exists(), "`{}` is missing: run `bash tests/run.sh`, it installs it", found.display());
     found
 }

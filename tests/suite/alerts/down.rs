@@ -1,0 +1,134 @@
+//! Alerts while the catalog is down: kept in a file, told all the same, and on record once it is back.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::Value;
+
+use super::{alerts, fail, open, open_rules, statuses, told};
+use crate::support::receiver::{Answer, Receiver};
+use crate::support::tools::free_port;
+use crate::support::{Gate, Site};
+
+fn site_behind_a_gate(receiver: &Receiver) -> (Site, Gate) {
+    let mut site = Site::new().local_only().with_own_catalog();
+    let gate = Gate::open_to(site.cluster.port);
+    site.config.set("catalog.url", site.cluster.url_through(gate.port, &site.catalog));
+    site.config.channel("ops", &format!("kind = 'webhook'\nurl = '{}'", receiver.url("/ops")));
+    site.config.channel("app", "kind = 'in_app'");
+    site.backup();
+    (site, gate)
+}
+
+fn book(site: &Site) -> Value {
+    let path = site.path("state/alerts.json");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+fn rules_told(receiver: &Receiver) -> Vec<String> {
+    let told = receiver.requests().iter().map(|request| told(&request.body)).collect::<Vec<_>>();
+    let mut words: Vec<String> =
+        told.iter().map(|(kind, alert)| format!("{kind} {}", alert["rule"].as_str().unwrap())).collect();
+    words.sort_unstable();
+    words
+}
+
+#[test]
+fn it_is_told_once_and_on_record_later() {
+    let receiver = Receiver::start();
+    let (site, gate) = site_behind_a_gate(&receiver);
+    gate.shut();
+    for _ in 0..3 {
+        fail(&site).stderr_has("cannot reach the catalog").run();
+    }
+    let once = ["alert.raised backup_failed", "alert.raised catalog_unreachable"];
+    assert_eq!(rules_told(&receiver), once);
+    assert_eq!(book(&site)["alerts"].as_array().unwrap().len(), 2);
+    site.pgkeep(["alert"]).code(3).stdout_has("backup_failed").stderr_has("cannot reach").run();
+    gate.reopen();
+    site.backup();
+    let alert = open(&site, "backup_failed");
+    assert_eq!(alert["count"], 3, "{alert:#}");
+    assert_eq!(open_rules(&site), ["backup_failed"]);
+    assert_eq!(alerts(&site).len(), 2);
+    assert_eq!(rules_told(&receiver), [once[0], once[1], "alert.resolved catalog_unreachable"]);
+    // Three of each channel: those that listen in the database heard of it with the record.
+    assert_eq!(statuses(&site), BTreeMap::from([("sent".to_owned(), 6)]));
+    let book = book(&site);
+    assert_eq!(
+        (&book["changed"], &book["deliveries"]),
+        (&Value::Array(vec![]), &Value::Array(vec![])),
+        "{book:#}"
+    );
+}
+
+/// What is open when the catalog goes down is known, and not told again.
+#[test]
+fn what_was_open_before_is_not_told_again() {
+    let receiver = Receiver::start();
+    let (site, gate) = site_behind_a_gate(&receiver);
+    fail(&site).run();
+    let id = open(&site, "backup_failed")["id"].clone();
+    gate.shut();
+    fail(&site).stderr_has("cannot reach the catalog").run();
+    assert_eq!(rules_told(&receiver), ["alert.raised backup_failed", "alert.raised catalog_unreachable"]);
+    gate.reopen();
+    site.pgkeep(["alert", "send"]).any_stdout().run();
+    let alert = open(&site, "backup_failed");
+    assert_eq!((&alert["id"], &alert["count"]), (&id, &2.into()), "{alert:#}");
+}
+
+/// Neither side takes it: it is told once, and the backup's own end is what it was.
+#[test]
+fn nowhere_to_keep_it() {
+    let receiver = Receiver::start();
+    let mut site = Site::new().local_only().with_own_catalog();
+    site.config.channel("ops", &format!("kind = 'webhook'\nurl = '{}'", receiver.url("/ops")));
+    site.config.set("catalog.url", site.cluster.url_through(free_port(), &site.catalog));
+    fs::write(site.path("state"), "").unwrap();
+    fail(&site).stderr_has("can be kept nowhere").run();
+    assert!(
+        rules_told(&receiver).contains(&"alert.raised backup_failed".to_owned()),
+        "{:?}",
+        rules_told(&receiver)
+    );
+}
+
+/// A file that is no file of alerts is put aside, and holds none up.
+#[test]
+fn a_damaged_file_is_put_aside() {
+    let receiver = Receiver::start();
+    let (site, gate) = site_behind_a_gate(&receiver);
+    gate.shut();
+    receiver.always(Answer::Status(500));
+    fail(&site).stderr_has("tried again later").run();
+    fs::write(site.path("state/alerts.json"), "{\"alerts\": [7").unwrap();
+    receiver.always(Answer::Status(200));
+    fail(&site).stderr_has("is damaged").run();
+    assert!(site.path("state/alerts.damaged").exists());
+    assert!(rules_told(&receiver).contains(&"alert.raised backup_failed".to_owned()));
+}
+
+/// The file knew nothing of what the catalog had open: both are one, and what waits is about that one.
+#[test]
+fn two_of_the_same_become_one() {
+    let receiver = Receiver::start();
+    let (site, gate) = site_behind_a_gate(&receiver);
+    fail(&site).run();
+    let id = open(&site, "backup_failed")["id"].as_str().unwrap().to_owned();
+    gate.shut();
+    fs::remove_file(site.path("state/alerts.json")).unwrap();
+    receiver.always(Answer::Status(400));
+    fail(&site).stderr_has("tried again later").run();
+    gate.reopen();
+    receiver.always(Answer::Status(200));
+    site.pgkeep(["alert", "send"]).stdout_has(", 0 waiting").run();
+    let alert = open(&site, "backup_failed");
+    assert_eq!((&alert["id"], &alert["count"]), (&id.as_str().into(), &2.into()), "{alert:#}");
+    let query = "SELECT count(*) FROM pgkeep.delivery WHERE channel = 'ops' AND alert = $1 AND status = 'sent' \
+                 AND letter->'alert'->>'id' = $1";
+    let count: i64 = site.cluster.connect(&site.catalog).query_one(query, &[&id]).unwrap().get(0);
+    assert_eq!(count, 2);
+}

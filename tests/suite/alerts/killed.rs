@@ -1,0 +1,79 @@
+//! `kill -9` between raising an alert and sending it: nothing is lost, and nothing that can be helped is told twice.
+
+use std::collections::BTreeSet;
+
+use pgkeep::step::Step;
+use rustix::process::Signal;
+
+use super::{fail, open, statuses, told};
+use crate::kills::held_at;
+use crate::support::Site;
+use crate::support::receiver::{Answer, Receiver};
+
+/// Steps between the failure and the last word of it, and how many requests there are in the end.
+const OF_AN_ALERT: [(Step, usize); 3] =
+    [(Step::AlertsRecorded, 1), (Step::LetterBegun, 1), (Step::LetterDelivered, 2)];
+
+#[test]
+fn anywhere_between_raising_and_sending() {
+    for (step, times) in OF_AN_ALERT {
+        let receiver = Receiver::start();
+        let mut site = Site::new().local_only();
+        let keys = format!("kind = 'webhook'\nurl = '{}'\ntimeout = '5s'", receiver.url("/ops"));
+        site.config.channel("ops", &keys);
+        let running = held_at(fail(&site).any_code().any_stderr(), step, 1).start();
+        running.wait_for_stderr("stands still");
+        running.signal(Signal::KILL);
+        running.await_death();
+        let alert = open(&site, "backup_failed");
+        // The dead one may have been at it: it is left alone as long as it could be.
+        site.cluster
+            .execute(&site.catalog, "UPDATE pgkeep.delivery SET tried_at = tried_at - interval '1 minute'");
+        site.pgkeep(["alert", "send"]).stdout("1 sent, 0 waiting\n").run();
+        let requests = receiver.requests();
+        assert_eq!(requests.len(), times, "{step:?}");
+        let ids: BTreeSet<&str> = requests.iter().map(|request| request.header("webhook-id")).collect();
+        assert_eq!(ids.len(), 1, "{step:?}: a receiver can't tell that it is the same");
+        assert_eq!(told(&requests[0].body).1["id"], alert["id"], "{step:?}");
+        assert_eq!(statuses(&site)["sent"], 1, "{step:?}");
+    }
+}
+
+/// Two calls at once tell it once.
+#[test]
+fn two_calls_do_not_both_tell_it() {
+    let receiver = Receiver::start();
+    let mut site = Site::new().local_only();
+    site.config.channel("ops", &format!("kind = 'webhook'\nurl = '{}'", receiver.url("/ops")));
+    let running = held_at(fail(&site).any_code().any_stderr(), Step::LetterBegun, 1).start();
+    running.wait_for_stderr("stands still");
+    site.pgkeep(["alert", "send"]).code(1).stdout("0 sent, 1 waiting\n").run();
+    assert_eq!(receiver.requests().len(), 0);
+    running.signal(Signal::KILL);
+    running.await_death();
+}
+
+/// One that was sent by another call since it was read is not sent again.
+#[test]
+fn what_another_call_sent_meanwhile_is_left_alone() {
+    let receiver = Receiver::start();
+    receiver.always(Answer::Status(400));
+    let mut site = Site::new().local_only();
+    site.config.channel("ops", &format!("kind = 'webhook'\nurl = '{}'", receiver.url("/ops")));
+    for name in ["gone_1", "gone_2"] {
+        site.pgkeep(["backup", "full", "--database", name]).code(1).any_stderr().run();
+    }
+    receiver.always(Answer::Status(200));
+    let before = receiver.requests().len();
+    let running =
+        held_at(site.pgkeep(["alert", "send"]).any_code().any_stdout().any_stderr(), Step::LetterBegun, 1);
+    let running = running.start();
+    running.wait_for_stderr("stands still");
+    site.pgkeep(["alert", "send"]).code(1).stdout("1 sent, 1 waiting\n").run();
+    // Asked to stop, the first one goes on to its end.
+    running.signal(Signal::TERM);
+    running.finish();
+    let requests = receiver.requests().split_off(before);
+    let ids: BTreeSet<&str> = requests.iter().map(|request| request.header("webhook-id")).collect();
+    assert_eq!((requests.len(), ids.len()), (2, 2));
+}
