@@ -22,7 +22,7 @@ fn site(channels: &[String]) -> Site {
     site
 }
 
-/// A webhook called `hook` that waits two seconds at most, with more keys of its own.
+/// A webhook called `hook`, with more keys of its own.
 fn hook(url: &str, more: &str) -> String {
     format!("name = \"hook\"\nkind = \"webhook\"\nurl = \"{url}\"\ntimeout = \"20s\"\n{more}")
 }
@@ -128,7 +128,7 @@ fn whatever_a_receiver_does_is_told_in_words_and_ends_in_time() {
     let receiver = Receiver::start();
     let elsewhere = Receiver::start();
     let path = "/services/T0SECRET/hidden-piece?key=hidden-key";
-    let site = site(&[hook(&receiver.url(path), "timeout = \"20s\"").replacen("timeout = \"20s\"\n", "", 1)]);
+    let site = site(&[hook(&receiver.url(path), "")]);
     let long = "x".repeat(1 << 20);
     let cases: [(Answer, &[&str]); 9] = [
         (Answer::Status(500), &["500", "as the test says"]),
@@ -149,8 +149,29 @@ fn whatever_a_receiver_does_is_told_in_words_and_ends_in_time() {
     }
     assert_eq!(receiver.requests().len(), count);
     assert_eq!(elsewhere.requests().len(), 0);
-    receiver.script([Answer::Status(204)]);
+    receiver.script([Answer::Status(204), Answer::Slow(std::time::Duration::from_secs(1), 200)]);
     site.pgkeep(["alert", "test"]).stdout("ok    hook\n").run();
+    site.pgkeep(["alert", "test"]).stdout("ok    hook\n").run();
+}
+
+/// Each is reached while the other has not answered yet.
+#[test]
+fn channels_and_recipients_go_side_by_side() {
+    let (hooks, texts) = (Receiver::start(), Receiver::start());
+    for receiver in [&hooks, &texts] {
+        receiver.always(Answer::Hang);
+    }
+    let phone = format!(
+        "name = \"phone\"\nkind = \"sms\"\nusername = \"a\"\npassword = \"b\"\nfrom = \"+1\"\n\
+         to = [\"+2\", \"+3\"]\ntimeout = \"10m\"\nurl = \"{}\"",
+        texts.url("/")
+    );
+    let site = site(&[hook(&hooks.url("/"), "").replace("20s", "10m"), phone]);
+    let running = site.pgkeep(["alert", "test"]).code(1).any_stderr().start();
+    hooks.wait_for(1);
+    texts.wait_for(2);
+    drop((hooks, texts));
+    running.finish();
 }
 
 #[test]

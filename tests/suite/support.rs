@@ -19,6 +19,7 @@ pub(crate) mod shim;
 pub(crate) mod sigv4;
 pub(crate) mod site;
 pub(crate) mod smtp;
+pub(crate) mod tls_front;
 pub(crate) mod tools;
 pub(crate) mod watchdog;
 

@@ -24,7 +24,7 @@ fn a_test_is_no_sign_of_life() {
     // A query of its own stays.
     let other = site(&[switch(&receiver.url("/ping/key/slug?create=1"))]);
     other.pgkeep(["alert", "test"]).any_stdout().run();
-    let request = receiver.requests().pop().unwrap();
+    let request = receiver.requests_to("create=1").pop().unwrap();
     assert_eq!((request.path(), request.raw_parameter("create")), ("/ping/key/slug/log", Some("1")));
     assert!(request.raw_parameter("rid").is_some(), "{}", request.target);
 }

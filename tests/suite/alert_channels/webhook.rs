@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{assert_broken, hook, site};
 use crate::support::http::Request;
 use crate::support::receiver::{Answer, Receiver};
+use crate::support::tls_front::TlsFront;
 use crate::support::tools::{finish, python};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -130,4 +131,19 @@ fn an_incident_that_a_test_opens_is_closed() {
     assert_eq!(bodies[0]["dedup_key"], bodies[1]["dedup_key"]);
     assert_eq!((&bodies[0]["routing_key"], &bodies[0]["payload"]["severity"]), (&json!(key), &json!("info")));
     assert_eq!(bodies[0]["payload"]["source"], "db1");
+}
+
+#[test]
+fn what_goes_over_tls_goes_to_whom_it_is_for_alone() {
+    let receiver = Receiver::start();
+    let front = TlsFront::start(&receiver.address);
+    let named = site(&[hook(&front.url("/hook"), "token = \"hunter22\"")]);
+    named.pgkeep(["alert", "test"]).env("SSL_CERT_FILE", &front.authority).stdout("ok    hook\n").run();
+    assert_eq!(receiver.request().header("authorization"), "Bearer hunter22");
+    // An authority that is not trusted; then a certificate of another name.
+    assert_broken(named.pgkeep::<&str>([]), &["certificate", "https://localhost"], &["hunter22"]);
+    let other = site(&[hook(&front.url("/hook").replace("localhost", "127.0.0.1"), "token = \"hunter22\"")]);
+    let call = other.pgkeep::<&str>([]).env("SSL_CERT_FILE", &front.authority);
+    assert_broken(call, &["certificate", "https://127.0.0.1"], &["hunter22"]);
+    assert_eq!(receiver.requests().len(), 1);
 }

@@ -10,6 +10,7 @@ use super::tools::{project, python, wait_until};
 use super::watchdog::Watched;
 
 /// How a mail server is spoken to.
+#[allow(clippy::enum_variant_names, reason = "STARTTLS is the name of the thing")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Tls {
     /// In the clear; it offers no STARTTLS.
