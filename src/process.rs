@@ -21,6 +21,7 @@ mod guard;
 mod pipes;
 mod running;
 mod service;
+mod statement;
 mod user;
 
 pub use guard::{GUARD, run_guarded};

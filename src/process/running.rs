@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use super::statement::Statement;
 use super::{Manner, Program};
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
@@ -155,6 +156,7 @@ fn told(pipe: ChildStderr) -> String {
     let mut first: Vec<String> = Vec::new();
     let mut last: VecDeque<String> = VecDeque::new();
     let mut left_out = 0usize;
+    let mut statement = Statement::default();
     loop {
         let mut line = Vec::new();
         match reader.by_ref().take(KEPT_LINE_BYTES).read_until(b'\n', &mut line) {
@@ -162,9 +164,7 @@ fn told(pipe: ChildStderr) -> String {
             Ok(_) => {}
         }
         let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-        if text.is_empty() {
-            continue;
-        }
+        let Some(text) = statement.shown(text).filter(|text| !text.is_empty()) else { continue };
         if first.len() < KEPT_FIRST_LINES {
             first.push(text);
             continue;
