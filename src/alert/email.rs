@@ -3,6 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
@@ -48,6 +50,11 @@ impl Mailer {
             transport = transport
                 .authentication(vec![Mechanism::Plain, Mechanism::Login])
                 .credentials(Credentials::new(username.to_string(), password.to_string()));
+            // As they go over the wire, too: a server may repeat what it did not like.
+            let pair = Zeroizing::new(format!("\0{}\0{}", *username, *password));
+            secrets.extend(
+                [&pair, &password, &username].map(|text| Zeroizing::new(STANDARD.encode(text.as_bytes()))),
+            );
             secrets.extend([password, username]);
         }
         let from = config.from.parse().with_context(|| format!("`{}` is no mail address", config.from))?;

@@ -20,7 +20,9 @@ pub const POSTPONED: &str = "the channel did not work, for the letter before it"
 /// What a letter is tried for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Urgency {
-    /// A command has ended: what is due is sent along.
+    /// A command has ended that has no news: what is due is sent along, and nobody waits for more than one try.
+    Along,
+    /// There is news: what is due is sent.
     Due,
     /// Somebody asks for it: what waits is sent.
     Now,
@@ -33,7 +35,7 @@ pub fn may_be_tried(delivery: &Delivery, urgency: Urgency, timeout: Duration, no
         return false;
     }
     match urgency {
-        Urgency::Due => delivery.due_at <= now,
+        Urgency::Along | Urgency::Due => delivery.due_at <= now,
         Urgency::Now => match (delivery.tried_at, &delivery.error) {
             (_, Some(_)) => true,
             // It waits for the end of quiet hours.

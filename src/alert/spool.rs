@@ -53,15 +53,17 @@ impl Book {
         self.alerts.iter().filter(|alert| self.changed.contains(&alert.id)).cloned().collect()
     }
 
-    /// Whether the catalog is to learn of anything.
+    /// Whether the catalog of a source is to learn of anything.
     #[must_use]
-    pub fn is_behind(&self) -> bool {
-        !self.changed.is_empty() || !self.deliveries.is_empty()
+    pub fn is_behind(&self, source: &str) -> bool {
+        let has_changed = self.changed().iter().any(|alert| alert.source == source);
+        has_changed || self.deliveries.iter().any(|delivery| delivery.source == source)
     }
 
     /// The catalog knows of these by now; what is open there takes the place of what is open here.
     pub fn taken(&mut self, taken: &Self, open: Vec<Alert>, source: &str) {
-        let is_known = |alert: &Alert| taken.alerts.contains(alert);
+        // What is of another source is for another catalog.
+        let is_known = |alert: &Alert| alert.source == source && taken.alerts.contains(alert);
         let left: Vec<Alert> = self.changed().into_iter().filter(|alert| !is_known(alert)).collect();
         self.changed = left.iter().map(|alert| alert.id.clone()).collect();
         let others = self.alerts.iter().filter(|alert| alert.source != source && !is_known(alert)).cloned();
@@ -73,7 +75,7 @@ impl Book {
             }
         }
         self.alerts = alerts;
-        self.deliveries.retain(|delivery| !taken.deliveries.contains(delivery));
+        self.deliveries.retain(|delivery| delivery.source != source || !taken.deliveries.contains(delivery));
     }
 }
 

@@ -29,19 +29,20 @@ pub struct Changes {
 }
 
 impl Catalog {
-    /// Changes the alerts of a source, one caller after the other: `work` gets the open ones, and says what is to be
-    /// written. Gives what is open then.
+    /// Changes the alerts of a source, one caller after the other: `work` gets the open ones and which of `ids` are over,
+    /// and says what is to be written. Gives what is open then.
     ///
     /// # Errors
     /// When it can't be read or written; all is as it was.
     pub fn change_alerts(
         &mut self,
         source: &str,
-        work: impl FnOnce(Vec<Alert>) -> Result<Changes> + Send + 'static,
+        ids: Vec<String>,
+        work: impl FnOnce(Vec<Alert>, &[String]) -> Result<Changes> + Send + 'static,
     ) -> Result<Vec<Alert>> {
         self.revive()?;
         let source = source.to_owned();
-        self.client.ask(move |client| change(client, &source, work))
+        self.client.ask(move |client| change(client, &source, &ids, work))
     }
 
     /// The alerts of a source or of all, the newest first; those that are over only where that is asked for.
@@ -56,7 +57,7 @@ impl Catalog {
         );
         let source = source.map(str::to_owned);
         let rows = self.client.query(query, params![source, is_all]).context("cannot read the catalog")?;
-        rows.iter().map(alert).collect()
+        Ok(readable(&rows))
     }
 
     /// The alerts whose id starts with `prefix`, at most `limit`.
@@ -68,7 +69,7 @@ impl Catalog {
         let query =
             format!("SELECT {COLUMNS} FROM alert WHERE starts_with(id, $1) ORDER BY id LIMIT {limit}");
         let rows = self.client.query(query, params![prefix]).context("cannot read the catalog")?;
-        rows.iter().map(alert).collect()
+        Ok(readable(&rows))
     }
 
     /// Says that somebody knows of an alert, and what they say; false where it is over.
@@ -86,12 +87,17 @@ impl Catalog {
 fn change(
     client: &mut Client,
     source: &str,
-    work: impl FnOnce(Vec<Alert>) -> Result<Changes>,
+    ids: &[String],
+    work: impl FnOnce(Vec<Alert>, &[String]) -> Result<Changes>,
 ) -> Result<Vec<Alert>> {
     let mut transaction = client.transaction()?;
+    // No backup waits long for somebody else's alerts: they can be kept in a file.
+    transaction.batch_execute("SET LOCAL lock_timeout TO '3s'")?;
     transaction
         .execute("SELECT pg_advisory_xact_lock(hashtextextended('pgkeep-alerts ' || $1, 0))", &[&source])?;
-    let changes = work(open(&mut transaction, source)?)?;
+    let open_ones = open(&mut transaction, source)?;
+    let over = over(&mut transaction, ids)?;
+    let changes = work(open_ones, &over)?;
     for alert in &changes.alerts {
         put(&mut transaction, alert)?;
     }
@@ -112,7 +118,22 @@ fn open(transaction: &mut Transaction<'_>, source: &str) -> Result<Vec<Alert>> {
         "SELECT {COLUMNS} FROM alert WHERE source = $1 AND status <> 'resolved' ORDER BY first_seen, id"
     );
     let rows = transaction.query(&query, &[&source]).context("cannot read the alerts")?;
-    rows.iter().map(alert).collect()
+    Ok(readable(&rows))
+}
+
+/// Those of the ids whose alert is over.
+fn over(transaction: &mut Transaction<'_>, ids: &[String]) -> Result<Vec<String>> {
+    let query = "SELECT id FROM alert WHERE id = ANY($1) AND status = 'resolved'";
+    let rows = transaction.query(query, &[&ids]).context("cannot read the alerts")?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// Each by itself: one that is none, by a newer pgkeep or by hand, holds no other up.
+fn readable(rows: &[Row]) -> Vec<Alert> {
+    let read = |row: &Row| {
+        alert(row).inspect_err(|error| log::warn!("an alert on record is left alone: {error:#}")).ok()
+    };
+    rows.iter().filter_map(read).collect()
 }
 
 fn put(transaction: &mut Transaction<'_>, alert: &Alert) -> Result<()> {

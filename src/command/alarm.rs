@@ -43,6 +43,10 @@ impl Alarm {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn catalog_failed(&self) {
+        self.memory().catalog_failed = Some(Instant::now());
+    }
+
     fn is_exhausted(&self, channel: &str) -> bool {
         self.memory().exhausted.contains(channel)
     }
@@ -76,7 +80,7 @@ pub(super) fn raise_of(context: &Context, source: &str, observations: &[Observat
 /// Sends along what is due, at the end of a command.
 pub(super) fn flush(context: &Context) {
     if has_wires(context) || register::is_behind(context) {
-        send::send(context, &mut outbox(context), &context.config.source.name, Urgency::Due);
+        send::send(context, &mut outbox(context), &context.config.source.name, Urgency::Along);
     }
 }
 
@@ -138,7 +142,7 @@ fn catalog(context: &Context) -> Option<Catalog> {
         Ok(catalog) => Some(catalog),
         Err(error) => {
             log::info!("alerts are kept under the state folder: {}", one_line(&error));
-            context.alarm.memory().catalog_failed = Some(Instant::now());
+            context.alarm.catalog_failed();
             None
         }
     }

@@ -42,12 +42,12 @@ pub(super) fn run(context: &Context, named: &[String]) -> Result<Code> {
     if let Some(life) = life {
         match &done {
             Ok(Code::Done) => {}
-            Ok(_) if watch.failed.is_empty() => watch.failed.push(None),
+            Ok(code) if watch.failed.is_empty() && *code != Code::Locked => watch.failed.push(None),
             Ok(_) => {}
             Err(error) => context.out.remember(&exit::render(error)),
         }
         let is_refused = done.as_ref().is_err_and(|error| code_of(error) == Code::Usage);
-        life.end(context, &watch.failed, is_refused);
+        life.end(context, watch.ends(), is_refused);
     }
     done
 }

@@ -5,6 +5,9 @@ use crate::catalog::kept::Kept;
 use crate::command::standing;
 use crate::trouble::{Observation, Rule, Subject};
 
+/// Under which name the record of a backup keeps when a test restore of it passed.
+const RESTORED_AT: &str = "restored_at";
+
 /// Whether copies of a database in a store are on record as damaged or missing. `rows` are the newest first.
 pub(super) fn damaged(rows: &[Kept], database: &str, store: &str) -> Observation {
     let is_bad = |row: &&Kept| {
@@ -18,8 +21,8 @@ pub(super) fn damaged(rows: &[Kept], database: &str, store: &str) -> Observation
 }
 
 /// How the newest usable backup of a database stands.
-pub(super) fn newest(backup: &Backup) -> [Observation; 2] {
-    [degraded(backup), test_restore(backup)]
+pub(super) fn newest(backup: &Backup) -> Vec<Observation> {
+    [Some(degraded(backup)), test_restore(backup)].into_iter().flatten().collect()
 }
 
 /// Whether a backup is what was promised.
@@ -33,14 +36,16 @@ pub(super) fn degraded(backup: &Backup) -> Observation {
     subject.is_in_trouble(format!("the backup `{id}` is degraded: {why}")).of_backup(id)
 }
 
-/// Whether a test restore of it failed, and none has passed since.
-pub(super) fn test_restore(backup: &Backup) -> Observation {
+/// Whether a test restore of it failed, and none has passed since. Where none was made nothing is known.
+pub(super) fn test_restore(backup: &Backup) -> Option<Observation> {
     let (id, database) = (backup.id.as_str(), backup.database.as_str());
     let subject = Subject::of_database(Rule::TestRestoreFailed, database);
     let is_of_restore = standing::unproven_at(backup) == Some(CheckLevel::Restore);
     match standing::unproven(backup).filter(|_| is_of_restore) {
-        Some(why) => subject.is_in_trouble(format!("the test restore of `{id}` failed: {why}")).of_backup(id),
-        None => subject.is_well(),
+        Some(why) => {
+            Some(subject.is_in_trouble(format!("the test restore of `{id}` failed: {why}")).of_backup(id))
+        }
+        None => backup.metadata.contains_key(RESTORED_AT).then(|| subject.is_well()),
     }
 }
 

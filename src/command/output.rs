@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::alert::clean::clean;
 use crate::cli::Global;
+use crate::exit;
 
 /// Whose lines are shown.
 const OURS: &str = env!("CARGO_PKG_NAME");
@@ -150,7 +151,7 @@ impl Tail {
     fn push(&self, line: &str) {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Each by itself: what is left out of one ends with it.
-        lines.push_back(clean(line));
+        lines.push_back(exit::clip(clean(line)));
         if lines.len() > TAIL_LINES {
             lines.pop_front();
         }

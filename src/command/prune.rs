@@ -44,8 +44,9 @@ pub(super) fn run(context: &Context, flags: &cli::Prune) -> Result<Code> {
         even_if_failing: flags.even_if_failing,
         yields: false,
     };
-    let mut catalog = context.catalog()?;
-    let plan = plan::make(context, &mut catalog, &shelves, &scope)?;
+    let mut catalog = context.catalog().inspect_err(|error| watch::not_planned(context, error))?;
+    let plan = plan::make(context, &mut catalog, &shelves, &scope)
+        .inspect_err(|error| watch::not_planned(context, error))?;
     ensure_known(&plan, &databases)?;
     stays::tell(&plan, &all, false);
     let mut done = Done::default();

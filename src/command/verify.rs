@@ -63,8 +63,9 @@ pub(super) fn run(context: &Context, flags: &cli::Verify) -> Result<Code> {
         select::shelf(&shelves, name)?;
     }
     let mut seen = Seen::default();
-    let (stores, reached) =
-        if flags.all { sweep::reachable(&shelves, &flags.stores, &mut seen)? } else { (None, Code::Done) };
+    let reached =
+        if flags.all { sweep::reachable(&shelves, &flags.stores, &mut seen) } else { Ok((None, Code::Done)) };
+    let (stores, reached) = reached.inspect_err(|_| seen.raise_away(context))?;
     let session = Session {
         context,
         shelves: &shelves,

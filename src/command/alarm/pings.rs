@@ -36,9 +36,14 @@ impl Run {
         Some(Self { rid, begun })
     }
 
-    /// Tells how it ended. A switch that is of some databases listens to those alone. A command that was refused leaves
-    /// the catalog alone.
-    pub(in crate::command) fn end(self, context: &Context, failed: &[Option<String>], is_refused: bool) {
+    /// Tells how it ended. A switch that is of some databases listens to those alone. A run that found
+    /// others at work alone (`None`) says so, which changes nothing; a command that was refused leaves the catalog alone.
+    pub(in crate::command) fn end(
+        self,
+        context: &Context,
+        failed: Option<&[Option<String>]>,
+        is_refused: bool,
+    ) {
         for (limit, begun) in &self.begun {
             // What follows must not overtake it.
             if begun.recv_timeout(*limit).is_err() {
@@ -48,8 +53,12 @@ impl Run {
         let body = context.out.tail();
         let letter = |switch: &Channel| {
             let is_of = |name: &String| switch.databases.as_ref().is_none_or(|these| these.contains(name));
-            let has_failed = failed.iter().any(|name| name.as_ref().is_none_or(is_of));
-            let signal = if has_failed { Signal::Fail } else { Signal::Success };
+            let has_failed = failed.unwrap_or_default().iter().any(|name| name.as_ref().is_none_or(is_of));
+            let signal = match failed {
+                None => Signal::Log,
+                Some(_) if has_failed => Signal::Fail,
+                Some(_) => Signal::Success,
+            };
             let ping = Letter::Ping { signal, rid: self.rid.clone(), body: body.clone() };
             letter_of(context, switch, ping)
         };

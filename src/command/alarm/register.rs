@@ -31,7 +31,7 @@ struct Seen {
 
 /// Whether the file has something that the catalog is to learn of.
 pub(super) fn is_behind(context: &Context) -> bool {
-    context.spool.read().is_ok_and(|book| book.is_behind())
+    context.spool.read().is_ok_and(|book| book.is_behind(&context.config.source.name))
 }
 
 /// Puts on record what was seen; gives what is to be sent then, wherever that is kept.
@@ -52,6 +52,7 @@ pub(super) fn record(
         Some(Ok(catalog)) => Outbox::Catalog(Box::new(catalog)),
         Some(Err(error)) => {
             log::warn!("the catalog does not take the alerts: {}", one_line(&error));
+            context.alarm.catalog_failed();
             in_file(context, &seen)
         }
         None => in_file(context, &seen),
@@ -79,7 +80,8 @@ fn in_catalog(context: &Context, mut catalog: Catalog, seen: Seen) -> Result<Cat
         Book::default()
     });
     let (taken, source) = (book.clone(), seen.source.clone());
-    let open = catalog.change_alerts(&source, move |open| changes(open, &book, &seen))?;
+    let ids = book.changed.clone();
+    let open = catalog.change_alerts(&source, ids, move |open, over| changes(open, over, &book, &seen))?;
     // Kept for the time when the catalog can't be asked what is known already.
     if let Err(error) = context.spool.change(move |book| {
         book.taken(&taken, open, &source);
@@ -91,11 +93,22 @@ fn in_catalog(context: &Context, mut catalog: Catalog, seen: Seen) -> Result<Cat
 }
 
 /// What is to be written: what the file has first, then what was seen.
-fn changes(mut open: Vec<Alert>, book: &Book, seen: &Seen) -> Result<Changes> {
+fn changes(mut open: Vec<Alert>, over: &[String], book: &Book, seen: &Seen) -> Result<Changes> {
     let mut changes = Changes::default();
     let mut renamed: BTreeMap<String, String> = BTreeMap::new();
     for kept in book.changed().into_iter().filter(|alert| alert.source == seen.source) {
-        let alert = merged(&open, &kept);
+        let is_over = over.contains(&kept.id);
+        if is_over && kept.status == AlertStatus::Resolved {
+            continue;
+        }
+        let mut alert = merged(&open, &kept);
+        if is_over && alert.id == kept.id {
+            // Somebody said that it is over, and it was seen again here: that is another one, and news.
+            alert.id = id::alert_id()?;
+            for delivery in seen.routes.deliveries(Event::Raised, &alert, seen.at)? {
+                deliver_in_app(&mut changes, seen, delivery);
+            }
+        }
         let is_news = alert.status == AlertStatus::Resolved || !open.iter().any(|known| known.id == alert.id);
         if is_news && !seen.routes.has_in_app() {
             let is_over = alert.status == AlertStatus::Resolved;

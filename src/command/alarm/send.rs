@@ -14,7 +14,7 @@ use crate::command::context::{Context, now};
 use crate::command::copies::side_by_side;
 use crate::config::alert::{Channel, Way};
 use crate::exit::one_line;
-use crate::notice::{Delivery, DeliveryStatus};
+use crate::notice::{Delivery, DeliveryStatus, Event, Letter};
 use crate::step::{self, Step};
 use crate::trouble::{Observation, Rule, Subject};
 
@@ -141,13 +141,23 @@ impl Courier<'_> {
         let mut channel: Option<channel::Channel> = None;
         // What comes after a letter that was not taken waits for it: the end of an alert comes after its beginning.
         let mut held: BTreeSet<(Option<String>, Option<String>)> = BTreeSet::new();
+        let mut quiet = held.clone();
         let (mut is_down, mut refusals) = (false, 0usize);
         for letter in letters {
             let key = (letter.alert().map(|alert| alert.id.clone()), letter.recipient.clone());
-            let is_late = self.urgency == Urgency::Due && self.begun.elapsed() >= self.config.timeout;
+            let is_late = self.urgency != Urgency::Now && self.begun.elapsed() >= self.config.timeout;
             let may_be = outbox::may_be_tried(letter, self.urgency, self.config.timeout, now());
-            if is_down || is_late || held.contains(&key) || !may_be {
-                held.insert(key);
+            let is_news = matches!(letter.letter, Letter::Notice { event: Event::Raised, .. });
+            let is_held = held.contains(&key) || (!is_news && quiet.contains(&key));
+            if is_down || is_late || is_held || !may_be {
+                // One that waits for the end of quiet hours holds no graver one of its alert up.
+                let is_quiet =
+                    letter.attempts == 0 && letter.error.is_none() && !is_down && !is_late && !is_held;
+                if is_quiet {
+                    quiet.insert(key)
+                } else {
+                    held.insert(key)
+                };
                 done.tally.left += 1;
                 continue;
             }
@@ -206,7 +216,9 @@ impl Courier<'_> {
             };
             let delay = delays.next().filter(|delay| {
                 let limit = self.config.timeout.min(QUICK_LIMIT);
-                !trouble.is_refusal && self.begun.elapsed().saturating_add(**delay) < limit
+                self.urgency != Urgency::Along
+                    && !trouble.is_refusal
+                    && self.begun.elapsed().saturating_add(**delay) < limit
             });
             let may_go_on = letter.status == DeliveryStatus::Waiting;
             if may_go_on && delay.is_some_and(|delay| !self.context.interrupt.wait(*delay)) {
@@ -219,7 +231,7 @@ impl Courier<'_> {
 
     /// The channel does not work now: neither this call nor the next one is held up by it again.
     fn leave(&self, done: &OfChannel) {
-        if self.urgency == Urgency::Due {
+        if self.urgency != Urgency::Now {
             self.context.alarm.exhaust(&self.config.name);
         }
         let Some(until) = done.due_at else { return };

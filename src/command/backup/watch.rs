@@ -22,11 +22,18 @@ pub(super) struct Watch<'a> {
     context: &'a Context,
     /// The databases whose backups are not what was promised; `None` stands for all of them.
     pub(super) failed: Vec<Option<String>>,
+    /// Whether another run was at work on one.
+    is_any_locked: bool,
 }
 
 impl<'a> Watch<'a> {
     pub(super) fn new(context: &'a Context) -> Self {
-        Self { context, failed: Vec::new() }
+        Self { context, failed: Vec::new(), is_any_locked: false }
+    }
+
+    /// What a dead man's switch is told, if anything: of another run it hears by that one.
+    pub(super) fn ends(&self) -> Option<&[Option<String>]> {
+        (!self.failed.is_empty() || !self.is_any_locked).then_some(&self.failed)
     }
 
     /// Nothing could be begun: of these databases, or of none that is known.
@@ -69,7 +76,7 @@ impl<'a> Watch<'a> {
         }
         seen.extend(self.figures(backup, past));
         if self.context.config.after_backup.level() == Some(CheckLevel::Restore) {
-            seen.push(health::test_restore(backup));
+            seen.extend(health::test_restore(backup));
         }
         self.raise(&seen);
         code
@@ -94,9 +101,13 @@ impl<'a> Watch<'a> {
 
     /// A backup has come to nothing, after all its tries.
     pub(super) fn failed(&mut self, database: &str, error: &Error, tried: Option<&Tried>) {
+        if code_of(error) == Code::Locked {
+            // The run that holds the lock speaks for itself.
+            self.is_any_locked = true;
+            return;
+        }
         self.failed.push(Some(database.to_owned()));
-        // The run that holds the lock speaks for itself.
-        if code_of(error) == Code::Locked || self.context.interrupt.signal() == Some(FROM_KEYBOARD) {
+        if self.context.interrupt.signal() == Some(FROM_KEYBOARD) {
             return;
         }
         let failed = Subject::of_database(Rule::BackupFailed, database).is_in_trouble(one_line(error));

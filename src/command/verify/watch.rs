@@ -37,6 +37,12 @@ impl Seen {
         }
     }
 
+    /// Raises that stores could not be asked, where none could.
+    pub(super) fn raise_away(&self, context: &Context) {
+        let seen: Vec<Observation> = self.away.iter().map(|(name, why)| away(name, why)).collect();
+        alarm::raise(context, &seen);
+    }
+
     /// Raises what is in trouble by the record as it is now, and lets go what no longer is.
     pub(super) fn raise(&self, context: &Context, catalog: &mut Catalog) {
         if context.interrupt.is_raised() {

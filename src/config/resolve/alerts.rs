@@ -128,7 +128,9 @@ fn refuse_what_has_no_use(page: &Page<'_>, raw: &raw::Channel) -> Result<()> {
     // A dead man's switch learns of runs, not of alerts.
     let is_filtered = raw.kind != raw::ChannelKind::Ping;
     for (key, span) in given {
-        let is_heeded = own.contains(&key) || (is_filtered && filters.contains(&key));
+        // Those who listen in the database are told with the record.
+        let is_late = key == "quiet_hours" && raw.kind == raw::ChannelKind::InApp;
+        let is_heeded = own.contains(&key) || (is_filtered && filters.contains(&key) && !is_late);
         if let Some(span) = span.filter(|_| !is_heeded) {
             return Err(page.refuse(span, &format!("a channel of kind \"{kind}\" has no `{key}`")));
         }

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use super::{alerts, fail, letters, open, open_rules, statuses, told};
 use crate::support::receiver::{Answer, Receiver};
 use crate::support::smtp::{Smtp, SmtpPlan, Tls};
-use crate::support::{Site, wait_until};
+use crate::support::tools::pg_bin;
+use crate::support::{FakeBin, Site, wait_until};
 
 fn site_with(receiver: &Receiver) -> Site {
     let mut site = Site::new().local_only();
@@ -110,16 +113,49 @@ fn what_nobody_took_is_sent_later_and_in_order() {
 fn a_channel_that_is_down_is_left_alone_for_a_while() {
     let receiver = Receiver::start();
     receiver.always(Answer::Status(500));
-    let site = site_with(&receiver);
-    fail(&site).stderr_has("tried again later").run();
-    let id = open(&site, "backup_failed")["id"].as_str().unwrap().to_owned();
-    site.pgkeep(["alert", "resolve", &id]).any_stdout().any_stderr().run();
+    let mut site = site_with(&receiver);
+    site.config.set("source.databases", vec![site.database.clone(), "crm".to_owned()]);
+    site.config.set("encryption.key_file", site.path("nowhere.key").to_str().unwrap());
+    // Two alerts at once: the second letter was not even tried.
+    site.pgkeep(["backup", "full"]).code(2).stderr_has("tried again later").run();
+    site.config.set("encryption.key_file", site.path("pgkeep.key").to_str().unwrap());
     let before = receiver.requests().len();
     for _ in 0..2 {
         site.pgkeep(["list"]).any_stdout().run();
     }
     assert_eq!(receiver.requests().len(), before);
     assert_eq!(statuses(&site), BTreeMap::from([("waiting".to_owned(), 2)]));
+    receiver.always(Answer::Status(200));
+    site.pgkeep(["alert", "send"]).stdout("2 sent, 0 waiting\n").run();
+}
+
+/// What is graver than before is told in quiet hours too.
+#[test]
+fn a_warning_that_waits_holds_no_critical_one_up() {
+    let receiver = Receiver::start();
+    let mut site = Site::new().local_only().with_own_catalog();
+    let keys = format!("kind = 'webhook'\nurl = '{}'\nquiet_hours = '00:00-23:59'", receiver.url("/x"));
+    site.config.channel("ops", &keys);
+    let (name, url) = site.target();
+    site.config.set("source.url", url);
+    // Never any table: a warning, once it is known that there never were any.
+    for _ in 0..2 {
+        site.pgkeep(["backup", "full"]).stdout_has(&name).any_stderr().run();
+    }
+    let id = open(&site, "empty_dump")["id"].as_str().unwrap().to_owned();
+    site.pgkeep(["alert", "resolve", &id]).any_stdout().run();
+    let before = receiver.requests().len();
+    site.pgkeep(["backup", "full"]).stdout_has(&name).any_stderr().run();
+    assert_eq!(open(&site, "empty_dump")["severity"], "warning");
+    assert_eq!(receiver.requests().len(), before);
+    site.cluster.execute(
+        &site.catalog,
+        "UPDATE pgkeep.backup SET metadata = jsonb_set(metadata, '{fingerprint,tables}', '{\"public.a\": {\"rows\": 1}}')",
+    );
+    site.pgkeep(["backup", "full"]).code(3).stdout_has(&name).any_stderr().run();
+    assert_eq!(open(&site, "empty_dump")["severity"], "critical");
+    let (kind, alert) = told(&receiver.requests()[before].body);
+    assert_eq!((kind.as_str(), &alert["severity"]), ("alert.raised", &"critical".into()));
 }
 
 /// Every command sends along what is due.
@@ -244,13 +280,27 @@ fn a_switch_hears_of_runs() {
     let body = String::from_utf8(receiver.requests()[3].body.clone()).unwrap();
     assert!(body.contains("does not exist"), "{body}");
     assert_eq!(statuses(&site), BTreeMap::from([("sent".to_owned(), 2)]));
+    // One that finds another at work says nothing of how that goes.
+    let bin = FakeBin::held(&site.path(""));
+    site.config.set("source.pg_bin", bin.folder.to_str().unwrap());
+    let running = site.pgkeep(["backup", "full"]).any_code().any_stderr().start();
+    bin.wait_for_start();
+    let before = receiver.requests().len();
+    site.pgkeep(["backup", "full"]).code(6).stderr_has("another run").run();
+    let said: Vec<String> =
+        receiver.requests()[before..].iter().map(|request| request.target.clone()).collect();
+    assert!(said.len() == 2 && said[1].starts_with("/ping/5f0c/log?"), "{said:?}");
+    running.signal(Signal::INT);
+    running.finish();
+    site.config.set("source.pg_bin", pg_bin().to_str().unwrap());
+    let sent = statuses(&site)["sent"];
     // Of two that it did not hear of the last one counts.
     receiver.always(Answer::Status(400));
     for _ in 0..2 {
         fail(&site).stderr_has("tried again later").run();
     }
     let status = |word: &str, count: usize| (word.to_owned(), count);
-    let wanted = BTreeMap::from([status("sent", 2), status("superseded", 1), status("waiting", 1)]);
+    let wanted = BTreeMap::from([status("sent", sent), status("superseded", 1), status("waiting", 1)]);
     assert_eq!(statuses(&site), wanted);
     site.assert_no_secret();
 }

@@ -132,3 +132,50 @@ fn two_of_the_same_become_one() {
     let count: i64 = site.cluster.connect(&site.catalog).query_one(query, &[&id]).unwrap().get(0);
     assert_eq!(count, 2);
 }
+
+/// Two sources may share a state folder: neither loses what waits of the other.
+#[test]
+fn what_waits_of_another_source_is_left_alone() {
+    let receiver = Receiver::start();
+    let (mut site, gate) = site_behind_a_gate(&receiver);
+    gate.shut();
+    receiver.always(Answer::Status(400));
+    fail(&site).stderr_has("tried again later").run();
+    let ours = book(&site);
+    let url = site.cluster.url(&site.catalog);
+    let behind = site.config.clone();
+    site.config.set("catalog.url", url);
+    site.config.set("source.name", "db2");
+    fail(&site).stderr_has("does not exist").run();
+    let left = book(&site);
+    for key in ["deliveries", "changed"] {
+        assert!(!ours[key].as_array().unwrap().is_empty());
+        assert_eq!(left[key], ours[key], "{key}");
+    }
+    site.config = behind;
+    gate.reopen();
+    receiver.always(Answer::Status(200));
+    site.pgkeep(["alert", "send"]).stdout_has(", 0 waiting").run();
+    assert!(alerts(&site).iter().any(|alert| alert["source"] == "db1" && alert["rule"] == "backup_failed"));
+}
+
+/// Somebody said that it is over while this host could not be told: seen again, it is another one, and is told.
+#[test]
+fn what_was_resolved_meanwhile_and_goes_on_is_raised_again() {
+    let receiver = Receiver::start();
+    let (site, gate) = site_behind_a_gate(&receiver);
+    fail(&site).run();
+    let id = open(&site, "backup_failed")["id"].as_str().unwrap().to_owned();
+    gate.shut();
+    fail(&site).stderr_has("cannot reach the catalog").run();
+    let resolve =
+        "UPDATE pgkeep.alert SET status = 'resolved', resolved_at = now() WHERE rule = 'backup_failed'";
+    site.cluster.execute(&site.catalog, resolve);
+    gate.reopen();
+    let before = receiver.requests().len();
+    fail(&site).run();
+    let alert = open(&site, "backup_failed");
+    assert_ne!(alert["id"], id.as_str());
+    let told: Vec<_> = receiver.requests()[before..].iter().map(|request| told(&request.body)).collect();
+    assert!(told.iter().any(|(kind, told)| kind == "alert.raised" && told["id"] == alert["id"]), "{told:?}");
+}

@@ -61,15 +61,14 @@ fn runs(sight: &Sight<'_>, database: &str) -> Vec<Observation> {
     let Ok(record) = &sight.record else { return Vec::new() };
     let Some(of_it) = record.databases.get(database) else { return Vec::new() };
     let mut found = Vec::new();
-    if let Some(run) = &of_it.last_run {
+    // That one succeeded is for it to say: a later one may have come to nothing before it had a row.
+    if let Some(run) = of_it.last_run.as_ref().filter(|run| run.died || run.failed()) {
         let (subject, id) = (Subject::of_database(Rule::BackupFailed, database), run.backup.id.as_str());
         let why = run.backup.error.as_deref().unwrap_or("no reason is on record");
         found.push(if run.died {
             subject.is_in_trouble(format!("the backup `{id}` died before it ended")).of_backup(id)
-        } else if run.failed() {
-            subject.is_in_trouble(format!("the backup `{id}` failed: {why}")).of_backup(id)
         } else {
-            subject.is_well()
+            subject.is_in_trouble(format!("the backup `{id}` failed: {why}")).of_backup(id)
         });
     }
     found.extend(of_it.newest_usable.iter().flat_map(health::newest));
