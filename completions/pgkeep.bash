@@ -16,6 +16,9 @@ _pgkeep() {
             ",$1")
                 cmd="pgkeep"
                 ;;
+            pgkeep,alert)
+                cmd="pgkeep__subcmd__alert"
+                ;;
             pgkeep,backup)
                 cmd="pgkeep__subcmd__backup"
                 ;;
@@ -49,6 +52,24 @@ _pgkeep() {
             pgkeep,verify)
                 cmd="pgkeep__subcmd__verify"
                 ;;
+            pgkeep__subcmd__alert,ack)
+                cmd="pgkeep__subcmd__alert__subcmd__ack"
+                ;;
+            pgkeep__subcmd__alert,check)
+                cmd="pgkeep__subcmd__alert__subcmd__check"
+                ;;
+            pgkeep__subcmd__alert,list)
+                cmd="pgkeep__subcmd__alert__subcmd__list"
+                ;;
+            pgkeep__subcmd__alert,resolve)
+                cmd="pgkeep__subcmd__alert__subcmd__resolve"
+                ;;
+            pgkeep__subcmd__alert,send)
+                cmd="pgkeep__subcmd__alert__subcmd__send"
+                ;;
+            pgkeep__subcmd__alert,test)
+                cmd="pgkeep__subcmd__alert__subcmd__test"
+                ;;
             pgkeep__subcmd__backup,full)
                 cmd="pgkeep__subcmd__backup__subcmd__full"
                 ;;
@@ -68,8 +89,150 @@ _pgkeep() {
 
     case "${cmd}" in
         pgkeep)
-            opts="-q -v -h -V --config --json --quiet --verbose --help --version backup list verify restore prune pin unpin catalog key doctor generate"
+            opts="-q -v -h -V --config --json --quiet --verbose --help --version backup list verify restore prune pin unpin alert catalog key doctor generate"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pgkeep__subcmd__alert)
+            opts="-q -v -h --all --config --json --quiet --verbose --help list ack resolve send test check"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pgkeep__subcmd__alert__subcmd__ack)
+            opts="-q -v -h --note --config --json --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --note)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pgkeep__subcmd__alert__subcmd__check)
+            opts="-q -v -h --max-age --database --prometheus --config --json --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --max-age)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --database)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --prometheus)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pgkeep__subcmd__alert__subcmd__list)
+            opts="-q -v -h --all --config --json --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pgkeep__subcmd__alert__subcmd__resolve)
+            opts="-q -v -h --config --json --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pgkeep__subcmd__alert__subcmd__send)
+            opts="-q -v -h --config --json --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pgkeep__subcmd__alert__subcmd__test)
+            opts="-q -v -h --config --json --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

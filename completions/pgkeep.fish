@@ -37,6 +37,7 @@ complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "restore" -d 'Bring a 
 complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "prune" -d 'Remove the copies that no rule of retention keeps, and what dead runs left'
 complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "pin" -d 'Keep a backup, whatever the rules of retention say'
 complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "unpin" -d 'Leave a backup to the rules of retention again'
+complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "alert" -d 'What is wrong: open alerts, and what has been heard of them'
 complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "catalog" -d 'Keep the catalog'
 complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "key" -d 'Make and show keys'
 complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "doctor" -d 'Check tools, keys, permissions, the catalog, and write, read and delete a probe in each store'
@@ -158,6 +159,53 @@ complete -c pgkeep -n "__fish_pgkeep_using_subcommand unpin" -l json -d 'Print o
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand unpin" -s q -l quiet -d 'Print nothing on success'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand unpin" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand unpin" -s h -l help -d 'Print help'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and not __fish_seen_subcommand_from list ack resolve send test check" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and not __fish_seen_subcommand_from list ack resolve send test check" -l all -d 'Show those that are over, too'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and not __fish_seen_subcommand_from list ack resolve send test check" -l json -d 'Print one JSON document instead of text'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and not __fish_seen_subcommand_from list ack resolve send test check" -s q -l quiet -d 'Print nothing on success'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and not __fish_seen_subcommand_from list ack resolve send test check" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and not __fish_seen_subcommand_from list ack resolve send test check" -s h -l help -d 'Print help'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and not __fish_seen_subcommand_from list ack resolve send test check" -f -a "list" -d 'Show the open alerts, the newest first'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and not __fish_seen_subcommand_from list ack resolve send test check" -f -a "ack" -d 'Say that somebody knows: it stays open, and says no more until it is graver or over'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and not __fish_seen_subcommand_from list ack resolve send test check" -f -a "resolve" -d 'Say that it is over; raised again where it is not'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and not __fish_seen_subcommand_from list ack resolve send test check" -f -a "send" -d 'Send what waits to be sent, now'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and not __fish_seen_subcommand_from list ack resolve send test check" -f -a "test" -d 'Send a real message through each channel, and say which one works'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and not __fish_seen_subcommand_from list ack resolve send test check" -f -a "check" -d 'Look whether backups are as they should be, in the catalog and in the stores, and raise what is not'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from list" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from list" -l all -d 'Show those that are over, too'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from list" -l json -d 'Print one JSON document instead of text'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print nothing on success'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from ack" -l note -d 'A word for whoever reads it next' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from ack" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from ack" -l json -d 'Print one JSON document instead of text'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from ack" -s q -l quiet -d 'Print nothing on success'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from ack" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from ack" -s h -l help -d 'Print help'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from resolve" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from resolve" -l json -d 'Print one JSON document instead of text'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from resolve" -s q -l quiet -d 'Print nothing on success'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from resolve" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from resolve" -s h -l help -d 'Print help'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from send" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from send" -l json -d 'Print one JSON document instead of text'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from send" -s q -l quiet -d 'Print nothing on success'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from send" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from send" -s h -l help -d 'Print help'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from test" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from test" -l json -d 'Print one JSON document instead of text'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from test" -s q -l quiet -d 'Print nothing on success'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from test" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from test" -s h -l help -d 'Print help'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from check" -l max-age -d 'A database without a good backup that is younger is in trouble [default: `max_age` of the configuration]' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from check" -l database -d 'Look at this database; may be given several times [default: as configured]' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from check" -l prometheus -d 'Write metrics into this file, for the textfile collector of Prometheus\' node_exporter' -r -F
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from check" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from check" -l json -d 'Print one JSON document instead of text'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from check" -s q -l quiet -d 'Print nothing on success'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from check" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand alert; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand catalog; and not __fish_seen_subcommand_from rebuild" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand catalog; and not __fish_seen_subcommand_from rebuild" -l json -d 'Print one JSON document instead of text'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand catalog; and not __fish_seen_subcommand_from rebuild" -s q -l quiet -d 'Print nothing on success'

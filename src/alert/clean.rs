@@ -7,7 +7,7 @@ const LINE_CHARACTERS: usize = 300;
 const TEXT_CHARACTERS: usize = 10_000;
 /// What a row, or a piece of one, follows: the parts of an error as PostgreSQL names them in the languages that it
 /// speaks, and its ways to quote a value.
-const BEFORE_DATA: [&str; 25] = [
+const BEFORE_DATA: [&str; 28] = [
     "DETAIL:",
     "DETAILS:",
     "DÉTAIL",
@@ -29,6 +29,9 @@ const BEFORE_DATA: [&str; 25] = [
     ": 0x",
     "value \"",
     "byte sequence 0x",
+    ": »",
+    ": «",
+    ": „",
     "Command was:",
     "Failing row",
     "KONTEXT:",

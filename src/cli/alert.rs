@@ -35,6 +35,7 @@ pub enum AlertAction {
     /// Say that it is over; raised again where it is not
     Resolve(AlertResolve),
     /// Send what waits to be sent, now
+    #[command(after_help = "Example:\n  pgkeep alert send        a channel works again")]
     Send,
     /// Send a real message through each channel, and say which one works
     Test(AlertTest),
@@ -44,6 +45,7 @@ pub enum AlertAction {
 
 /// `pgkeep alert list`.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = "Example:\n  pgkeep alert list --all --json")]
 pub struct AlertList {
     /// Show those that are over, too
     #[arg(long)]
@@ -52,6 +54,7 @@ pub struct AlertList {
 
 /// `pgkeep alert ack`.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  pgkeep alert ack 3f9a --note 'new disk ordered'")]
 pub struct AlertAck {
     /// The id of an alert, or any unique prefix of it
     #[arg(value_name = "ID")]
@@ -63,6 +66,7 @@ pub struct AlertAck {
 
 /// `pgkeep alert resolve`.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  pgkeep alert resolve 3f9a0c11d2e4")]
 pub struct AlertResolve {
     /// The id of an alert, or any unique prefix of it
     #[arg(value_name = "ID")]
@@ -71,6 +75,7 @@ pub struct AlertResolve {
 
 /// `pgkeep alert test`.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  pgkeep alert test phone")]
 pub struct AlertTest {
     /// Only through this channel
     #[arg(value_name = "CHANNEL")]
