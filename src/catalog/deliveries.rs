@@ -116,9 +116,13 @@ const SUPERSEDE: &str = "\
 UPDATE delivery SET status = 'superseded'
 WHERE source = $1 AND channel = $2 AND status = 'waiting' AND alert IS NULL";
 
+/// So many of each channel: one that is dead keeps no other from being told.
 const WAITING: &str = "\
 SELECT id, source, channel, recipient, letter, status, created_at, due_at, attempts, tried_at, sent_at, error
-FROM delivery WHERE source = $1 AND status = 'waiting' ORDER BY created_at, id LIMIT 10000";
+FROM (
+    SELECT *, row_number() OVER (PARTITION BY channel ORDER BY created_at, id) AS place
+    FROM delivery WHERE source = $1 AND status = 'waiting') waiting
+WHERE place <= 1000 ORDER BY created_at, id";
 
 /// Whoever writes it first is the one who tries.
 const BEGIN: &str = "\

@@ -1,10 +1,13 @@
 //! What a command saw is put on record as alerts, and told. Nothing that goes wrong here changes how the command ends.
 
-use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use anyhow::{Result, anyhow};
+
 use super::context::Context;
+use crate::alert::channel::Channel;
 use crate::alert::clean::{clean, clean_line};
 use crate::alert::outbox::Urgency;
 use crate::catalog::Catalog;
@@ -12,6 +15,7 @@ use crate::config::alert::Way;
 use crate::exit::one_line;
 use crate::notice::Alert;
 use crate::trouble::Observation;
+use crate::{aside, config};
 
 mod outbox;
 pub(super) mod pings;
@@ -36,6 +40,10 @@ struct Memory {
     catalog_failed: Option<Instant>,
     /// Channels that have had their time: they hold this process up no more.
     exhausted: BTreeSet<String>,
+    /// How long each has held this process up with what it did not take.
+    lost: BTreeMap<String, Duration>,
+    /// Those that are made ready.
+    ready: BTreeMap<String, Arc<Channel>>,
 }
 
 impl Alarm {
@@ -49,6 +57,17 @@ impl Alarm {
 
     fn is_exhausted(&self, channel: &str) -> bool {
         self.memory().exhausted.contains(channel)
+    }
+
+    /// How long a channel has held this process up with what it did not take.
+    fn lost(&self, channel: &str) -> Duration {
+        self.memory().lost.get(channel).copied().unwrap_or_default()
+    }
+
+    fn lose(&self, channel: &str, time: Duration) {
+        let mut memory = self.memory();
+        let lost = memory.lost.entry(channel.to_owned()).or_default();
+        *lost = lost.saturating_add(time);
     }
 
     fn exhaust(&self, channel: &str) {
@@ -126,6 +145,20 @@ pub(super) fn open_alerts(context: &Context) -> anyhow::Result<Vec<Alert>> {
 
 /// No list of alerts is longer.
 pub(super) const MOST_SHOWN: u32 = 1000;
+
+/// A channel made ready, once in this process and within its time limit: a secret may be long in coming.
+fn channel(context: &Context, config: &config::alert::Channel) -> Result<Arc<Channel>> {
+    if let Some(ready) = context.alarm.memory().ready.get(&config.name) {
+        return Ok(Arc::clone(ready));
+    }
+    let (wanted, fetch) = (config.clone(), context.fetcher());
+    let made = aside::within("channel", config.timeout, move || Channel::new(&wanted, &*fetch));
+    let made =
+        made.map_err(|error| anyhow!("its secrets can't be had within {:?}: {error}", config.timeout))?;
+    let made = Arc::new(made?);
+    context.alarm.memory().ready.insert(config.name.clone(), Arc::clone(&made));
+    Ok(made)
+}
 
 /// Whether there is a channel that something is sent through.
 fn has_wires(context: &Context) -> bool {

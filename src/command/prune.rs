@@ -23,6 +23,7 @@ mod watch;
 use carry_out::Work;
 use plan::{Plan, Scope};
 use report::Done;
+use watch::Extent;
 
 pub(super) fn run(context: &Context, flags: &cli::Prune) -> Result<Code> {
     let all = context.shelves()?;
@@ -61,7 +62,8 @@ pub(super) fn run(context: &Context, flags: &cli::Prune) -> Result<Code> {
     }
     let work = Work { context, plan: &plan, scope: &scope };
     let carried = carry(&work, &mut catalog, flags.force, &mut done);
-    watch::ended(context, &plan, &done, &carried);
+    let extent = Extent { databases: scope.databases, is_every_store: flags.stores.is_empty() };
+    watch::ended(context, extent, &plan, &done, &carried);
     report::document(context, &plan, &done, false)?;
     // What was done is told whatever ended it.
     if carried.is_ok() || !done.is_empty() {
@@ -97,7 +99,8 @@ pub(super) fn after_backup(context: &Context, shelves: &[Shelf], databases: &[St
         let work = Work { context, plan: &plan, scope: &scope };
         let mut done = Done::default();
         let carried = carry(&work, &mut catalog, false, &mut done);
-        watch::ended(context, &plan, &done, &carried);
+        let extent = Extent { databases: Some(databases), is_every_store: true };
+        watch::ended(context, extent, &plan, &done, &carried);
         Ok(carried)
     };
     let outcome = pruned().unwrap_or_else(|error| {

@@ -92,7 +92,11 @@ impl Outbox {
     /// Says what came of it.
     pub(super) fn settle(&mut self, settled: &Delivery) -> Result<()> {
         match self {
-            Self::Catalog(catalog) => catalog.settle_delivery(settled),
+            // Its connection may be lost: what was sent must not be sent again for that.
+            Self::Catalog(catalog) => catalog.settle_delivery(settled).or_else(|_| {
+                catalog.revive()?;
+                catalog.settle_delivery(settled)
+            }),
             Self::File(spool) => {
                 let settled = settled.clone();
                 spool.change(move |book| {

@@ -17,7 +17,7 @@ use crate::notice::{Delivery, Letter, Signal};
 pub(in crate::command) struct Run {
     rid: String,
     /// Each says when its switch knows that the run has begun, or does not listen.
-    begun: Vec<(Duration, Receiver<()>)>,
+    begun: Vec<(String, Duration, Receiver<()>)>,
 }
 
 impl Run {
@@ -44,10 +44,11 @@ impl Run {
         failed: Option<&[Option<String>]>,
         is_refused: bool,
     ) {
-        for (limit, begun) in &self.begun {
+        for (name, limit, begun) in &self.begun {
             // What follows must not overtake it.
             if begun.recv_timeout(*limit).is_err() {
-                log::debug!("a switch is still being told that the run has begun");
+                // It has had its time: how the run ended is kept for a later call.
+                context.alarm.exhaust(name);
             }
         }
         let body = context.out.tail();
@@ -88,7 +89,7 @@ fn letter_of(context: &Context, switch: &Channel, ping: Letter) -> Option<Delive
 }
 
 /// Tells one switch on a thread of its own. What is lost of it is not made up for: the end of the run says more.
-fn start(context: &Context, switch: &Channel, rid: &str) -> Option<(Duration, Receiver<()>)> {
+fn start(context: &Context, switch: &Channel, rid: &str) -> Option<(String, Duration, Receiver<()>)> {
     let ping = Letter::Ping { signal: Signal::Start, rid: rid.to_owned(), body: String::new() };
     let letter = letter_of(context, switch, ping)?;
     let (done, begun) = channel();
@@ -106,7 +107,7 @@ fn start(context: &Context, switch: &Channel, rid: &str) -> Option<(Duration, Re
         }
     };
     match std::thread::Builder::new().name("ping".to_owned()).spawn(tell) {
-        Ok(_) => Some((switch.timeout, begun)),
+        Ok(_) => Some((switch.name.clone(), switch.timeout, begun)),
         Err(error) => {
             log::info!("alert channel `{}`: no thread: {error}", switch.name);
             None

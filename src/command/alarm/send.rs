@@ -1,7 +1,7 @@
 //! Sends what waits: the channels side by side, each letter of a channel after the one before it.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -92,10 +92,13 @@ fn pass(context: &Context, outbox: &mut Outbox, source: &str, urgency: Urgency) 
         match of_channel.given_up {
             Some(why) => {
                 let what =
-                    format!("channel `{name}` took nothing for a day, and letters to it were given up");
+                    format!("a letter through channel `{name}` was not taken for a day, and is given up");
                 troubles.push(subject.is_in_trouble(what).detail(why));
             }
-            None if of_channel.tally.sent > 0 => troubles.push(subject.is_well()),
+            // All that there was to be told was taken, by each who gets it.
+            None if of_channel.tally.sent > 0 && of_channel.tally.left == 0 => {
+                troubles.push(subject.is_well())
+            }
             None => {}
         }
     }
@@ -138,14 +141,16 @@ struct Courier<'a> {
 impl Courier<'_> {
     fn run(&self, letters: &[&Delivery]) -> OfChannel {
         let mut done = OfChannel::default();
-        let mut channel: Option<channel::Channel> = None;
+        let mut channel: Option<Arc<channel::Channel>> = None;
         // What comes after a letter that was not taken waits for it: the end of an alert comes after its beginning.
         let mut held: BTreeSet<(Option<String>, Option<String>)> = BTreeSet::new();
         let mut quiet = held.clone();
         let (mut is_down, mut refusals) = (false, 0usize);
         for letter in letters {
             let key = (letter.alert().map(|alert| alert.id.clone()), letter.recipient.clone());
-            let is_late = self.urgency != Urgency::Now && self.begun.elapsed() >= self.config.timeout;
+            let is_late = self.urgency != Urgency::Now
+                && self.begun.elapsed().max(self.context.alarm.lost(&self.config.name))
+                    >= self.config.timeout;
             let may_be = outbox::may_be_tried(letter, self.urgency, self.config.timeout, now());
             let is_news = matches!(letter.letter, Letter::Notice { event: Event::Raised, .. });
             let is_held = held.contains(&key) || (!is_news && quiet.contains(&key));
@@ -162,7 +167,7 @@ impl Courier<'_> {
                 continue;
             }
             if channel.is_none() {
-                channel = match self.context.channel(self.config) {
+                channel = match super::channel(self.context, self.config) {
                     Ok(made) => Some(made),
                     Err(error) => {
                         is_down = true;
@@ -198,10 +203,16 @@ impl Courier<'_> {
         loop {
             let begun = outbox::begun(&letter, now());
             if !self.begin(&begun) {
-                return Ok(());
+                // Another call has it, or nobody knows: what comes after it waits.
+                done.tally.left += 1;
+                return Err(Undelivered { message: String::new(), is_refusal: true });
             }
             step::reached(Step::LetterBegun);
+            let tried = Instant::now();
             let outcome = channel.deliver(&begun, now());
+            if outcome.is_err() {
+                self.context.alarm.lose(&self.config.name, tried.elapsed());
+            }
             step::reached(Step::LetterDelivered);
             let told = outcome.clone().map_err(|trouble| trouble.message);
             letter = outbox::settled(&begun, told, now());

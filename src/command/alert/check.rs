@@ -59,7 +59,10 @@ pub(super) fn run(context: &Context, flags: &cli::AlertCheck) -> Result<Code> {
         return Ok(Code::Failed);
     }
     let observations = judge::all(context, &sight, ring.as_ref(), &mut notes);
-    let observations: Vec<Observation> = observations.into_iter().map(alarm::cleaned).collect();
+    let mut observations: Vec<Observation> = observations.into_iter().map(alarm::cleaned).collect();
+    if sight.record.is_ok() {
+        observations.extend(no_longer_there(context));
+    }
     alarm::raise(context, &observations);
     let alerts = if sight.record.is_ok() { alarm::open_alerts(context).ok() } else { None };
     let alerts = alerts.map(|all| unacknowledged(all, &flags.databases));
@@ -112,6 +115,19 @@ fn look<'a>(
     let mut sight = Sight { source, databases, now, max_age, stores, record, at_work: BTreeSet::new() };
     sight.look_again(context);
     Ok(sight)
+}
+
+/// What was wrong with a store or a channel that the configuration has no more is over.
+fn no_longer_there(context: &Context) -> Vec<Observation> {
+    let config = &context.config;
+    let has_store = |name: &String| config.stores.iter().any(|store| store.name == *name);
+    let has_channel = |name: &String| config.alerts.channels.iter().any(|channel| channel.name == *name);
+    let is_gone = |alert: &Alert| {
+        alert.store.as_ref().is_some_and(|name| !has_store(name))
+            || alert.channel.as_ref().is_some_and(|name| !has_channel(name))
+    };
+    let open = alarm::open_alerts(context).unwrap_or_default();
+    open.iter().filter(|alert| is_gone(alert)).map(|alert| alert.subject().is_well()).collect()
 }
 
 fn unacknowledged(alerts: Vec<Alert>, databases: &[String]) -> Vec<Alert> {

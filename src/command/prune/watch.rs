@@ -11,19 +11,51 @@ use super::report::Done;
 use crate::exit::{Code, one_line};
 use crate::trouble::{Observation, Rule, Subject};
 
-/// Raises what holds copies back, and lets go what no longer does.
-pub(super) fn ended(context: &Context, plan: &Plan<'_>, done: &Done, outcome: &Result<Code>) {
+/// What a prune looked at.
+#[derive(Clone, Copy)]
+pub(super) struct Extent<'a> {
+    /// `None` means all.
+    pub(super) databases: Option<&'a [String]>,
+    pub(super) is_every_store: bool,
+}
+
+/// Raises what holds copies back, and lets go what no longer does, as far as it was looked at.
+pub(super) fn ended(
+    context: &Context,
+    extent: Extent<'_>,
+    plan: &Plan<'_>,
+    done: &Done,
+    outcome: &Result<Code>,
+) {
     if context.interrupt.is_raised() {
         return;
     }
-    let mut seen = vec![as_a_whole(plan, done, outcome)];
-    if outcome.is_ok() {
+    let whole = trouble(plan, done, outcome);
+    let mut seen = Vec::new();
+    match (&whole, extent.databases) {
+        (Some((what, detail)), None) => seen.push(told(Subject::new(Rule::RetentionHeld), what, detail)),
+        (Some((what, detail)), Some(names)) => {
+            let subject = |name: &String| Subject::of_database(Rule::RetentionHeld, name);
+            seen.extend(names.iter().map(|name| told(subject(name), what, detail)));
+        }
+        (None, None) if extent.is_every_store => seen.push(Subject::new(Rule::RetentionHeld).is_well()),
+        (None, _) => {}
+    }
+    if whole.is_none() || extent.databases.is_none() {
         let held: BTreeMap<&str, Vec<&str>> = done.held();
         let items = plan.stores.iter().flat_map(|store| &store.items);
         let databases: BTreeSet<&str> = items.map(|item| item.database.as_str()).collect();
-        seen.extend(databases.into_iter().map(|database| of_database(database, held.get(database))));
+        let of_all = databases.into_iter().map(|database| of_database(database, held.get(database)));
+        // What a look at some of the stores does not see may be held in another.
+        let may_be_well = outcome.is_ok() && extent.is_every_store;
+        seen.extend(of_all.filter(|seen| may_be_well || seen.trouble.is_some()));
     }
     alarm::raise(context, &seen);
+}
+
+fn told(subject: Subject, what: &str, detail: &[String]) -> Observation {
+    let first = detail.first().map_or_else(String::new, |first| format!(": {first}"));
+    subject.is_in_trouble(format!("{what}{first}")).detail(detail.join("\n"))
 }
 
 fn of_database(database: &str, held: Option<&Vec<&str>>) -> Observation {
@@ -36,17 +68,16 @@ fn of_database(database: &str, held: Option<&Vec<&str>>) -> Observation {
 }
 
 /// What concerns no one database: a plan that is not carried out, a store that does not do as it is asked.
-fn as_a_whole(plan: &Plan<'_>, done: &Done, outcome: &Result<Code>) -> Observation {
-    let subject = Subject::new(Rule::RetentionHeld);
+fn trouble(plan: &Plan<'_>, done: &Done, outcome: &Result<Code>) -> Option<(&'static str, Vec<String>)> {
     let failed = done.failed();
-    let (what, detail) = match outcome {
-        Err(error) => ("old copies are not removed", vec![one_line(error)]),
-        Ok(_) if !failed.is_empty() => ("old copies could not be removed", failed),
-        Ok(_) if !plan.troubles.is_empty() => ("not every store could be looked at", plan.troubles.clone()),
-        Ok(_) => return subject.is_well(),
-    };
-    let first = detail.first().map_or_else(String::new, |first| format!(": {first}"));
-    subject.is_in_trouble(format!("{what}{first}")).detail(detail.join("\n"))
+    match outcome {
+        Err(error) => Some(("old copies are not removed", vec![one_line(error)])),
+        Ok(_) if !failed.is_empty() => Some(("old copies could not be removed", failed)),
+        Ok(_) if !plan.troubles.is_empty() => {
+            Some(("not every store could be looked at", plan.troubles.clone()))
+        }
+        Ok(_) => None,
+    }
 }
 
 /// Nothing could even be planned.

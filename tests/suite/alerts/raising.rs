@@ -159,3 +159,41 @@ fn no_row_is_told() {
     let said = site.pgkeep(["alert", "check"]).code(2).stdout_has("invalid input syntax").run().stdout;
     assert!(!said.contains(secret), "{said}");
 }
+
+/// A refused prune is not made good by one that looked at less.
+#[test]
+fn only_what_was_looked_at_is_well_again() {
+    let mut site = Site::new().local_only();
+    for _ in 0..4 {
+        site.backup();
+    }
+    site.config.set("retention.min_keep", 1);
+    site.config.store("local").insert("keep".to_owned(), "1s".into());
+    let age = "UPDATE pgkeep.backup SET created_at = created_at - interval '2 days'";
+    site.cluster.execute(&site.catalog, age);
+    site.pgkeep(["prune"]).code(1).stderr_has("more than half").run();
+    assert!(open(&site, "retention_held")["database"].is_null());
+    site.config.set("retention.after_backup", true);
+    let other = site.cluster.fresh_database();
+    site.cluster.execute(&other, "CREATE TABLE a ()");
+    site.pgkeep(["backup", "full", "--database", &other]).any_stdout().run();
+    assert!(open(&site, "retention_held")["database"].is_null());
+    site.pgkeep(["prune", "--force"]).any_stdout().any_stderr().run();
+    assert_eq!(open_rules(&site), Vec::<String>::new());
+}
+
+/// What was wrong with a store that is none any more is over.
+#[test]
+fn a_store_that_was_taken_out_of_the_configuration() {
+    let mut site = Site::new();
+    let fault = site.fault("r2", Manners::Plain);
+    for method in ["PUT", "POST"] {
+        fault.rule(Rule::on(method, "").refuse(403, "AccessDenied"));
+    }
+    site.pgkeep(["backup", "full"]).code(3).any_stdout().stderr_has("r2").run();
+    site.config.keep_stores(&["local", "b2"]);
+    site.backup();
+    assert_eq!(open_rules(&site), ["store_unreachable"]);
+    site.pgkeep(["alert", "check"]).stdout_has("PGKEEP OK").run();
+    assert_eq!(open_rules(&site), Vec::<String>::new());
+}
