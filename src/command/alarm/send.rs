@@ -97,7 +97,7 @@ fn pass(context: &Context, outbox: &mut Outbox, source: &str, urgency: Urgency) 
             }
             // All that there was to be told was taken, by each who gets it.
             None if of_channel.tally.sent > 0 && of_channel.tally.left == 0 => {
-                troubles.push(subject.is_well())
+                troubles.push(subject.is_well());
             }
             None => {}
         }
