@@ -126,6 +126,8 @@ mod tests {
         ] {
             assert_eq!(clean_line(text), cleaned);
         }
+        // What is no character of a text must not hide a mark.
+        assert_eq!(clean_line(":\0\"x\""), "(data left out)");
         assert_eq!(clean("zero\none: \"x\n\ntwo\""), "zero\none (data left out)");
         assert_eq!(clean_line("a\nDETAIL:  Key (n)=(first\nsecond) is there"), "a (data left out)");
     }

@@ -85,7 +85,7 @@ pub struct AlertTest {
 /// `pgkeep alert check`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Prints one line as monitoring plugins do, and exits as they do:
+Exit codes, as monitoring plugins have them:
   0  OK    1  WARNING    2  CRITICAL    3  UNKNOWN
 
 Examples:
