@@ -283,3 +283,16 @@ impl Backup {
         self.metadata.get(key).and_then(serde_json::Value::as_str)
     }
 }
+
+/// How many tables a database had before a dump of it that holds none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TablesBefore {
+    /// So many in the newest dump that held any.
+    Some(u64),
+    /// None in any.
+    None,
+    /// Somebody has said since that it is right.
+    Accepted,
+    /// Nobody knows: there was no dump before, or its record can't be read.
+    Unknown,
+}

@@ -177,6 +177,13 @@ pub fn render(error: &anyhow::Error) -> String {
 /// Longest text from outside that an error repeats.
 const CLIP_CHARACTERS: usize = 300;
 
+/// A control character, or one that turns the direction of what follows: it would be taken for a command, or make one
+/// name look like another.
+#[must_use]
+pub fn is_command(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// A text from outside, or an error that quotes one, cut where it would fill a screen.
 #[must_use]
 pub fn clip(mut text: String) -> String {

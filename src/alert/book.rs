@@ -114,9 +114,11 @@ pub fn merged(open: &[Alert], kept: &Alert) -> Alert {
     } else {
         known.count.saturating_add(kept.count)
     };
-    if kept.status == AlertStatus::Open && known.status == AlertStatus::Acknowledged {
-        let is_graver = kept.severity > known.severity;
-        alert.status = if is_graver { AlertStatus::Open } else { AlertStatus::Acknowledged };
+    if known.status == AlertStatus::Acknowledged && kept.status != AlertStatus::Acknowledged {
+        let is_graver = kept.status == AlertStatus::Open && kept.severity > known.severity;
+        if kept.status == AlertStatus::Open && !is_graver {
+            alert.status = AlertStatus::Acknowledged;
+        }
         alert.acknowledged_at = known.acknowledged_at.filter(|_| !is_graver);
         alert.note.clone_from(&known.note);
     }
@@ -192,6 +194,15 @@ mod tests {
         there.count = 4;
         let one = merged(std::slice::from_ref(&here), &there);
         assert_eq!((one.id, one.count, one.first_seen, one.last_seen), (here.id.clone(), 5, at(1), at(5)));
+        // What somebody said of it stays with it, also when it is over.
+        let mut known = here.clone();
+        (known.status, known.acknowledged_at, known.note) =
+            (AlertStatus::Acknowledged, Some(at(2)), Some("on it".to_owned()));
+        let over =
+            merged(std::slice::from_ref(&known), &Alert { status: AlertStatus::Resolved, ..here.clone() });
+        assert_eq!((over.status, over.note.as_deref()), (AlertStatus::Resolved, Some("on it")));
+        let goes_on = merged(&[known], &here);
+        assert_eq!((goes_on.status, goes_on.acknowledged_at), (AlertStatus::Acknowledged, Some(at(2))));
         // The same one again, after a crash between the two writes, counts once.
         let mut known = here.clone();
         known.count = 4;

@@ -18,6 +18,9 @@ const ANSWER_LIMIT_BYTES: u64 = 64 * 1024;
 /// Anything shorter would make nonsense of an error in which it is hidden.
 const LEAST_HIDDEN: usize = 4;
 
+/// The answer to a POST.
+pub(super) type Answer = ureq::http::Response<ureq::Body>;
+
 /// An address that is posted to, and what must never be shown.
 pub(super) struct Target {
     agent: Agent,
@@ -81,6 +84,17 @@ impl Target {
         body: &[u8],
         say: impl Fn(&str) -> Option<String>,
     ) -> Result<(), Undelivered> {
+        self.ask(url_of, headers, body, say).map(drop)
+    }
+
+    /// The same, and gives the answer of a receiver that took it.
+    pub(super) fn ask(
+        &self,
+        url_of: impl Fn(&str) -> String,
+        headers: &[(&str, String)],
+        body: &[u8],
+        say: impl Fn(&str) -> Option<String>,
+    ) -> Result<Answer, Undelivered> {
         let mut request = Request::post(url_of(&self.url));
         for (name, value) in headers {
             request = request.header(*name, value);
@@ -92,13 +106,10 @@ impl Target {
             self.agent.run(request).map_err(|error| broken(format!(": {}", in_words(&error))))?;
         let status = answer.status();
         if status.is_success() {
-            return Ok(());
+            return Ok(answer);
         }
-        let mut text = Vec::new();
-        let read = answer.body_mut().as_reader().take(ANSWER_LIMIT_BYTES).read_to_end(&mut text);
-        // Hidden before it is cut: a piece of a secret is not found any more.
-        let text = self.hide(&String::from_utf8_lossy(&text));
-        let said = if read.is_ok() { say(&text).or_else(|| short(&text)) } else { None };
+        let text = self.text(&mut answer);
+        let said = text.and_then(|text| say(&text).or_else(|| short(&text)));
         let said = said.map_or_else(String::new, |said| format!(": {said}"));
         let why = if status.is_redirection() { " (a redirect is not followed)" } else { "" };
         let passing = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS];
@@ -106,6 +117,19 @@ impl Target {
             message: self.told(&format!(" answered {status}{why}{said}")),
             is_refusal: status.is_client_error() && !passing.contains(&status),
         })
+    }
+
+    /// What an answer says, as far as it came and is not too long, without what must not be shown: hidden before it is
+    /// cut, since a piece of a secret is not found any more.
+    pub(super) fn text(&self, answer: &mut Answer) -> Option<String> {
+        let mut text = Vec::new();
+        answer.body_mut().as_reader().take(ANSWER_LIMIT_BYTES).read_to_end(&mut text).ok()?;
+        Some(self.hide(&String::from_utf8_lossy(&text)))
+    }
+
+    /// An answer that is none: what is told of it.
+    pub(super) fn refused(&self, why: &str, is_refusal: bool) -> Undelivered {
+        Undelivered { message: self.told(&format!(" answered: {why}")), is_refusal }
     }
 
     /// What is told of this address: scheme, host, and what is said of them.

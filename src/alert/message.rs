@@ -91,7 +91,11 @@ impl Message {
                 )
             }
             (_, Rule::BackupDegraded | Rule::VerificationFailed | Rule::CopyMissing) => {
-                format!("`{} --repair` makes the copy again from one that is whole", of("verify latest"))
+                let verify = match &self.alert.backup_id {
+                    Some(id) => format!("pgkeep verify {id}"),
+                    None => of("verify latest"),
+                };
+                format!("`{verify} --repair` makes the copy again from one that is whole")
             }
             (_, Rule::TestRestoreFailed) => {
                 format!("`{} --level restore` tries it again", of("verify latest"))

@@ -24,8 +24,18 @@ impl Switch {
 
     pub(super) fn send(&self, signal: Signal, rid: &str, body: &str) -> Result<(), Undelivered> {
         let headers = [("content-type", "text/plain; charset=utf-8".to_owned())];
-        self.target.post(|url| address(url, signal, rid), &headers, tail(body).as_bytes(), |_| None)
+        let address = |url: &str| address(url, signal, rid);
+        let mut answer = self.target.ask(address, &headers, tail(body).as_bytes(), |_| None)?;
+        let said = self.target.text(&mut answer).unwrap_or_default();
+        not_taken(&said).map_or(Ok(()), |passes| Err(self.target.refused(said.trim(), !passes)))
     }
+}
+
+/// Healthchecks answers with success also where it did not take the ping, and says so in the body: `OK (not found)`,
+/// `OK (rate limited)`. Gives whether that passes.
+fn not_taken(said: &str) -> Option<bool> {
+    let why = said.trim().strip_prefix("OK (")?.strip_suffix(')')?;
+    Some(why != "not found")
 }
 
 /// The address of a signal: its word is the last piece of the path, whatever stands in the query.
@@ -68,6 +78,19 @@ mod tests {
             "https://h/ping/u/fail?create=1&rid=r"
         );
         assert_eq!(address("https://h/ping/u?", Signal::Log, "r"), "https://h/ping/u/log?rid=r");
+    }
+
+    #[test]
+    fn a_success_that_is_none() {
+        for (said, wanted) in [
+            ("OK", None),
+            ("", None),
+            ("{\"ok\": true}", None),
+            ("OK (not found)", Some(false)),
+            ("OK (rate limited)\n", Some(true)),
+        ] {
+            assert_eq!(not_taken(said), wanted, "{said}");
+        }
     }
 
     #[test]

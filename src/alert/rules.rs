@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::backup::TablesBefore;
 use crate::config::alert::Bounds;
 use crate::trouble::{Observation, Rule, Severity, Subject};
 
@@ -101,27 +102,22 @@ fn share(change: &Change) -> String {
     }
 }
 
-/// Whether a dump without a table is odd, where it is known how many tables it and the earlier ones had, the newest
-/// first.
+/// Whether a dump without a table is odd, where it is known how many tables it has.
 #[must_use]
-pub fn empty_dump(database: &str, tables: Option<u64>, earlier: &[Option<u64>]) -> Option<Observation> {
+pub fn empty_dump(database: &str, tables: Option<u64>, before: TablesBefore) -> Option<Observation> {
     let subject = Subject::of_database(Rule::EmptyDump, database);
-    if tables? > 0 {
+    if tables? > 0 || before == TablesBefore::Accepted {
         return Some(subject.is_well());
     }
-    let had = earlier.iter().flatten().find(|count| **count > 0);
-    let trouble = match had {
-        Some(1) => subject.is_in_trouble(format!("the dump of `{database}` holds no table; there was 1")),
-        Some(count) => {
-            subject.is_in_trouble(format!("the dump of `{database}` holds no table; there were {count}"))
-        }
-        None => {
-            let never = !earlier.is_empty() && earlier.iter().all(Option::is_some);
-            let severity = if never { Severity::Warning } else { Severity::Critical };
-            subject.is_in_trouble(format!("the dump of `{database}` holds no table")).severity(severity)
-        }
+    let what = format!("the dump of `{database}` holds no table");
+    let trouble = match before {
+        TablesBefore::Some(1) => subject.is_in_trouble(format!("{what}; there was 1")),
+        TablesBefore::Some(count) => subject.is_in_trouble(format!("{what}; there were {count}")),
+        TablesBefore::None => subject.is_in_trouble(what).severity(Severity::Warning),
+        TablesBefore::Unknown | TablesBefore::Accepted => subject.is_in_trouble(what),
     };
-    let hint = "is it the right database, and may the role that dumps see what is in it?";
+    let hint = "is it the right database, and may the role that dumps see what is in it? \
+                If that is how it should be, `pgkeep alert resolve` says so";
     Some(trouble.detail(hint))
 }
 

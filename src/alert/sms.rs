@@ -40,8 +40,7 @@ impl Texter {
     }
 
     pub(super) fn send(&self, to: Option<&str>, message: &Message) -> Result<(), Undelivered> {
-        // A messaging service has an id in place of a number.
-        let from = if self.from.starts_with("MG") { "MessagingServiceSid" } else { "From" };
+        let from = if is_service(&self.from) { "MessagingServiceSid" } else { "From" };
         let pairs = [("To", to.unwrap_or_default()), (from, &self.from), ("Body", &text(message))];
         let form: Vec<String> = pairs
             .iter()
@@ -54,6 +53,11 @@ impl Texter {
         ];
         self.target.post(str::to_owned, &headers, form.join("&").as_bytes(), said)
     }
+}
+
+/// Whether that is the id of a messaging service in place of a number or a name.
+fn is_service(from: &str) -> bool {
+    from.strip_prefix("MG").is_some_and(|id| id.len() == 32 && id.chars().all(|c| c.is_ascii_hexdigit()))
 }
 
 /// What Twilio says of a refusal.

@@ -98,7 +98,16 @@ impl Spool {
     /// When it can't be read.
     pub fn read(&self) -> Result<Book> {
         let path = self.path.clone();
-        within(move || read(&path))
+        within(move || {
+            if let Some(book) = read_whole(&path)? {
+                return Ok(book);
+            }
+            // Looked at again by whoever alone may change it.
+            let lock = lock(&path)?;
+            let book = read(&path);
+            drop(lock);
+            book
+        })
     }
 
     /// Changes what it holds, one caller after the other.
@@ -141,22 +150,27 @@ fn lock(path: &Path) -> Result<File> {
     Ok(file)
 }
 
+/// What the file holds. One that is damaged is put aside; for whoever has it locked.
 fn read(path: &Path) -> Result<Book> {
+    if let Some(book) = read_whole(path)? {
+        return Ok(book);
+    }
+    // It is kept for whoever wants to look, and holds no alert up.
+    let aside = path.with_extension("damaged");
+    log::warn!("`{}` is damaged, and is put aside as `{}`", path.display(), aside.display());
+    std::fs::rename(path, &aside).with_context(|| format!("cannot rename `{}`", path.display()))?;
+    Ok(Book::default())
+}
+
+/// What the file holds; `None` where it is damaged.
+fn read_whole(path: &Path) -> Result<Option<Book>> {
     match std::fs::symlink_metadata(path) {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            return Ok(Book::default());
+            return Ok(Some(Book::default()));
         }
         _ => {}
     }
     let bytes = files::read_limited(path, LIMIT_BYTES)?;
-    match serde_json::from_slice(&bytes) {
-        Ok(book) => Ok(book),
-        Err(error) => {
-            // It is kept for whoever wants to look, and holds no alert up.
-            let aside = path.with_extension("damaged");
-            log::warn!("`{}` is damaged, and is put aside as `{}`: {error}", path.display(), aside.display());
-            std::fs::rename(path, &aside).with_context(|| format!("cannot rename `{}`", path.display()))?;
-            Ok(Book::default())
-        }
-    }
+    let whole = serde_json::from_slice(&bytes);
+    Ok(whole.inspect_err(|error| log::info!("`{}`: {error}", path.display())).ok())
 }

@@ -5,6 +5,7 @@ use postgres::{Client, Row, Transaction};
 
 use super::Catalog;
 use super::deliveries;
+use crate::exit::one_line;
 use crate::notice::{Alert, AlertStatus, Delivery, Event};
 use crate::params;
 use crate::trouble::{Rule, Severity};
@@ -72,16 +73,32 @@ impl Catalog {
         Ok(readable(&rows))
     }
 
-    /// Says that somebody knows of an alert, and what they say; false where it is over.
+    /// Says that somebody knows of an alert of a source, and what they say; false where it is over.
     ///
     /// # Errors
     /// When the catalog can't be written.
-    pub fn acknowledge(&mut self, id: &str, note: Option<&str>) -> Result<bool> {
+    pub fn acknowledge(&mut self, source: &str, id: &str, note: Option<&str>) -> Result<bool> {
+        self.revive()?;
         let acknowledge = "UPDATE alert SET status = 'acknowledged', acknowledged_at = now(), \
                            note = coalesce($2, note) WHERE id = $1 AND status <> 'resolved'";
-        let note = note.map(str::to_owned);
-        Ok(self.client.execute(acknowledge, params![id, note])? == 1)
+        let (source, id, note) = (source.to_owned(), id.to_owned(), note.map(str::to_owned));
+        self.client.ask(move |client| {
+            let mut transaction = alone(client, &source)?;
+            let count = transaction.execute(acknowledge, &[&id, &note])?;
+            transaction.commit()?;
+            Ok(count == 1)
+        })
     }
+}
+
+/// A transaction beside which nobody changes the alerts of a source.
+fn alone<'a>(client: &'a mut Client, source: &str) -> Result<Transaction<'a>> {
+    let mut transaction = client.transaction()?;
+    // No backup waits long for somebody else's alerts: they can be kept in a file.
+    transaction.batch_execute("SET LOCAL lock_timeout TO '3s'")?;
+    transaction
+        .execute("SELECT pg_advisory_xact_lock(hashtextextended('pgkeep-alerts ' || $1, 0))", &[&source])?;
+    Ok(transaction)
 }
 
 fn change(
@@ -90,11 +107,7 @@ fn change(
     ids: &[String],
     work: impl FnOnce(Vec<Alert>, &[String]) -> Result<Changes>,
 ) -> Result<Vec<Alert>> {
-    let mut transaction = client.transaction()?;
-    // No backup waits long for somebody else's alerts: they can be kept in a file.
-    transaction.batch_execute("SET LOCAL lock_timeout TO '3s'")?;
-    transaction
-        .execute("SELECT pg_advisory_xact_lock(hashtextextended('pgkeep-alerts ' || $1, 0))", &[&source])?;
+    let mut transaction = alone(client, source)?;
     let open_ones = open(&mut transaction, source)?;
     let over = over(&mut transaction, ids)?;
     let changes = work(open_ones, &over)?;
@@ -110,6 +123,11 @@ fn change(
     }
     let open = open(&mut transaction, source)?;
     transaction.commit()?;
+    for forget in [FORGET_LETTERS, FORGET_ALERTS] {
+        if let Err(error) = client.execute(forget, &[&source]) {
+            log::info!("old alerts stay on record: {}", one_line(&error.into()));
+        }
+    }
     Ok(open)
 }
 
@@ -163,6 +181,16 @@ fn put(transaction: &mut Transaction<'_>, alert: &Alert) -> Result<()> {
     );
     put.with_context(|| format!("cannot record the alert `{}`", alert.id)).map(drop)
 }
+
+/// What was sent, or never will be, is of no use for long.
+const FORGET_LETTERS: &str = "\
+DELETE FROM delivery
+WHERE source = $1 AND status <> 'waiting' AND coalesce(tried_at, created_at) < now() - interval '30 days'";
+
+/// What is over is looked up for a year. That somebody called an empty dump right is not forgotten.
+const FORGET_ALERTS: &str = "\
+DELETE FROM alert
+WHERE source = $1 AND status = 'resolved' AND resolved_at < now() - interval '1 year' AND rule <> 'empty_dump'";
 
 const PUT: &str = "\
 INSERT INTO alert (id, rule, severity, status, source, backup_id, database, tenant, store, channel, message,

@@ -34,11 +34,22 @@ impl Catalog {
         self.client.ask(move |client| {
             let mut transaction = client.transaction()?;
             for delivery in &deliveries {
-                transaction.execute(SUPERSEDE, &[&delivery.source, &delivery.channel])?;
+                transaction
+                    .execute(SUPERSEDE, &[&delivery.source, &std::slice::from_ref(&delivery.channel)])?;
                 insert(&mut transaction, delivery)?;
             }
             Ok(transaction.commit()?)
         })
+    }
+
+    /// Says of what waits for these channels without an alert that it is out of date.
+    ///
+    /// # Errors
+    /// When the catalog can't be written.
+    pub fn supersede_deliveries(&mut self, source: &str, channels: &[String]) -> Result<()> {
+        self.revive()?;
+        self.client.execute(SUPERSEDE, params![source, channels])?;
+        Ok(())
     }
 
     /// Says that a letter is being tried; false where another call was quicker.
@@ -114,7 +125,7 @@ ON CONFLICT (id) DO NOTHING";
 
 const SUPERSEDE: &str = "\
 UPDATE delivery SET status = 'superseded'
-WHERE source = $1 AND channel = $2 AND status = 'waiting' AND alert IS NULL";
+WHERE source = $1 AND channel = ANY($2) AND status = 'waiting' AND alert IS NULL";
 
 /// So many of each channel: one that is dead keeps no other from being told.
 const WAITING: &str = "\

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 
 use super::Catalog;
-use crate::backup::Backup;
+use crate::backup::{Backup, TablesBefore};
 use crate::params;
 
 /// What is compared of an earlier backup.
@@ -13,8 +13,6 @@ pub struct Past {
     pub dump_bytes: Option<u64>,
     /// How long it took.
     pub duration_seconds: Option<f64>,
-    /// How many tables it held, where they were looked at.
-    pub tables: Option<u64>,
 }
 
 impl Catalog {
@@ -33,23 +31,59 @@ impl Catalog {
             .context("cannot read the catalog")?;
         let past = |row: &postgres::Row| -> Result<Past> {
             let count = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
-            Ok(Past {
-                dump_bytes: count(row.try_get(0)?),
-                duration_seconds: row.try_get(1)?,
-                tables: count(row.try_get(2)?),
-            })
+            Ok(Past { dump_bytes: count(row.try_get(0)?), duration_seconds: row.try_get(1)? })
         };
         rows.iter().map(past).collect()
     }
+
+    /// How many tables the database of a backup that holds none had before.
+    ///
+    /// # Errors
+    /// When the catalog can't be read.
+    pub fn tables_before(&mut self, backup: &Backup) -> Result<TablesBefore> {
+        self.revive()?;
+        let (source, database, kind) = (&backup.source, &backup.database, &backup.backup_type);
+        let (tenant, id) = (backup.tenant.clone(), backup.id.as_str());
+        let row = self
+            .client
+            .query(TABLES_BEFORE, params![source, database, kind, tenant, id])
+            .context("cannot read the catalog")?;
+        let row = row.first().context("the catalog gives no answer")?;
+        let (had, is_accepted, is_first): (Option<i64>, bool, bool) =
+            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        Ok(match had.and_then(|had| u64::try_from(had).ok()) {
+            _ if is_accepted => TablesBefore::Accepted,
+            Some(had) => TablesBefore::Some(had),
+            None if is_first => TablesBefore::Unknown,
+            None => TablesBefore::None,
+        })
+    }
 }
 
-/// A table that was not counted was there.
 const BEFORE: &str = "\
-SELECT coalesce((metadata->>'dump_bytes')::bigint, size_bytes), backup_duration_seconds,
-    CASE WHEN metadata->'fingerprint'->>'level' <> 'off' AND NOT metadata->'fingerprint'->'skipped' ? '*'
-        THEN (SELECT count(*) FROM jsonb_object_keys(metadata->'fingerprint'->'tables'))
-            + (SELECT count(*) FROM jsonb_object_keys(metadata->'fingerprint'->'skipped')) END
+SELECT coalesce((metadata->>'dump_bytes')::bigint, size_bytes), backup_duration_seconds
 FROM backup
 WHERE source = $1 AND database = $2 AND backup_type = $3 AND tenant IS NOT DISTINCT FROM $4 AND id <> $5
     AND status IN ('completed', 'verified', 'degraded')
 ORDER BY created_at DESC, id DESC";
+
+/// Of what was on record before there was a number of tables, each in the fingerprint was there, counted or not. What
+/// ends such an alert is a dump with tables: where there was none since, it was somebody.
+const TABLES_BEFORE: &str = "\
+WITH earlier AS (
+    SELECT created_at, coalesce((metadata->>'tables')::bigint,
+        CASE WHEN metadata->'fingerprint'->>'level' <> 'off' AND NOT metadata->'fingerprint'->'skipped' ? '*'
+            THEN (SELECT count(*) FROM jsonb_object_keys(metadata->'fingerprint'->'tables')) END) AS tables
+    FROM backup
+    WHERE source = $1 AND database = $2 AND backup_type = $3 AND tenant IS NOT DISTINCT FROM $4 AND id <> $5
+        AND status IN ('completed', 'verified', 'degraded', 'expired')
+), had AS (
+    SELECT created_at, tables FROM earlier WHERE tables > 0 ORDER BY created_at DESC LIMIT 1
+)
+SELECT (SELECT tables FROM had),
+    EXISTS (
+        SELECT FROM alert
+        WHERE rule = 'empty_dump' AND status = 'resolved' AND source = $1 AND database = $2
+            AND tenant IS NOT DISTINCT FROM $4
+            AND first_seen > coalesce((SELECT created_at FROM had), '-infinity')),
+    NOT EXISTS (SELECT FROM earlier)";

@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::json;
 
-use super::alarm::pings::Run;
 use super::context::Context;
 use super::{prune, signals};
 use crate::backup::Backup;
@@ -36,19 +35,10 @@ pub(super) fn run(context: &Context, named: &[String]) -> Result<Code> {
     if named.iter().any(String::is_empty) {
         return Err(Failure::usage("`--database` needs a name").into());
     }
-    let life = Run::begin(context);
     let mut watch = Watch::new(context);
+    watch.begins(&known_databases(context, named));
     let done = all(context, named, &mut watch);
-    if let Some(life) = life {
-        match &done {
-            Ok(Code::Done) => {}
-            Ok(code) if watch.failed.is_empty() && *code != Code::Locked => watch.failed.push(None),
-            Ok(_) => {}
-            Err(error) => context.out.remember(&exit::render(error)),
-        }
-        let is_refused = done.as_ref().is_err_and(|error| code_of(error) == Code::Usage);
-        life.end(context, watch.ends(), is_refused);
-    }
+    watch.ends(&done);
     done
 }
 
@@ -62,6 +52,7 @@ fn all(context: &Context, named: &[String], watch: &mut Watch<'_>) -> Result<Cod
             watch.not_begun(&known_databases(context, named), error);
         }
     })?;
+    watch.goes_on(&databases);
     let mut code = Code::Done;
     let mut made: Vec<Backup> = Vec::new();
     let mut succeeded: Vec<String> = Vec::new();
@@ -69,10 +60,12 @@ fn all(context: &Context, named: &[String], watch: &mut Watch<'_>) -> Result<Cod
         let tried = RefCell::new(None);
         match again(context, || attempt::run(context, database, &ring, &shelves, &tried)) {
             Ok(done) => {
-                code = code.worse(tell(context, &done));
-                let of_this = watch.done(database, &done, tried.borrow().as_ref());
-                code = code.worse(of_this);
-                if of_this == Code::Done {
+                let told = tell(context, &done);
+                watch.beside(told);
+                code = code.worse(told);
+                watch.done(database, &done, tried.borrow().as_ref());
+                code = code.worse(done.code);
+                if done.code == Code::Done {
                     succeeded.push(database.clone());
                 }
                 made.push(done.backup);
@@ -94,10 +87,13 @@ fn all(context: &Context, named: &[String], watch: &mut Watch<'_>) -> Result<Cod
     };
     if let Err(error) = told {
         log::warn!("{error:#}");
+        watch.beside(Code::Degraded);
         code = code.worse(Code::Degraded);
     }
     if context.config.retention.after_backup && !succeeded.is_empty() && !context.interrupt.is_raised() {
-        code = code.worse(prune::after_backup(context, &shelves, &succeeded));
+        let pruned = prune::after_backup(context, &shelves, &succeeded);
+        watch.beside(pruned);
+        code = code.worse(pruned);
     }
     Ok(code)
 }

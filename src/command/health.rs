@@ -8,16 +8,31 @@ use crate::trouble::{Observation, Rule, Subject};
 /// Under which name the record of a backup keeps when a test restore of it passed.
 const RESTORED_AT: &str = "restored_at";
 
-/// Whether copies of a database in a store are on record as damaged or missing. `rows` are the newest first.
+/// Whether copies of a database in a store are on record as damaged. `rows` are the newest first.
 pub(super) fn damaged(rows: &[Kept], database: &str, store: &str) -> Observation {
-    let is_bad = |row: &&Kept| {
-        let mut of_store = row.copies.iter().filter(|copy| copy.store == store);
-        let is_damaged = of_store.any(|copy| matches!(copy.state, CopyState::Missing | CopyState::Corrupt));
-        row.database == database && row.status.is_usable() && is_damaged
-    };
-    let bad: Vec<&Kept> = rows.iter().filter(is_bad).collect();
     let subject = Subject::of_database(Rule::VerificationFailed, database).in_store(store);
-    counted(subject, &bad, |count| format!("{count} of `{database}` in `{store}` found damaged or missing"))
+    let bad = of_state(rows, database, store, CopyState::Corrupt);
+    counted(subject, &bad, |count| format!("{count} of `{database}` in `{store}` found damaged"))
+}
+
+/// The same of those that are on record as missing.
+pub(super) fn missing(rows: &[Kept], database: &str, store: &str) -> Observation {
+    lacking(database, store, &of_state(rows, database, store, CopyState::Missing))
+}
+
+/// That a store does not have what it should.
+pub(super) fn lacking(database: &str, store: &str, rows: &[&Kept]) -> Observation {
+    let subject = Subject::of_database(Rule::CopyMissing, database).in_store(store);
+    counted(subject, rows, |count| format!("`{store}` lacks {count} of `{database}` that should be there"))
+}
+
+/// The usable backups of a database whose copy in a store stands so on record.
+fn of_state<'a>(rows: &'a [Kept], database: &str, store: &str, state: CopyState) -> Vec<&'a Kept> {
+    let is_so = |row: &&Kept| {
+        let mut of_store = row.copies.iter().filter(|copy| copy.store == store);
+        row.database == database && row.status.is_usable() && of_store.any(|copy| copy.state == state)
+    };
+    rows.iter().filter(is_so).collect()
 }
 
 /// How the newest usable backup of a database stands.
@@ -29,7 +44,9 @@ pub(super) fn newest(backup: &Backup) -> Vec<Observation> {
 pub(super) fn degraded(backup: &Backup) -> Observation {
     let (id, database) = (backup.id.as_str(), backup.database.as_str());
     let subject = Subject::of_database(Rule::BackupDegraded, database);
-    if backup.status != Status::Degraded {
+    // What it lacks has an alert of its own.
+    let is_all = standing::lacks(backup).is_some_and(|lacks| backup.error.as_deref() == Some(lacks));
+    if backup.status != Status::Degraded || is_all {
         return subject.is_well();
     }
     let why = backup.error.as_deref().unwrap_or("not all of its copies are whole");

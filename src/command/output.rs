@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::alert::clean::clean;
 use crate::cli::Global;
-use crate::exit;
+use crate::exit::{self, is_command};
 
 /// Whose lines are shown.
 const OURS: &str = env!("CARGO_PKG_NAME");
@@ -112,11 +112,6 @@ impl Output {
     fn write(&self, text: &str) -> Result<()> {
         self.bars.suspend(|| writeln!(std::io::stdout(), "{text}")).context("cannot write to stdout")
     }
-}
-
-/// A control character, or one that turns the direction of what follows: a name could look like another.
-fn is_command(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The text without what a terminal would take for a command: names and messages may come from a server, or from

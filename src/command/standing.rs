@@ -8,6 +8,9 @@ use crate::backup::{Backup, CheckLevel, Copy, CopyState, Status};
 /// Under which name the record keeps what only a deeper check sees.
 const UNPROVEN: &str = "unproven";
 
+/// Under which name the record keeps what the backup lacks, however whole its copies are.
+const LACKS: &str = "lacks";
+
 /// Says how the backup stands.
 pub(super) fn settle(backup: &mut Backup) {
     let kept = || backup.copies.iter().filter(|copy| copy.state != CopyState::Expired);
@@ -15,7 +18,7 @@ pub(super) fn settle(backup: &mut Backup) {
     let is_expired = kept().count() < backup.copies.len() && !kept().any(|copy| copy.state.is_published());
     backup.status = if is_expired {
         Status::Expired
-    } else if kept().count() == 0 || !kept().all(is_sound) || unproven(backup).is_some() {
+    } else if kept().count() == 0 || !kept().all(is_sound) || is_short(backup) {
         Status::Degraded
     } else if kept().all(|copy| copy.state == CopyState::Verified) {
         Status::Verified
@@ -27,8 +30,24 @@ pub(super) fn settle(backup: &mut Backup) {
     if let Some(error) = unproven(backup).filter(|_| faults.is_empty()) {
         faults.push(error.to_owned());
     }
+    faults.extend(lacks(backup).map(str::to_owned));
     backup.error = (!faults.is_empty()).then(|| faults.join("; "));
     backup.summarize_copies();
+}
+
+/// Whether it is not what was promised although its copies are whole.
+pub(super) fn is_short(backup: &Backup) -> bool {
+    unproven(backup).is_some() || lacks(backup).is_some()
+}
+
+/// What the backup lacks, however whole its copies are.
+pub(super) fn lacks(backup: &Backup) -> Option<&str> {
+    backup.metadata.get(LACKS)?.as_str()
+}
+
+/// Puts on record what the backup lacks.
+pub(super) fn remember_lack(backup: &mut Backup, what: &str) {
+    backup.metadata.insert(LACKS.to_owned(), json!(what));
 }
 
 /// What a deeper check than the last one found wrong with the backup, if there is such.

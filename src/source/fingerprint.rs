@@ -47,6 +47,8 @@ pub struct Wanted {
 pub struct Taken {
     /// The figures; what could not be looked at is named among what was skipped.
     pub figures: Fingerprint,
+    /// How many tables there are, counted or not, where that is known.
+    pub tables: Option<u64>,
     /// What cut the work short, if something did.
     pub trouble: Option<anyhow::Error>,
 }
@@ -137,6 +139,16 @@ impl Snapshot {
         text(rows.first().context("the snapshot has no id")?, 0)
     }
 
+    /// How many tables a dump of it has.
+    ///
+    /// # Errors
+    /// When the server can't be asked.
+    pub fn table_count(&mut self) -> Result<u64> {
+        let tables = sql::tables(self.version, self.wanted.without_schema.as_deref(), false);
+        let rows = self.session.rows(&format!("SELECT pg_catalog.count(*) FROM ({tables}) t"))?;
+        Ok(text(rows.first().context("the server counts nothing")?, 0)?.parse()?)
+    }
+
     /// What is known so far: what makes an equal database.
     #[must_use]
     pub fn into_frame(self) -> Fingerprint {
@@ -176,12 +188,15 @@ impl Snapshot {
     fn finish(mut self, asks: Result<Vec<Ask>>, brake: &Brake) -> Taken {
         let asks = match asks {
             Ok(asks) => asks,
-            Err(error) => return Taken { figures: self.into_frame(), trouble: Some(error) },
+            Err(error) => {
+                return Taken { figures: self.into_frame(), tables: None, trouble: Some(error) };
+            }
         };
+        let tables = u64::try_from(asks.len()).ok();
         // `pg_dump` looks at sequences before it writes its first byte: they stand in its table of contents.
         let looked = self.look_at_sequences(Look::Last);
         let counted = self.count_tables(&asks, brake);
-        Taken { figures: self.figures, trouble: looked.and(counted).err() }
+        Taken { figures: self.figures, tables, trouble: looked.and(counted).err() }
     }
 
     fn take_the_frame(&mut self) -> Result<()> {

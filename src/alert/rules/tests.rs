@@ -72,15 +72,15 @@ fn durations_need_three_and_a_minute() {
 #[test]
 fn a_dump_without_tables() {
     use Severity::{Critical, Warning};
-    for (tables, earlier, wanted) in [
-        (None, vec![], None),
-        (Some(1), vec![Some(9)], Some(None)),
-        (Some(0), vec![], Some(Some(Critical))),
-        (Some(0), vec![Some(0), Some(4)], Some(Some(Critical))),
-        (Some(0), vec![Some(0)], Some(Some(Warning))),
-        (Some(0), vec![Some(0), None], Some(Some(Critical))),
+    for (tables, before, wanted) in [
+        (None, TablesBefore::Unknown, None),
+        (Some(1), TablesBefore::Some(9), Some(None)),
+        (Some(0), TablesBefore::Unknown, Some(Some(Critical))),
+        (Some(0), TablesBefore::Some(4), Some(Some(Critical))),
+        (Some(0), TablesBefore::None, Some(Some(Warning))),
+        (Some(0), TablesBefore::Accepted, Some(None)),
     ] {
-        assert_eq!(empty_dump("shop", tables, &earlier).map(severity), wanted, "{tables:?} {earlier:?}");
+        assert_eq!(empty_dump("shop", tables, before).map(severity), wanted, "{tables:?} {before:?}");
     }
 }
 

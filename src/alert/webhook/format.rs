@@ -134,7 +134,7 @@ fn pagerduty(message: &Message, routing_key: &str) -> Value {
             "source": alert.source,
             "severity": alert.severity.as_str(),
             "timestamp": alert.last_seen,
-            "component": alert.database.as_ref().or(alert.store.as_ref()),
+            "component": alert.database.as_ref().or(alert.store.as_ref()).unwrap_or(&alert.source),
             "class": alert.rule.as_str(),
             "custom_details": alert,
         },

@@ -55,6 +55,23 @@ impl Outbox {
         }
     }
 
+    /// Takes back what waits for these channels without an alert.
+    pub(super) fn withdraw(&mut self, source: &str, channels: &[String]) -> Result<()> {
+        match self {
+            Self::Catalog(catalog) => catalog.supersede_deliveries(source, channels),
+            Self::File(spool) => {
+                let (source, channels) = (source.to_owned(), channels.to_vec());
+                spool.change(move |book| {
+                    book.deliveries.retain(|old| {
+                        old.alert().is_some() || old.source != source || !channels.contains(&old.channel)
+                    });
+                    Ok(())
+                })
+            }
+            Self::Nowhere(_) => Ok(()),
+        }
+    }
+
     /// Says that a letter is being tried; false where another call was quicker.
     pub(super) fn begin(&mut self, begun: &Delivery) -> Result<bool> {
         match self {

@@ -1,5 +1,6 @@
 //! A dead man's switch is told that a run has begun, and how it ended: silence is what it listens for.
 
+use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -13,17 +14,31 @@ use crate::config::alert::{Channel, Way};
 use crate::exit::one_line;
 use crate::notice::{Delivery, Letter, Signal};
 
+/// How a backup of a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::command) enum Fate {
+    /// It is all that was promised.
+    Well,
+    /// It is not.
+    Failed,
+    /// Another run is at it, and speaks for itself.
+    Elsewhere,
+}
+
 /// A run of backups, as dead men's switches see it.
 pub(in crate::command) struct Run {
     rid: String,
+    /// What it is to back up; nothing where that never came to be known.
+    databases: Vec<String>,
     /// Each says when its switch knows that the run has begun, or does not listen.
     begun: Vec<(String, Duration, Receiver<()>)>,
 }
 
 impl Run {
-    /// Tells every switch that a run has begun, without waiting for them; `None` where there is none.
-    pub(in crate::command) fn begin(context: &Context) -> Option<Self> {
-        let mut switches = switches(context).peekable();
+    /// Tells every switch of these databases, or of any where they are not known, that a run has begun, without waiting
+    /// for them; `None` where there is no such switch.
+    pub(in crate::command) fn begin(context: &Context, databases: &[String]) -> Option<Self> {
+        let mut switches = switches(context, databases).peekable();
         switches.peek()?;
         let rid = match id::uuid() {
             Ok(rid) => rid,
@@ -33,15 +48,27 @@ impl Run {
             }
         };
         let begun = switches.filter_map(|switch| start(context, switch, &rid)).collect();
-        Some(Self { rid, begun })
+        Some(Self { rid, databases: databases.to_vec(), begun })
     }
 
-    /// Tells how it ended. A switch that is of some databases listens to those alone. A run that found
-    /// others at work alone (`None`) says so, which changes nothing; a command that was refused leaves the catalog alone.
+    /// Takes back what earlier runs still have to say: late, it would be taken for news of this one.
+    pub(in crate::command) fn takes_over(&self, context: &Context) {
+        let names: Vec<String> =
+            switches(context, &self.databases).map(|switch| switch.name.clone()).collect();
+        let withdrawn = super::outbox(context).withdraw(&context.config.source.name, &names);
+        if let Err(error) = withdrawn {
+            log::info!("what an earlier run has to say may come late: {}", one_line(&error));
+        }
+    }
+
+    /// Tells how it ended. A switch that is of some databases listens to those alone; one of which there is no word did
+    /// not come to it. A run of which others are at work at a part says so, which changes nothing: the silence of those
+    /// is heard. A command that was refused leaves the catalog alone.
     pub(in crate::command) fn end(
         self,
         context: &Context,
-        failed: Option<&[Option<String>]>,
+        fates: &BTreeMap<String, Fate>,
+        is_well: bool,
         is_refused: bool,
     ) {
         for (name, limit, begun) in &self.begun {
@@ -53,17 +80,13 @@ impl Run {
         }
         let body = context.out.tail();
         let letter = |switch: &Channel| {
-            let is_of = |name: &String| switch.databases.as_ref().is_none_or(|these| these.contains(name));
-            let has_failed = failed.unwrap_or_default().iter().any(|name| name.as_ref().is_none_or(is_of));
-            let signal = match failed {
-                None => Signal::Log,
-                Some(_) if has_failed => Signal::Fail,
-                Some(_) => Signal::Success,
-            };
+            let its = self.databases.iter().filter(|name| is_of(switch, name));
+            let its = its.map(|name| fates.get(name).copied().unwrap_or(Fate::Failed));
+            let signal = signal(is_well && !self.databases.is_empty(), its);
             let ping = Letter::Ping { signal, rid: self.rid.clone(), body: body.clone() };
             letter_of(context, switch, ping)
         };
-        let letters: Vec<Delivery> = switches(context).filter_map(letter).collect();
+        let letters: Vec<Delivery> = switches(context, &self.databases).filter_map(letter).collect();
         let mut outbox = if is_refused { Outbox::of_file(context) } else { super::outbox(context) };
         if let Err(error) = outbox.add(letters.clone()) {
             log::warn!("how the run ended is told once, and kept nowhere: {}", one_line(&error));
@@ -73,8 +96,27 @@ impl Run {
     }
 }
 
-fn switches(context: &Context) -> impl Iterator<Item = &Channel> {
-    context.config.alerts.channels.iter().filter(|channel| matches!(channel.way, Way::Ping { .. }))
+/// What a switch is told of a run and of the databases that are its own.
+fn signal(is_well: bool, its: impl Iterator<Item = Fate>) -> Signal {
+    let its: Vec<Fate> = its.collect();
+    if !is_well || its.contains(&Fate::Failed) {
+        Signal::Fail
+    } else if its.contains(&Fate::Elsewhere) {
+        Signal::Log
+    } else {
+        Signal::Success
+    }
+}
+
+/// The switches of any of these databases, or all where these are not known.
+fn switches<'a>(context: &'a Context, databases: &'a [String]) -> impl Iterator<Item = &'a Channel> {
+    let all = context.config.alerts.channels.iter();
+    all.filter(|channel| matches!(channel.way, Way::Ping { .. }))
+        .filter(move |switch| databases.is_empty() || databases.iter().any(|name| is_of(switch, name)))
+}
+
+fn is_of(switch: &Channel, database: &String) -> bool {
+    switch.databases.as_ref().is_none_or(|these| these.contains(database))
 }
 
 fn letter_of(context: &Context, switch: &Channel, ping: Letter) -> Option<Delivery> {

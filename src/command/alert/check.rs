@@ -112,7 +112,8 @@ fn look<'a>(
         Some(names) => names,
         None => scope::in_use(record.as_ref().ok(), &stores),
     };
-    let mut sight = Sight { source, databases, now, max_age, stores, record, at_work: BTreeSet::new() };
+    let (is_whole, at_work) = (named.is_empty(), BTreeSet::new());
+    let mut sight = Sight { source, databases, is_whole, now, max_age, stores, record, at_work };
     sight.look_again(context);
     Ok(sight)
 }

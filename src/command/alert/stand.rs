@@ -17,7 +17,7 @@ pub(super) fn acknowledge(context: &Context, flags: &cli::AlertAck) -> Result<Co
     let mut catalog = caught_up(context)?;
     let alert = one(&mut catalog, &flags.id)?;
     let note = flags.note.as_deref().map(clean_line);
-    if !catalog.acknowledge(&alert.id, note.as_deref())? {
+    if !catalog.acknowledge(&alert.source, &alert.id, note.as_deref())? {
         return Err(over(&alert));
     }
     tell(context, &mut catalog, &alert.id)
@@ -30,6 +30,12 @@ pub(super) fn resolve(context: &Context, flags: &cli::AlertResolve) -> Result<Co
         return Err(over(&alert));
     }
     alarm::raise_of(context, &alert.source, &[alert.subject().is_well()]);
+    let is_over = one(&mut catalog, &alert.id)?.status == AlertStatus::Resolved;
+    if !is_over {
+        let why =
+            format!("the catalog did not take it that `{}` is over: the next command tells it", alert.id);
+        return Err(Failure::new(Code::Degraded, why).into());
+    }
     tell(context, &mut catalog, &alert.id)
 }
 

@@ -9,11 +9,12 @@ use indicatif::HumanBytes;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
+use super::figures::TABLES;
 use super::ledger::Ledger;
 use super::leftovers::Leftovers;
 use super::stream::{self, Streamed};
 use super::sweep::Sweeps;
-use crate::backup::{Backup, CheckLevel, Copy, CopyState, Status};
+use crate::backup::{Backup, CheckLevel, Copy, CopyState, Status, TablesBefore};
 use crate::catalog::history::Past;
 use crate::command::context::{Context, Shelf, now};
 use crate::command::copies::{Making, mark_checked, side_by_side};
@@ -47,6 +48,8 @@ pub(super) struct Tried {
     pub(super) is_recorded: bool,
     /// The backups before it, the newest first, as far as the catalog tells.
     pub(super) past: Vec<Past>,
+    /// How many tables there were before a dump that holds none.
+    pub(super) tables_before: TablesBefore,
 }
 
 /// Makes one backup: locks, records that it began, streams, settles every copy, records the truth.
@@ -87,7 +90,8 @@ pub(super) fn run(
     let recorded = ledger.save(&backup);
     step::reached(Step::RowSettled);
     let past = ledger.catalog().and_then(|catalog| catalog.before(&backup, PAST).ok()).unwrap_or_default();
-    tried.replace(Some(Tried { backup: backup.clone(), is_recorded: recorded, past }));
+    let tables_before = tables_before(&mut ledger, &backup);
+    tried.replace(Some(Tried { backup: backup.clone(), is_recorded: recorded, past, tables_before }));
     leftovers.take_up(context, &mut ledger, ring, shelves);
     // Held until the last word is on record.
     if let Some(heartbeat) = heartbeat {
@@ -165,6 +169,9 @@ fn make(
     backup.metadata.insert("dump_bytes".to_owned(), json!(made.dump.size_bytes));
     backup.metadata.insert("dump_checksum".to_owned(), json!(made.dump.sha256));
     backup.finished_at = Some(end_of(backup, begun));
+    if let TablesBefore::Some(had) = tables_before(ledger, backup) {
+        standing::remember_lack(backup, &format!("it holds no table; an earlier one had {had}"));
+    }
     log::info!(
         "{} dumped, {} sealed, SHA-256 {}; publishing and reading back",
         HumanBytes(made.dump.size_bytes),
@@ -204,13 +211,32 @@ fn make(
     backup.status = status;
     let unproven =
         if check == Some(CheckLevel::Restore) { prove(context, backup, ring, shelves).err() } else { None };
-    if unproven.is_some() {
+    let lacks = standing::lacks(backup).map(str::to_owned);
+    if unproven.is_some() || lacks.is_some() {
         backup.status = Status::Degraded;
     }
+    if let Some(lacks) = &lacks {
+        log::error!("`{}`: {lacks}", backup.id);
+    }
     let of_copy = |copy: &Copy| Some(format!("store `{}`: {}", copy.store, copy.error.as_deref()?));
-    let faults: Vec<String> = backup.copies.iter().filter_map(of_copy).chain(unproven).collect();
+    let faults = backup.copies.iter().filter_map(of_copy).chain(unproven).chain(lacks);
+    let faults: Vec<String> = faults.collect();
     backup.error = (!faults.is_empty()).then(|| faults.join("; "));
     Ok(())
+}
+
+/// How many tables there were before a dump that holds none; nobody needs to know of another one.
+fn tables_before(ledger: &mut Ledger<'_>, backup: &Backup) -> TablesBefore {
+    let is_empty = backup.metadata_u64(TABLES) == Some(0);
+    let Some(catalog) = ledger.catalog().filter(|_| is_empty) else { return TablesBefore::Unknown };
+    catalog.tables_before(backup).unwrap_or_else(|error| {
+        log::warn!(
+            "`{}` holds no table, and nobody knows how many there were: {}",
+            backup.id,
+            one_line(&error)
+        );
+        TablesBefore::Unknown
+    })
 }
 
 fn unused() -> Result<Client, String> {

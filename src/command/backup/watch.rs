@@ -1,17 +1,21 @@
 //! What is seen of each backup when it has ended, for alerts.
 
-use anyhow::Error;
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Error, Result};
 
 use super::attempt::{Done, Tried};
+use super::figures::TABLES;
 use crate::alert::rules;
-use crate::backup::{Backup, CheckLevel, Copy, CopyState, Status};
+use crate::backup::{Backup, CheckLevel, Copy, CopyState, Status, TablesBefore};
 use crate::catalog::history::Past;
-use crate::command::alarm;
+use crate::command::alarm::{
+    self,
+    pings::{Fate, Run},
+};
 use crate::command::context::Context;
 use crate::command::health;
-use crate::exit::{Code, code_of, one_line};
-use crate::fingerprint::{EVERYTHING, Fingerprint, Level};
-use crate::manifest::FINGERPRINT;
+use crate::exit::{self, Code, code_of, one_line};
 use crate::trouble::{Observation, Rule, Subject};
 
 /// A signal from the keyboard: whoever sent it knows.
@@ -20,25 +24,78 @@ const FROM_KEYBOARD: i32 = 2;
 /// Follows the backups of one call.
 pub(super) struct Watch<'a> {
     context: &'a Context,
-    /// The databases whose backups are not what was promised; `None` stands for all of them.
-    pub(super) failed: Vec<Option<String>>,
-    /// Whether another run was at work on one.
-    is_any_locked: bool,
+    life: Life,
+    /// How many backups there are to be.
+    count: usize,
+    /// How each ended.
+    fates: BTreeMap<String, Fate>,
+    /// Whether anything went wrong that is none of theirs.
+    is_spoiled: bool,
+    /// Stores that took no copy of one of them.
+    bad_stores: BTreeSet<String>,
+    /// Stores that took one.
+    good_stores: BTreeSet<String>,
+}
+
+/// What dead men's switches know of this call.
+enum Life {
+    Unknown,
+    Begun(Option<Run>),
 }
 
 impl<'a> Watch<'a> {
     pub(super) fn new(context: &'a Context) -> Self {
-        Self { context, failed: Vec::new(), is_any_locked: false }
+        Self {
+            context,
+            life: Life::Unknown,
+            count: 0,
+            is_spoiled: false,
+            fates: BTreeMap::new(),
+            bad_stores: BTreeSet::new(),
+            good_stores: BTreeSet::new(),
+        }
     }
 
-    /// What a dead man's switch is told, if anything: of another run it hears by that one.
-    pub(super) fn ends(&self) -> Option<&[Option<String>]> {
-        (!self.failed.is_empty() || !self.is_any_locked).then_some(&self.failed)
+    /// These are to be backed up, as far as it is known.
+    pub(super) fn begins(&mut self, databases: &[String]) {
+        if matches!(self.life, Life::Unknown) && !databases.is_empty() {
+            self.life = Life::Begun(Run::begin(self.context, databases));
+        }
+    }
+
+    /// These are, and nothing stands in the way.
+    pub(super) fn goes_on(&mut self, databases: &[String]) {
+        self.begins(databases);
+        self.count = databases.len();
+        if let Life::Begun(Some(run)) = &self.life {
+            run.takes_over(self.context);
+        }
+    }
+
+    /// Something that is none of a backup's own has ended with this code.
+    pub(super) fn beside(&mut self, code: Code) {
+        self.is_spoiled |= code != Code::Done;
+    }
+
+    /// The call has ended.
+    pub(super) fn ends(self, done: &Result<Code>) {
+        if let Err(error) = done {
+            self.context.out.remember(&exit::render(error));
+        }
+        let run = match self.life {
+            // What it was to back up never came to be known.
+            Life::Unknown => Run::begin(self.context, &[]),
+            Life::Begun(run) => run,
+        };
+        let is_well = done.is_ok() && !self.is_spoiled;
+        let is_refused = done.as_ref().is_err_and(|error| code_of(error) == Code::Usage);
+        if let Some(run) = run {
+            run.end(self.context, &self.fates, is_well, is_refused);
+        }
     }
 
     /// Nothing could be begun: of these databases, or of none that is known.
     pub(super) fn not_begun(&mut self, databases: &[String], error: &Error) {
-        self.failed.push(None);
         let what = format!("no backup could be begun: {}", one_line(error));
         let seen = |subject: Subject| subject.is_in_trouble(what.clone());
         let of_database = |name: &String| seen(Subject::of_database(Rule::BackupFailed, name));
@@ -53,15 +110,14 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// A backup has ended well enough to be restored from; the code for what its figures say.
-    pub(super) fn done(&mut self, database: &str, done: &Done, tried: Option<&Tried>) -> Code {
+    /// A backup has ended well enough to be restored from.
+    pub(super) fn done(&mut self, database: &str, done: &Done, tried: Option<&Tried>) {
         let backup = &done.backup;
         let is_recorded = tried.is_some_and(|tried| tried.is_recorded);
         let past = tried.map(|tried| tried.past.as_slice()).unwrap_or_default();
-        let code = done.code.worse(code_of_tables(backup, past));
-        if code != Code::Done {
-            self.failed.push(Some(database.to_owned()));
-        }
+        let before = tried.map_or(TablesBefore::Unknown, |tried| tried.tables_before);
+        let fate = if done.code == Code::Done { Fate::Well } else { Fate::Failed };
+        self.fates.insert(database.to_owned(), fate);
         let mut seen = vec![
             Subject::new(Rule::BackupFailed).is_well(),
             Subject::of_database(Rule::BackupFailed, database).is_well(),
@@ -72,22 +128,22 @@ impl<'a> Watch<'a> {
             seen.push(Subject::of_database(Rule::NoGoodBackup, database).is_well());
         }
         for copy in &backup.copies {
-            seen.extend(of_copy(backup, copy));
+            seen.extend(self.of_copy(backup, copy));
         }
-        seen.extend(self.figures(backup, past));
+        seen.extend(self.of_stores());
+        seen.extend(self.figures(backup, past, before));
         if self.context.config.after_backup.level() == Some(CheckLevel::Restore) {
             seen.extend(health::test_restore(backup));
         }
         self.raise(&seen);
-        code
     }
 
     /// What its figures say beside those of the last ones.
-    fn figures(&self, backup: &Backup, past: &[Past]) -> Vec<Observation> {
+    fn figures(&self, backup: &Backup, past: &[Past], before: TablesBefore) -> Vec<Observation> {
         let alerts = &self.context.config.alerts;
-        let earlier: Vec<Option<u64>> = past.iter().map(|past| past.tables).collect();
+        let tables = backup.metadata_u64(TABLES);
         let mut seen: Vec<Observation> =
-            rules::empty_dump(&backup.database, tables_of(backup), &earlier).into_iter().collect();
+            rules::empty_dump(&backup.database, tables, before).into_iter().collect();
         if let Some(size) = backup.metadata_u64("dump_bytes").or(backup.size_bytes) {
             let earlier: Vec<u64> = past.iter().filter_map(|past| past.dump_bytes).collect();
             seen.push(rules::size(&backup.database, size, &earlier, &alerts.size));
@@ -103,10 +159,11 @@ impl<'a> Watch<'a> {
     pub(super) fn failed(&mut self, database: &str, error: &Error, tried: Option<&Tried>) {
         if code_of(error) == Code::Locked {
             // The run that holds the lock speaks for itself.
-            self.is_any_locked = true;
+            self.fates.insert(database.to_owned(), Fate::Elsewhere);
+            self.raise(&self.of_stores());
             return;
         }
-        self.failed.push(Some(database.to_owned()));
+        self.fates.insert(database.to_owned(), Fate::Failed);
         if self.context.interrupt.signal() == Some(FROM_KEYBOARD) {
             return;
         }
@@ -114,38 +171,56 @@ impl<'a> Watch<'a> {
         let mut seen = Vec::new();
         match tried {
             Some(tried) => {
+                let lost = tried.backup.copies.iter().filter(|copy| copy.state == CopyState::Failed);
+                self.bad_stores.extend(lost.map(|copy| copy.store.clone()));
                 seen.push(of(&tried.backup, failed));
                 seen.push(catalog(tried.is_recorded));
             }
             None => seen.push(failed),
         }
+        seen.extend(self.of_stores());
         self.raise(&seen);
+    }
+
+    /// What is wrong with a copy, or with its store.
+    fn of_copy(&mut self, backup: &Backup, copy: &Copy) -> Option<Observation> {
+        let why = copy.error.as_deref();
+        let of_database = |rule: Rule| Subject::of_database(rule, &backup.database).in_store(&copy.store);
+        let (subject, what) = match (copy.state, why) {
+            (CopyState::Stored | CopyState::Verified, None) => {
+                self.good_stores.insert(copy.store.clone());
+                return None;
+            }
+            (CopyState::Failed, why) => {
+                self.bad_stores.insert(copy.store.clone());
+                let why = why.unwrap_or("no reason is known");
+                let what = format!("store `{}` took no copy: {why}", copy.store);
+                (Subject::of_store(Rule::StoreUnreachable, &copy.store), what)
+            }
+            (CopyState::Corrupt | CopyState::Missing, why) => {
+                let is_missing = copy.state == CopyState::Missing;
+                let rule = if is_missing { Rule::CopyMissing } else { Rule::VerificationFailed };
+                let why = why.unwrap_or(if is_missing { "is not there" } else { "is bad" });
+                (of_database(rule), format!("the copy of `{}` in `{}`: {why}", backup.id, copy.store))
+            }
+            _ => return None,
+        };
+        Some(of(backup, subject.is_in_trouble(what)))
+    }
+
+    /// Which stores took all that they were given, as soon as that is known: one that refuses one database of a run is
+    /// not well for having taken another.
+    fn of_stores(&self) -> Vec<Observation> {
+        if self.fates.len() < self.count {
+            return Vec::new();
+        }
+        let well = self.good_stores.difference(&self.bad_stores);
+        well.map(|store| Subject::of_store(Rule::StoreUnreachable, store).is_well()).collect()
     }
 
     fn raise(&self, seen: &[Observation]) {
         alarm::raise(self.context, seen);
     }
-}
-
-/// Tables that have vanished are no success, whatever the copies are like.
-fn code_of_tables(backup: &Backup, past: &[Past]) -> Code {
-    let had = past.iter().filter_map(|past| past.tables).find(|count| *count > 0);
-    match (tables_of(backup), had) {
-        (Some(0), Some(had)) => {
-            log::error!("`{}` holds no table; an earlier one had {had}", backup.id);
-            Code::Degraded
-        }
-        _ => Code::Done,
-    }
-}
-
-/// How many tables a dump holds, where they were looked at. One that was not counted was there.
-fn tables_of(backup: &Backup) -> Option<u64> {
-    let figures: Fingerprint = serde_json::from_value(backup.metadata.get(FINGERPRINT)?.clone()).ok()?;
-    if figures.level == Level::Off || figures.skips(EVERYTHING) {
-        return None;
-    }
-    u64::try_from(figures.tables.len().saturating_add(figures.skipped.len())).ok()
 }
 
 /// Seconds without their fraction.
@@ -165,27 +240,4 @@ fn catalog(is_recorded: bool) -> Observation {
     }
     subject
         .is_in_trouble("the catalog can't be reached: records wait under the state folder until it is back")
-}
-
-/// What a copy tells of its store.
-fn of_copy(backup: &Backup, copy: &Copy) -> Option<Observation> {
-    let why = copy.error.as_deref();
-    match (copy.state, why) {
-        (CopyState::Stored | CopyState::Verified, None) => {
-            Some(Subject::of_store(Rule::StoreUnreachable, &copy.store).is_well())
-        }
-        (CopyState::Failed, why) => {
-            let what =
-                format!("store `{}` took no copy: {}", copy.store, why.unwrap_or("no reason is known"));
-            Some(of(backup, Subject::of_store(Rule::StoreUnreachable, &copy.store).is_in_trouble(what)))
-        }
-        (CopyState::Corrupt | CopyState::Missing, why) => {
-            let subject =
-                Subject::of_database(Rule::VerificationFailed, &backup.database).in_store(&copy.store);
-            let what =
-                format!("the copy of `{}` in `{}`: {}", backup.id, copy.store, why.unwrap_or("is bad"));
-            Some(of(backup, subject.is_in_trouble(what)))
-        }
-        _ => None,
-    }
 }

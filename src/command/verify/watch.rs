@@ -64,6 +64,10 @@ impl Seen {
         for database in &names {
             for store in &context.config.stores {
                 seen.push(health::damaged(&rows, database, &store.name));
+                // That there are all is for a check to say: it looks at each.
+                seen.extend(
+                    Some(health::missing(&rows, database, &store.name)).filter(|it| it.trouble.is_some()),
+                );
             }
             let newest = Filter {
                 source: Some(source.clone()),

@@ -42,7 +42,7 @@ impl Counting {
             let asks = snapshot.prepare();
             let taken = match begun.recv() {
                 Ok(()) => snapshot.finish(asks, &for_thread),
-                Err(_) => Taken { figures: snapshot.into_frame(), trouble: None },
+                Err(_) => Taken { figures: snapshot.into_frame(), tables: None, trouble: None },
             };
             // Nobody takes it where the counting was given up.
             drop(end.send(taken));

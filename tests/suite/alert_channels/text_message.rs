@@ -45,11 +45,11 @@ fn each_number_gets_a_form_of_its_own() {
     numbers.sort();
     assert_eq!(numbers, ["+15550101", "+15550102"]);
     // A messaging service has an id, and a key of its own in the form.
-    let service = site(&[phone(&url, "MG0123456789", "\"+15550101\"")]);
+    let service = site(&[phone(&url, "MG0123456789abcdef0123456789abcdef", "\"+15550101\"")]);
     call(&service).args(["alert", "test"]).any_stdout().run();
     let form = receiver.requests().pop().unwrap().form();
     assert_eq!(form.keys().map(String::as_str).collect::<Vec<_>>(), ["Body", "MessagingServiceSid", "To"]);
-    assert_eq!(form["MessagingServiceSid"], "MG0123456789");
+    assert_eq!(form["MessagingServiceSid"], "MG0123456789abcdef0123456789abcdef");
 }
 
 #[test]

@@ -81,11 +81,7 @@ fn copies(sight: &Sight<'_>, look: &StoreLook<'_>, database: &str) -> Vec<Observ
     let store = look.shelf.name.as_str();
     let mut found = vec![health::damaged(&record.kept, database, store)];
     if look.shown.is_ok() {
-        let missing = sight.missing(look, database);
-        let subject = Subject::of_database(Rule::CopyMissing, database).in_store(store);
-        let mut told = health::counted(subject, &missing, |count| {
-            format!("`{store}` does not show {count} of `{database}` that the catalog calls whole")
-        });
+        let mut told = health::lacking(database, store, &sight.missing(look, database));
         let faults = look.shown.as_ref().ok().and_then(|shown| shown.databases.get(database));
         if let Some((path, why)) = faults.and_then(|of_it| of_it.faults.first_key_value()) {
             told = told.detail(format!("`{}`: {why}", path.escape_debug()));
@@ -100,7 +96,8 @@ fn store(sight: &Sight<'_>, look: &StoreLook<'_>) -> Option<Observation> {
     let subject = Subject::of_store(Rule::StoreUnreachable, name);
     let Err(why) = &look.shown else {
         // One that shows what it has need not take more.
-        return (!takes_nothing(sight, name)).then(|| subject.is_well());
+        // Nor is one well that a look at some databases shows nothing wrong of.
+        return (sight.is_whole && !takes_nothing(sight, name)).then(|| subject.is_well());
     };
     let of_it = |row: &Kept| row.copies.iter().any(|copy| copy.store == *name && copy.state.is_published());
     let is_new = look.is_absent && sight.record.as_ref().is_ok_and(|record| !record.kept.iter().any(of_it));

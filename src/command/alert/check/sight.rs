@@ -23,6 +23,8 @@ const MOST_LOOKED_AT_AGAIN: usize = 64;
 pub(super) struct Sight<'a> {
     pub(super) source: String,
     pub(super) databases: Vec<String>,
+    /// Whether these are all that there are.
+    pub(super) is_whole: bool,
     pub(super) now: Timestamp,
     pub(super) max_age: Duration,
     pub(super) stores: Vec<StoreLook<'a>>,
@@ -46,7 +48,7 @@ impl Sight<'_> {
         self.record.is_err() && self.stores.iter().all(|look| look.shown.is_err() && !look.is_absent)
     }
 
-    /// Copies on record that a store does not show, by database: the newest first.
+    /// Copies on record as missing in a store, or that it does not show, by database: the newest first.
     pub(super) fn missing<'s>(&'s self, look: &'s StoreLook<'_>, database: &str) -> Vec<&'s Kept> {
         let (Ok(record), Ok(shown)) = (&self.record, &look.shown) else { return Vec::new() };
         let of_it = record.kept.iter().filter(|row| {
@@ -54,7 +56,9 @@ impl Sight<'_> {
         });
         let is_missing = |row: &&Kept| {
             row.copies.iter().any(|copy| {
-                is_trusted(copy, look) && is_own(look, &self.source, row, copy) && !is_there(shown, row, copy)
+                let is_lost =
+                    is_missing(copy, look) || (is_trusted(copy, look) && !is_there(shown, row, copy));
+                is_lost && is_own(look, &self.source, row, copy)
             })
         };
         of_it.filter(is_missing).collect()
@@ -205,6 +209,11 @@ fn stat_again(look: &mut StoreLook<'_>, source: &str, rows: &[&Kept]) -> Result<
 /// Whether the record calls a copy in that store whole.
 fn is_trusted(copy: &KeptCopy, look: &StoreLook<'_>) -> bool {
     copy.store == look.shelf.name && matches!(copy.state, CopyState::Stored | CopyState::Verified)
+}
+
+/// Whether it is on record that there is none in that store.
+fn is_missing(copy: &KeptCopy, look: &StoreLook<'_>) -> bool {
+    copy.store == look.shelf.name && copy.state == CopyState::Missing
 }
 
 /// Whether a copy stands where the store, as it is configured now, has those of its database: another path is that of
