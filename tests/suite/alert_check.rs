@@ -98,10 +98,7 @@ fn an_emptied_bucket_is_critical_whatever_the_catalog_says() {
     for key in site.r2.keys() {
         site.r2.delete(&key);
     }
-    let told = format!(
-        "`r2` does not show 1 copy of `{}` that the catalog calls whole: that of `{id}`",
-        site.database
-    );
+    let told = format!("`r2` lacks 1 copy of `{}` that should be there: that of `{id}`", site.database);
     check(&site, 2).stdout_has("PGKEEP CRITICAL - ").stdout_has(&told).run();
     let wanted = [
         ("copy_missing", Some("r2"), "critical"),

@@ -12,6 +12,8 @@ mod down;
 mod figures;
 mod killed;
 mod raising;
+mod stores;
+mod switches;
 
 /// All alerts of a site, in the order in which they were first seen.
 fn alerts(site: &Site) -> Vec<Value> {

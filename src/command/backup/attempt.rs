@@ -26,6 +26,7 @@ use crate::config::{Method, environment};
 use crate::exit::{Code, Failure, one_line, wrap};
 use crate::key::KeyRing;
 use crate::name::{self, BackupId};
+use crate::pipeline::flow::Made;
 use crate::pipeline::header::Packing;
 use crate::source::clients::Client;
 use crate::step::{self, Step};
@@ -161,13 +162,7 @@ fn make(
     begun: Instant,
 ) -> Result<()> {
     let Streamed { made, uploads, part_size_bytes } = stream::run(context, ledger, backup, ring, shelves)?;
-    backup.size_bytes = Some(made.artifact.size_bytes);
-    backup.checksum = Some(made.artifact.sha256.clone());
-    #[allow(clippy::cast_precision_loss, reason = "a share shown to people")]
-    let ratio = 1.0 - made.artifact.size_bytes as f64 / made.dump.size_bytes.max(1) as f64;
-    backup.compression_ratio = Some(ratio);
-    backup.metadata.insert("dump_bytes".to_owned(), json!(made.dump.size_bytes));
-    backup.metadata.insert("dump_checksum".to_owned(), json!(made.dump.sha256));
+    describe(backup, &made);
     backup.finished_at = Some(end_of(backup, begun));
     if let TablesBefore::Some(had) = tables_before(ledger, backup) {
         standing::remember_lack(backup, &format!("it holds no table; an earlier one had {had}"));
@@ -223,6 +218,17 @@ fn make(
     let faults: Vec<String> = faults.collect();
     backup.error = (!faults.is_empty()).then(|| faults.join("; "));
     Ok(())
+}
+
+/// Puts on record what came of a dump.
+fn describe(backup: &mut Backup, made: &Made) {
+    backup.size_bytes = Some(made.artifact.size_bytes);
+    backup.checksum = Some(made.artifact.sha256.clone());
+    #[allow(clippy::cast_precision_loss, reason = "a share shown to people")]
+    let ratio = 1.0 - made.artifact.size_bytes as f64 / made.dump.size_bytes.max(1) as f64;
+    backup.compression_ratio = Some(ratio);
+    backup.metadata.insert("dump_bytes".to_owned(), json!(made.dump.size_bytes));
+    backup.metadata.insert("dump_checksum".to_owned(), json!(made.dump.sha256));
 }
 
 /// How many tables there were before a dump that holds none; nobody needs to know of another one.

@@ -1,6 +1,6 @@
 //! A dump that is not what the last ones were.
 
-use super::{alerts, open, open_rules};
+use super::{open, open_rules};
 use crate::support::Site;
 
 /// Says of the backups on record that they were otherwise.
@@ -20,9 +20,49 @@ fn tables_that_have_vanished_are_no_success() {
         (&"critical".into(), &id.as_str().into()),
         "{alert:#}"
     );
+    // Its copies are whole, and it is not what was promised, however often these are looked at.
+    let row = site.row(&id);
+    assert_eq!(row["status"], "degraded", "{row:#}");
+    assert!(row["error"].as_str().unwrap().starts_with("it holds no table"), "{row:#}");
+    site.pgkeep(["verify", &id]).any_stdout().run();
+    assert_eq!(site.row(&id)["status"], "degraded");
+    // What it lacks is one alert, and the size another.
+    assert_eq!(open_rules(&site), ["empty_dump", "size_changed"]);
     site.cluster.execute(&site.database, "CREATE TABLE a ()");
-    site.pgkeep(["backup", "full"]).any_stdout().any_stderr().run();
-    assert!(!open_rules(&site).contains(&"empty_dump".to_owned()), "{:#?}", alerts(&site));
+    site.backup();
+    assert_eq!(open_rules(&site), ["size_changed"]);
+}
+
+/// However many nights there was nothing in it, it had something once; until somebody says that it is right.
+#[test]
+fn tables_that_vanished_long_ago_are_no_success_until_somebody_says_so() {
+    let mut site = Site::new().local_only().with_own_catalog();
+    site.backup();
+    site.cluster.execute(&site.database, "DROP SCHEMA public CASCADE; CREATE SCHEMA public");
+    // No table is counted at that level, and none is missed for that.
+    site.config.set("verify.fingerprint", "off");
+    let mut last = String::new();
+    for _ in 0..9 {
+        last = site.pgkeep(["backup", "full"]).code(3).any_stdout().stderr_has("holds no table").run().id();
+    }
+    // The only one that has something in it stays, whatever the rules say.
+    site.config.set("retention.min_keep", 1);
+    site.config.store("local").insert("keep".to_owned(), "1s".into());
+    site.config.set("retention.after_backup", false);
+    site.pgkeep(["prune", "--force"]).any_code().any_stdout().any_stderr().run();
+    let kept = site.rows().into_iter().filter(|row| row["metadata"]["lacks"].is_null());
+    assert_eq!(kept.map(|row| row["status"].clone()).collect::<Vec<_>>(), ["verified"]);
+    let alert = open(&site, "empty_dump");
+    assert_eq!((&alert["count"], &alert["backup_id"]), (&9.into(), &last.as_str().into()), "{alert:#}");
+    site.pgkeep(["alert", "resolve", alert["id"].as_str().unwrap()]).any_stdout().run();
+    site.backup();
+    site.backup();
+    assert_eq!(open_rules(&site), Vec::<String>::new());
+    // What was right then is none when there was something since.
+    site.cluster.execute(&site.database, "CREATE TABLE a ()");
+    site.backup();
+    site.cluster.execute(&site.database, "DROP TABLE a");
+    site.pgkeep(["backup", "full"]).code(3).any_stdout().stderr_has("an earlier one had 1").run();
 }
 
 /// A database that never had one is told of once, and is no failure each night.
