@@ -28,6 +28,8 @@ pub struct Kept {
     pub pinned_at: Option<Timestamp>,
     /// Until when; `None` is for good.
     pub pinned_until: Option<Timestamp>,
+    /// Whether it lacks something however whole its copies are.
+    pub is_short: bool,
     /// Its copies.
     pub copies: Vec<KeptCopy>,
 }
@@ -165,7 +167,8 @@ const USE_KEY: &str = "hashtextextended('pgkeep-repair ' || $1, 0)";
 
 const KEPT: &str = "\
 SELECT id, backup_type, database, tenant, status, created_at, pinned_at, pinned_until,
-    store, path, state, size, locked_until, copy.error IS NULL AS is_sound
+    store, path, state, size, locked_until, copy.error IS NULL AS is_sound,
+    backup.metadata ? 'lacks' AS is_short
 FROM backup LEFT JOIN copy ON copy.backup = id
 WHERE source = $1 AND ($2::text[] IS NULL OR database = ANY($2))
 ORDER BY created_at DESC, id DESC, position";
@@ -186,6 +189,7 @@ fn run_of(row: &Row) -> Result<Kept> {
         begun_at: row.try_get("created_at")?,
         pinned_at: row.try_get("pinned_at")?,
         pinned_until: row.try_get("pinned_until")?,
+        is_short: row.try_get("is_short")?,
         copies: Vec::new(),
     })
 }

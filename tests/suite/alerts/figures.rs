@@ -26,6 +26,10 @@ fn tables_that_have_vanished_are_no_success() {
     assert!(row["error"].as_str().unwrap().starts_with("it holds no table"), "{row:#}");
     site.pgkeep(["verify", &id]).any_stdout().run();
     assert_eq!(site.row(&id)["status"], "degraded");
+    // It is not the good one that a check looks for.
+    let seen = site.pgkeep(["alert", "check", "--json"]).code(2).any_stdout().run().json();
+    assert_ne!(seen["databases"][0]["good"]["id"], id.as_str(), "{seen:#}");
+    assert!(seen["databases"][0]["good"]["id"].is_string(), "{seen:#}");
     // What it lacks is one alert, and the size another.
     assert_eq!(open_rules(&site), ["empty_dump", "size_changed"]);
     site.cluster.execute(&site.database, "CREATE TABLE a ()");

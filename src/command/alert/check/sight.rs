@@ -11,7 +11,7 @@ use super::shown::{Shown, StoreLook, is_future};
 use crate::backup::{Backup, CopyState};
 use crate::catalog::kept::{Kept, KeptCopy};
 use crate::command::context::Context;
-use crate::command::inventory;
+use crate::command::{inventory, standing};
 use crate::exit::one_line;
 use crate::name::{self, BackupId};
 use crate::store::Store;
@@ -72,7 +72,7 @@ impl Sight<'_> {
         let Ok(record) = &self.record else {
             return unfaulted.map(|pair| pair.id.as_str().to_owned()).collect();
         };
-        let of_rows = record.of(database, self.now).filter(|row| row.status.is_usable());
+        let of_rows = record.of(database, self.now).filter(|row| row.status.is_usable() && !row.is_short);
         let is_whole =
             |row: &&Kept| row.copies.iter().any(|copy| is_trusted(copy, look) && is_there(shown, row, copy));
         let known = of_rows.filter(is_whole).map(|row| row.id.clone());
@@ -107,7 +107,7 @@ impl Sight<'_> {
     /// The newest backup of a database in a store by its manifest.
     pub(super) fn proven<'s>(&self, look: &'s StoreLook<'_>, database: &str) -> Option<&'s Backup> {
         let newest = look.shown.as_ref().ok()?.databases.get(database)?.newest.as_ref();
-        newest.filter(|backup| !is_future(backup.created_at, self.now))
+        newest.filter(|backup| !is_future(backup.created_at, self.now) && standing::lacks(backup).is_none())
     }
 
     /// Whether a store that could not be looked at may hold a good backup that is young enough.
