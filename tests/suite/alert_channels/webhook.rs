@@ -91,6 +91,18 @@ fn logins_and_tokens_are_never_shown() {
     }
 }
 
+/// Nor is a piece of one, where an answer is too long to be repeated whole.
+#[test]
+fn a_secret_that_an_answer_is_cut_in_is_not_shown() {
+    let receiver = Receiver::start();
+    let token = "t0k3n".repeat(60);
+    let site = site(&[hook(&receiver.url("/hook"), &format!("token = \"{token}\""))]);
+    for padding in [10, 150, 270, 290, 297, 400] {
+        receiver.always(Answer::With(400, format!("{} {token}", "x".repeat(padding))));
+        assert_broken(site.pgkeep::<&str>([]), &["400"], &["t0k3n"]);
+    }
+}
+
 #[test]
 fn each_service_gets_what_it_reads() {
     let body = |format: &str| -> Value { tested(&format!("format = \"{format}\"")).json() };

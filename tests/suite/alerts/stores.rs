@@ -107,3 +107,59 @@ fn what_is_over_goes_in_time() {
     let left: Vec<String> = left.unwrap().iter().map(|row| row.get(0)).collect();
     assert_eq!(left, ["d2", "d3"]);
 }
+
+/// Stores that none of a sweep's reads reaches, and a prune that can look at none of them.
+#[test]
+fn stores_that_are_all_away() {
+    let mut site = Site::new().with_own_catalog();
+    site.config.keep_stores(&["r2"]);
+    site.backup();
+    site.config.set("timeouts.request", "2s");
+    site.set_endpoint("r2", "127.0.0.1:9");
+    site.pgkeep(["verify", "--all"]).code(1).stderr_has("does not answer").run();
+    assert_eq!(open(&site, "store_unreachable")["store"], "r2");
+    site.pgkeep(["prune"]).code(1).stderr_has("no store could be looked at").run();
+    assert!(open(&site, "retention_held")["database"].is_null());
+    assert_eq!(open_rules(&site), ["retention_held", "store_unreachable"]);
+}
+
+/// A row that this version can't read, by a newer one or by hand, is left alone, and hides no other.
+#[test]
+fn a_row_that_is_none_hides_no_other() {
+    let site = Site::new().local_only().with_own_catalog();
+    site.backup();
+    let row = "INSERT INTO pgkeep.alert (id, rule, severity, status, source, message, first_seen, last_seen, count) \
+               VALUES ('000000000000', 'of_a_newer_one', 'warning', 'open', 'db1', 'x', now(), now(), 1)";
+    site.cluster.execute(&site.catalog, row);
+    super::fail(&site).stderr_has("an alert on record is left alone").run();
+    assert_eq!(open_rules(&site), ["backup_failed", "of_a_newer_one"]);
+    let list = site.pgkeep(["alert", "--json"]).any_stderr().any_stdout().run().json();
+    assert_eq!(list.as_array().unwrap().len(), 1, "{list:#}");
+    assert_eq!(list[0]["rule"], "backup_failed");
+}
+
+/// A test restore that failed is over with one that passed, and not with a look that is less deep.
+#[test]
+fn a_failed_test_restore_is_over_with_one_that_passed() {
+    let site = Site::new().local_only().with_own_catalog();
+    let id = site.backup();
+    let tables = "SELECT metadata->'fingerprint'->'tables' FROM pgkeep.backup";
+    let whole: serde_json::Value = site.cluster.connect(&site.catalog).query_one(tables, &[]).unwrap().get(0);
+    let set = |tables: &str| {
+        let update = format!(
+            "UPDATE pgkeep.backup SET metadata = jsonb_set(metadata, '{{fingerprint,tables}}', '{tables}')"
+        );
+        site.cluster.execute(&site.catalog, &update);
+    };
+    set("{\"public.lost\": {\"rows\": 5}}");
+    let verify = |level: &str, code: i32| {
+        site.pgkeep(["verify", &id, "--level", level]).code(code).any_stdout().any_stderr().run();
+    };
+    verify("restore", 4);
+    assert_eq!(open(&site, "test_restore_failed")["severity"], "critical");
+    verify("checksum", 3);
+    assert_eq!(open(&site, "test_restore_failed")["backup_id"], id.as_str());
+    set(&whole.to_string().replace('\'', "''"));
+    verify("restore", 0);
+    assert_eq!(open_rules(&site), Vec::<String>::new());
+}
