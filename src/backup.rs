@@ -284,6 +284,13 @@ impl Backup {
     }
 }
 
+/// The type of backups of whole databases.
+pub const FULL: &str = "full";
+/// The type of backups of what belongs to the cluster and is in no database's dump: roles, settings, files.
+pub const CONFIG: &str = "config";
+/// What a backup of the cluster has in place of a database's name.
+pub const CLUSTER: &str = "cluster";
+
 /// How many tables a database had before a dump of it that holds none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TablesBefore {

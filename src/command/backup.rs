@@ -8,12 +8,14 @@ use serde_json::json;
 
 use super::context::Context;
 use super::{prune, signals};
+use crate::alert::id;
 use crate::backup::Backup;
 use crate::config::Databases;
 use crate::exit::{self, Code, Failure, code_of};
 use crate::source::server::Server;
 
 mod attempt;
+mod content;
 mod figures;
 mod ledger;
 mod leftovers;
@@ -22,6 +24,7 @@ mod sweep;
 mod watch;
 
 use attempt::Done;
+use content::{Database, Order};
 use watch::Watch;
 
 pub(super) use ledger::{is_alive, is_dead_here};
@@ -53,12 +56,13 @@ fn all(context: &Context, named: &[String], watch: &mut Watch<'_>) -> Result<Cod
         }
     })?;
     watch.goes_on(&databases);
+    let order = Order { context, ring: &ring, shelves: &shelves, run: id::uuid()? };
     let mut code = Code::Done;
     let mut made: Vec<Backup> = Vec::new();
     let mut succeeded: Vec<String> = Vec::new();
     for database in &databases {
         let tried = RefCell::new(None);
-        match again(context, || attempt::run(context, database, &ring, &shelves, &tried)) {
+        match again(context, || attempt::run(&order, &Database(database), &tried)) {
             Ok(done) => {
                 let told = tell(context, &done);
                 watch.beside(told);

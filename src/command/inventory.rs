@@ -93,10 +93,10 @@ pub(crate) fn artifact_of(path: &str) -> &str {
     path.strip_suffix(name::MANIFEST_SUFFIX).unwrap_or(path)
 }
 
-/// The backup whose artifact has that path: `<id>.dump[.gz|.zst].pgk`.
+/// The backup whose artifact has that path: `<id>.dump[.gz|.zst].pgk`, `<id>.tar[.gz|.zst].pgk`.
 pub(crate) fn id_of(path: &str) -> Option<BackupId> {
     let file = path.rsplit('/').next()?.strip_suffix(ARTIFACT_SUFFIX)?;
-    let (id, _) = file.rsplit_once(".dump")?;
+    let (id, _) = file.rsplit_once(".dump").or_else(|| file.rsplit_once(".tar"))?;
     BackupId::parse(id)
 }
 

@@ -41,13 +41,13 @@ pub enum Packing {
 }
 
 impl Packing {
-    /// What a dump's file name ends with.
+    /// What the name of a packed file ends with.
     #[must_use]
     pub fn suffix(self) -> &'static str {
         match self {
-            Self::Gzip => ".dump.gz",
-            Self::Zstd => ".dump.zst",
-            Self::None => ".dump",
+            Self::Gzip => ".gz",
+            Self::Zstd => ".zst",
+            Self::None => "",
         }
     }
 

@@ -9,6 +9,7 @@ use indicatif::HumanBytes;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
+use super::content::{Content, Order};
 use super::figures::TABLES;
 use super::ledger::Ledger;
 use super::leftovers::Leftovers;
@@ -32,7 +33,6 @@ use crate::source::clients::Client;
 use crate::step::{self, Step};
 use crate::store::Store;
 
-const TYPE: &str = "full";
 /// With so many earlier backups a new one is compared.
 const PAST: u32 = 7;
 
@@ -54,30 +54,28 @@ pub(super) struct Tried {
 }
 
 /// Makes one backup: locks, records that it began, streams, settles every copy, records the truth.
-pub(super) fn run(
-    context: &Context,
-    database: &str,
-    ring: &KeyRing,
-    shelves: &[Shelf],
-    tried: &RefCell<Option<Tried>>,
-) -> Result<Done> {
+pub(super) fn run(order: &Order<'_>, content: &dyn Content, tried: &RefCell<Option<Tried>>) -> Result<Done> {
+    let &Order { context, ring, shelves, .. } = order;
     let begun = Instant::now();
     let mut ledger = Ledger::open(context);
-    let at = ledger.begin_after_others(&context.config.source.name, database);
-    let mut backup = begin(context, database, ring, at)?;
+    let at = ledger.begin_after_others(&context.config.source.name, content.database());
+    let mut backup = begin(order, content, at)?;
     let catalog_is_up = ledger.catalog().is_some();
     let mut locks = locks::take(context, &Claimant::run(&backup), catalog_is_up)?;
     step::reached(Step::LockTaken);
     // Who holds the lock of all hosts knows that no other run is alive.
-    let unmade =
-        if locks.catalog.is_some() { ledger.bury_the_dead(&backup.source, database) } else { Vec::new() };
+    let unmade = if locks.catalog.is_some() {
+        ledger.bury_the_dead(&backup.source, &backup.database)
+    } else {
+        Vec::new()
+    };
     step::reached(Step::DeadBuried);
     let leftovers = Arc::new(Leftovers::of(&backup, unmade));
     ledger.save(&backup);
     let heartbeat = locks.catalog.take().map(|lock| lock.beat(backup.id.clone())).transpose()?;
     step::reached(Step::RowWritten);
     let sweeps = Sweeps::start(context, &leftovers, shelves);
-    let made = make(context, &mut ledger, &mut backup, ring, shelves, begun);
+    let made = make(order, content, &mut ledger, &mut backup, begun);
     sweeps.finish();
     backup.finished_at = Some(end_of(&backup, begun));
     backup.backup_duration_seconds = Some(begun.elapsed().as_secs_f64());
@@ -106,9 +104,10 @@ pub(super) fn run(
             }
             None => error,
         };
-        return Err(wrap(error, format!("backup of `{database}` failed: there is no usable copy")));
+        return Err(wrap(error, format!("backup of `{}` failed: there is no usable copy", backup.database)));
     }
-    let code = if recorded && backup.status != Status::Degraded { Code::Done } else { Code::Degraded };
+    let is_all = recorded && backup.status != Status::Degraded && content.is_all(&backup);
+    let code = if is_all { Code::Done } else { Code::Degraded };
     Ok(Done { backup, code })
 }
 
@@ -119,17 +118,19 @@ fn end_of(backup: &Backup, begun: Instant) -> Timestamp {
     end.round(jiff::Unit::Microsecond).unwrap_or(end)
 }
 
-fn begin(context: &Context, database: &str, ring: &KeyRing, at: Timestamp) -> Result<Backup> {
-    let id = BackupId::new(TYPE, database, at, random_u16()?);
-    let packing = packing(context);
-    let filename = name::artifact(&id, packing.suffix());
-    let mut backup = Backup::begin(id, &context.config.source.name, database, filename, at);
+fn begin(order: &Order<'_>, content: &dyn Content, at: Timestamp) -> Result<Backup> {
+    let (source, database) = (&order.context.config.source.name, content.database());
+    let id = BackupId::new(content.backup_type(), database, at, random_u16()?);
+    let packing = packing(order.context);
+    let filename = name::artifact(&id, &format!("{}{}", content.suffix(), packing.suffix()));
+    let mut backup = Backup::begin(id, source, database, filename, at);
     for (key, value) in [
         ("host", json!(environment::host_name())),
         ("pid", json!(std::process::id())),
         ("pgkeep_version", json!(env!("CARGO_PKG_VERSION"))),
         ("compression", json!(packing.as_str())),
-        ("keys", json!([ring.sealing().id()])),
+        ("keys", json!([order.ring.sealing().id()])),
+        ("run", json!(order.run)),
     ] {
         backup.metadata.insert(key.to_owned(), value);
     }
@@ -154,14 +155,14 @@ pub(super) fn random_u16() -> Result<u16> {
 
 /// Streams the dump to every store and settles the copies; the backup says how it stands afterwards.
 fn make(
-    context: &Context,
+    order: &Order<'_>,
+    content: &dyn Content,
     ledger: &mut Ledger<'_>,
     backup: &mut Backup,
-    ring: &KeyRing,
-    shelves: &[Shelf],
     begun: Instant,
 ) -> Result<()> {
-    let Streamed { made, uploads, part_size_bytes } = stream::run(context, ledger, backup, ring, shelves)?;
+    let &Order { context, ring, shelves, .. } = order;
+    let Streamed { made, uploads, part_size_bytes } = content.stream(order, ledger, backup)?;
     describe(backup, &made);
     backup.finished_at = Some(end_of(backup, begun));
     if let TablesBefore::Some(had) = tables_before(ledger, backup) {
@@ -204,8 +205,8 @@ fn make(
         return Err(Failure::failed(reasons.collect::<Vec<_>>().join("; ")).into());
     };
     backup.status = status;
-    let unproven =
-        if check == Some(CheckLevel::Restore) { prove(context, backup, ring, shelves).err() } else { None };
+    let is_restored = check == Some(CheckLevel::Restore) && content.can_be_restored_for_proof();
+    let unproven = if is_restored { prove(context, backup, ring, shelves).err() } else { None };
     let lacks = standing::lacks(backup).map(str::to_owned);
     if unproven.is_some() || lacks.is_some() {
         backup.status = Status::Degraded;

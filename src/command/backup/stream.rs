@@ -1,5 +1,6 @@
 //! The stream of a backup: `pg_dump` on one end, an unpublished upload in each store on the other.
 
+use std::io::Read;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
@@ -7,6 +8,7 @@ use indicatif::HumanBytes;
 use serde_json::json;
 
 use super::attempt::packing;
+use super::content::Order;
 use super::figures::{Counted, Figures};
 use super::ledger::Ledger;
 use crate::backup::Backup;
@@ -15,7 +17,6 @@ use crate::command::copies::{self, Lane, side_by_side};
 use crate::command::progress::Progress;
 use crate::conninfo::ConnInfo;
 use crate::exit::{Failure, one_line};
-use crate::key::KeyRing;
 use crate::pipeline::compress::Compression;
 use crate::pipeline::fanout::{self, LaneEnd, Moved};
 use crate::pipeline::flow::{self, Made, Meter, Plan};
@@ -53,13 +54,8 @@ struct Ready {
 }
 
 /// Dumps, packs, seals, hashes and sends in one pass. After an error nothing is left in any store.
-pub(super) fn run(
-    context: &Context,
-    ledger: &mut Ledger<'_>,
-    backup: &mut Backup,
-    ring: &KeyRing,
-    shelves: &[Shelf],
-) -> Result<Streamed> {
+pub(super) fn run(order: &Order<'_>, ledger: &mut Ledger<'_>, backup: &mut Backup) -> Result<Streamed> {
+    let &Order { context, ring, shelves, .. } = order;
     let ready = prepare(context, ledger, backup).map_err(source_trouble)?;
     let part_size_bytes = planned_part_size(ledger, backup, ready.facts.size_bytes);
     log::info!(
@@ -70,18 +66,11 @@ pub(super) fn run(
         ready.client.version,
         HumanBytes(part_size_bytes)
     );
-    let secrets = header::create(&backup.id, packing(context), ring.sealing())?;
-    let meter = Arc::new(Meter::default());
-    let lanes = lanes(backup, shelves, part_size_bytes);
-    let watched = lanes.iter().map(|lane| (lane.name.clone(), Arc::clone(&lane.moved))).collect();
     let figures = Figures::open(context, &ready.connection, ready.without_schema.as_deref(), ring.sealing());
     let start = |snapshot: Option<&str>| start_dump(context, &ready, snapshot);
     let mut source = Counted::start(figures, &start)?;
     step::reached(Step::DumpBegun);
-    let bars = &context.out.bars;
-    let progress = Progress::start(bars, &backup.database, ready.facts.size_bytes, &meter, watched)?;
-    let (made, ends) = flow::run(&plan(context, part_size_bytes), &mut source, secrets, lanes, &meter);
-    drop(progress);
+    let (made, ends) = send(order, backup, &mut source, part_size_bytes, ready.facts.size_bytes)?;
     let (dump, mut figures) = source.into_parts();
     step::reached(Step::DumpEnded);
     if !dump.warnings().is_empty() {
@@ -103,6 +92,27 @@ pub(super) fn run(
             Err(error)
         }
     }
+}
+
+/// Packs, seals, hashes and sends what a source gives, which may come to so many bytes, into an unpublished upload in each
+/// store. The uploads come back in either case.
+pub(super) fn send(
+    order: &Order<'_>,
+    backup: &Backup,
+    source: &mut dyn Read,
+    part_size_bytes: u64,
+    expected_bytes: u64,
+) -> Result<(Result<Made>, Vec<LaneEnd<Lane>>)> {
+    let &Order { context, ring, shelves, .. } = order;
+    let secrets = header::create(&backup.id, packing(context), ring.sealing())?;
+    let meter = Arc::new(Meter::default());
+    let lanes = lanes(backup, shelves, part_size_bytes);
+    let watched = lanes.iter().map(|lane| (lane.name.clone(), Arc::clone(&lane.moved))).collect();
+    let bars = &context.out.bars;
+    let progress = Progress::start(bars, &backup.database, expected_bytes, &meter, watched)?;
+    let sent = flow::run(&plan(context, part_size_bytes), source, secrets, lanes, &meter);
+    drop(progress);
+    Ok(sent)
 }
 
 fn plan(context: &Context, part_size_bytes: u64) -> Plan {
@@ -132,7 +142,7 @@ fn start_dump(context: &Context, ready: &Ready, snapshot: Option<&str>) -> Resul
 }
 
 /// Ends every upload of a run that failed; gives the error that says why it did.
-fn abandon(ends: Vec<LaneEnd<Lane>>, error: anyhow::Error) -> anyhow::Error {
+pub(super) fn abandon(ends: Vec<LaneEnd<Lane>>, error: anyhow::Error) -> anyhow::Error {
     let lanes = ends.len();
     let faults = match abort(ends) {
         Ok(faults) => faults,
@@ -184,7 +194,7 @@ fn prepare(context: &Context, ledger: &mut Ledger<'_>, backup: &mut Backup) -> R
     Ok(Ready { connection, facts, client, without_schema })
 }
 
-fn planned_part_size(ledger: &mut Ledger<'_>, backup: &Backup, database_bytes: u64) -> u64 {
+pub(super) fn planned_part_size(ledger: &mut Ledger<'_>, backup: &Backup, database_bytes: u64) -> u64 {
     let last = ledger.catalog().and_then(|catalog| {
         catalog.last_size_bytes(&backup.source, &backup.database, &backup.backup_type).ok()
     });
@@ -223,7 +233,7 @@ fn lanes(backup: &Backup, shelves: &[Shelf], part_size_bytes: u64) -> Vec<fanout
 }
 
 /// The end of each store's lane, in the order of the stores.
-fn in_order(shelves: &[Shelf], mut ends: Vec<LaneEnd<Lane>>) -> Vec<Result<Box<dyn Upload>>> {
+pub(super) fn in_order(shelves: &[Shelf], mut ends: Vec<LaneEnd<Lane>>) -> Vec<Result<Box<dyn Upload>>> {
     let mut end_of = |shelf: &Shelf| {
         let position = ends.iter().position(|end| end.name == shelf.name);
         match position.map(|position| ends.swap_remove(position).result) {
