@@ -107,13 +107,20 @@ Examples:
         #[arg(long = "database", value_name = "NAME")]
         databases: Vec<String>,
     },
+    /// Back up what is in no database's dump: roles, settings, the files that the server and its host are configured by;
+    /// prints its id
+    #[command(after_help = "\
+Examples:
+  pgkeep backup config           as configured: [config] files names files of this host
+  pgkeep restore latest --type config --list")]
+    Config,
 }
 
 /// Which backups are meant.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Filters {
     /// Only backups of this type
-    #[arg(long = "type", value_name = "TYPE", value_parser = ["full"])]
+    #[arg(long = "type", value_name = "TYPE", value_parser = ["full", "config"])]
     pub backup_type: Option<String>,
     /// Only backups of this database
     #[arg(long, value_name = "NAME")]

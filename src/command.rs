@@ -99,6 +99,7 @@ fn run(cli: Cli) -> Result<Code> {
     let context = Context::new(config, environment, interrupt, last_words, out);
     let done = match cli.command {
         cli::Command::Backup(cli::Backup::Full { databases }) => backup::run(&context, &databases),
+        cli::Command::Backup(cli::Backup::Config) => backup::run_config(&context),
         cli::Command::List(list) => list::run(&context, &list),
         cli::Command::Verify(verify) => verify::run(&context, &verify),
         cli::Command::Restore(restore) => restore::run(&context, &restore),

@@ -22,6 +22,7 @@ pub mod alert;
 pub mod environment;
 pub mod keep;
 mod raw;
+pub mod redacted;
 mod resolve;
 pub mod value;
 
@@ -183,6 +184,15 @@ pub struct Retention {
     pub time_zone: TimeZone,
 }
 
+/// What is kept beside databases.
+#[derive(Debug)]
+pub struct ConfigSet {
+    /// Whether `backup full` keeps it too.
+    pub with_full: bool,
+    /// Patterns of the files of this host that go along, each from the root on.
+    pub files: Vec<String>,
+}
+
 /// A place that keeps artifacts, as configured.
 #[derive(Debug)]
 pub struct Store {
@@ -250,6 +260,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// What lets copies go.
     pub retention: Retention,
+    /// What is kept beside databases.
+    pub config_set: ConfigSet,
     /// What is an alert, and where alerts go.
     pub alerts: Alerts,
     /// Where artifacts go, in order.

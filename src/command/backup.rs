@@ -15,6 +15,7 @@ use crate::exit::{self, Code, Failure, code_of};
 use crate::source::server::Server;
 
 mod attempt;
+mod config_set;
 mod content;
 mod figures;
 mod ledger;
@@ -45,6 +46,21 @@ pub(super) fn run(context: &Context, named: &[String]) -> Result<Code> {
     done
 }
 
+/// `pgkeep backup config`.
+pub(super) fn run_config(context: &Context) -> Result<Code> {
+    let (shelves, ring) = (context.shelves()?, context.keys()?);
+    let order = Order { context, ring: &ring, shelves: &shelves, run: id::uuid()? };
+    let mut watch = Watch::new(context);
+    let (made, mut code) = config_set::make(&order, &mut watch);
+    context.out.json(&made)?;
+    let Some(backup) = made else { return Ok(code) };
+    context.out.line(backup.id.as_str())?;
+    if context.config.retention.after_backup && code == Code::Done && !context.interrupt.is_raised() {
+        code = code.worse(prune::after_backup(context, &shelves, &[backup.database]));
+    }
+    Ok(code)
+}
+
 fn all(context: &Context, named: &[String], watch: &mut Watch<'_>) -> Result<Code> {
     let begun = || -> Result<_> {
         let (shelves, ring) = (context.shelves()?, context.keys()?);
@@ -55,7 +71,8 @@ fn all(context: &Context, named: &[String], watch: &mut Watch<'_>) -> Result<Cod
             watch.not_begun(&known_databases(context, named), error);
         }
     })?;
-    watch.goes_on(&databases);
+    let with_config = context.config.config_set.with_full;
+    watch.goes_on(&databases, usize::from(with_config));
     let order = Order { context, ring: &ring, shelves: &shelves, run: id::uuid()? };
     let mut code = Code::Done;
     let mut made: Vec<Backup> = Vec::new();
@@ -82,6 +99,16 @@ fn all(context: &Context, named: &[String], watch: &mut Watch<'_>) -> Result<Cod
         }
         if context.interrupt.is_raised() {
             break;
+        }
+    }
+    if with_config && !context.interrupt.is_raised() {
+        let (made, of_config) = config_set::make(&order, watch);
+        watch.beside(of_config);
+        // What is in no dump fell short, whatever it was.
+        code = code.worse(if of_config == Code::Done { Code::Done } else { Code::Degraded });
+        if let Some(backup) = made.filter(|_| of_config == Code::Done) {
+            log::info!("roles, settings and files: `{}`", backup.id);
+            succeeded.push(backup.database);
         }
     }
     let told = match (databases.as_slice(), made.as_slice()) {

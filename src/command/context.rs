@@ -7,11 +7,12 @@ use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use super::alarm::Alarm;
+use super::examine::Reader;
 use super::output::Output;
 use super::signals::LastWords;
 use crate::alert::channel::Channel;
 use crate::alert::spool::Spool;
-use crate::backup::Backup;
+use crate::backup::{Backup, CONFIG};
 use crate::catalog::Catalog;
 use crate::catalog::pending::Pending;
 use crate::config::keep::Keep;
@@ -208,11 +209,15 @@ impl Context {
             .map_err(|error| Failure::usage(format!("the connection string: {error}")).into())
     }
 
-    /// The `pg_restore` that reads the dump of a backup, or why there is none.
-    pub(super) fn dump_reader(&self, backup: &Backup) -> Result<Client, String> {
+    /// What reads what is inside a backup, or why there is nothing that does.
+    pub(super) fn reader(&self, backup: &Backup) -> Result<Reader, String> {
+        if backup.backup_type == CONFIG {
+            return Ok(Reader::Set);
+        }
         let made_by = backup.metadata_str("pg_dump_version").unwrap_or_default();
         let digits: String = made_by.chars().take_while(char::is_ascii_digit).collect();
-        self.client("pg_restore", digits.parse().unwrap_or_default()).map_err(|error| one_line(&error))
+        let client = self.client("pg_restore", digits.parse().unwrap_or_default());
+        client.map(Reader::Dump).map_err(|error| one_line(&error))
     }
 
     /// The oldest client program that is not older than `least_major`.

@@ -15,6 +15,7 @@ use crate::pipeline::digest::Sum;
 use crate::pipeline::readback::{Unopened, open_and_sum, sum_of};
 use crate::process::Killed;
 use crate::source::clients::Client;
+use crate::source::config_set::reader::Check;
 use crate::source::restore::Restore;
 use crate::store::{Store, is_missing};
 
@@ -104,8 +105,16 @@ pub(super) struct Opening<'a> {
     pub(super) ring: &'a KeyRing,
     /// Cores to use.
     pub(super) threads: usize,
-    /// The `pg_restore` that reads the dump to its end, or why there is none.
-    pub(super) reader: &'a Result<Client, String>,
+    /// What reads what is inside to its end, or why there is nothing that does.
+    pub(super) reader: &'a Result<Reader, String>,
+}
+
+/// What reads what is inside an artifact.
+pub(super) enum Reader {
+    /// `pg_restore` reads a dump.
+    Dump(Client),
+    /// We read a config set ourselves.
+    Set,
 }
 
 /// How a backup's copies are looked at.
@@ -177,8 +186,10 @@ impl Look<'_> {
         let Some(Opening { ring, threads, reader }) = self.opening else {
             return Err(Fault::unknown("there is no key at hand to open it with"));
         };
-        let client = reader.as_ref().map_err(Fault::unknown)?;
-        let child = Restore::into_nothing(client, self.interrupt.clone());
+        let child = match reader.as_ref().map_err(Fault::unknown)? {
+            Reader::Dump(client) => Restore::into_nothing(client, self.interrupt.clone()).map(Inside::Dump),
+            Reader::Set => Check::start().map(Inside::Set),
+        };
         let mut child = Tolerant::new(child.map_err(|error| Fault::unknown(one_line(&error)))?);
         let source = self.source(store, path)?;
         let opened = open_and_sum(source, ring, &self.backup.id, threads, &mut child, self.interrupt)
@@ -201,7 +212,7 @@ impl Look<'_> {
         }
     }
 
-    /// What `pg_restore` came to that was given the whole dump.
+    /// What came of it for who was given all that is inside.
     fn was_read(&self, child: Tolerant) -> Result<(), Fault> {
         let Tolerant { child, refused } = child;
         let ended = child.finish();
@@ -215,11 +226,11 @@ impl Look<'_> {
             (Err(error), _) => {
                 Err(Fault::new(Verdict::Content, format!("the dump does not read: {}", one_line(&error))))
             }
-            (Ok(_), Some(error)) => {
-                let message = format!("pg_restore stopped before the end of the dump: {error}");
+            (Ok(()), Some(error)) => {
+                let message = format!("it was not read to the end of what is inside: {error}");
                 Err(Fault::new(Verdict::Content, message))
             }
-            (Ok(_), None) => Ok(()),
+            (Ok(()), None) => Ok(()),
         }
     }
 
@@ -309,14 +320,29 @@ fn with_place(fault: Fault, why: Option<Unopened>) -> Fault {
     }
 }
 
-/// A `pg_restore` that may stop reading: what is wrong with the artifact is found all the same.
+/// Who reads what is inside.
+enum Inside {
+    Dump(Restore),
+    Set(Check),
+}
+
+impl Inside {
+    fn finish(self) -> anyhow::Result<()> {
+        match self {
+            Self::Dump(child) => child.finish().map(drop),
+            Self::Set(check) => check.finish().map(drop),
+        }
+    }
+}
+
+/// Who may stop reading: what is wrong with the artifact is found all the same.
 struct Tolerant {
-    child: Restore,
+    child: Inside,
     refused: Option<io::Error>,
 }
 
 impl Tolerant {
-    fn new(child: Restore) -> Self {
+    fn new(child: Inside) -> Self {
         Self { child, refused: None }
     }
 }
@@ -324,7 +350,10 @@ impl Tolerant {
 impl Write for Tolerant {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         if self.refused.is_none()
-            && let Err(error) = self.child.write_all(buffer)
+            && let Err(error) = match &mut self.child {
+                Inside::Dump(child) => child.write_all(buffer),
+                Inside::Set(check) => check.write_all(buffer),
+            }
         {
             self.refused = Some(error);
         }

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::context::Shelf;
 use super::inventory::{self, Stray};
-use crate::backup::{Backup, Status};
+use crate::backup::{Backup, FULL, Status};
 use crate::catalog::Catalog;
 use crate::catalog::query::Filter;
 use crate::cli::Filters;
@@ -173,7 +173,10 @@ pub(super) fn one_in_store(
 fn of_latest(source_name: &str, flags: &Filters, now: Timestamp) -> Result<Filter> {
     let source = Some(source_name.to_owned());
     let usable = flags.status.is_none();
-    Ok(Filter { source, usable, limit: Some(1), ..filter(flags, now)? })
+    let wanted = filter(flags, now)?;
+    // Who wants the newest of another type says so.
+    let backup_type = Some(wanted.backup_type.clone().unwrap_or_else(|| FULL.to_owned()));
+    Ok(Filter { source, usable, limit: Some(1), backup_type, ..wanted })
 }
 
 fn no_latest(source_name: &str, flags: &Filters) -> Failure {

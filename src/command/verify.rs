@@ -5,11 +5,11 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::context::{Context, Shelf, now};
-use super::examine::Verdict;
+use super::examine::{Reader, Verdict};
 use super::progress::Phase;
 use super::proof::Proof;
 use super::{select, standing};
-use crate::backup::{Backup, CheckLevel, Copy};
+use crate::backup::{Backup, CONFIG, CheckLevel, Copy};
 use crate::catalog::Catalog;
 use crate::catalog::query::CHECKED;
 use crate::cli;
@@ -17,7 +17,6 @@ use crate::exit::{Code, Failure, one_line};
 use crate::fingerprint::Level;
 use crate::key::KeyRing;
 use crate::name::BackupId;
-use crate::source::clients::Client;
 
 mod check;
 mod mend;
@@ -29,6 +28,7 @@ use check::Finding;
 use watch::Seen;
 
 /// What one call of `verify` works with.
+#[derive(Clone, Copy)]
 struct Session<'a> {
     context: &'a Context,
     shelves: &'a [Shelf],
@@ -137,6 +137,13 @@ impl Session<'_> {
     /// # Errors
     /// Exit code 5 when it has gone since the record was read, 6 while a prune is removing it.
     fn verify(&self, catalog: &mut Catalog, backup: Backup) -> Result<Checked> {
+        let is_dump = backup.backup_type != CONFIG;
+        // There is no database to restore it into: what can be proven of it is that it reads to its end.
+        let level = if is_dump { self.level } else { self.level.min(CheckLevel::Content) };
+        Session { level, ..*self }.verify_as_deep(catalog, backup)
+    }
+
+    fn verify_as_deep(&self, catalog: &mut Catalog, backup: Backup) -> Result<Checked> {
         let id = backup.id.clone();
         let backup = select::claimed(catalog, backup, &self.context.interrupt)?;
         let usable = select::ensure_usable(&backup, "verify");
@@ -199,9 +206,9 @@ impl Session<'_> {
         self.shelves.iter().map(|shelf| shelf.name.as_str()).filter(|name| self.is_selected(name))
     }
 
-    fn reader(&self, backup: &Backup) -> Result<Client, String> {
+    fn reader(&self, backup: &Backup) -> Result<Reader, String> {
         if self.level == CheckLevel::Content {
-            return self.context.dump_reader(backup);
+            return self.context.reader(backup);
         }
         Err("no copy is opened at this level".to_owned())
     }

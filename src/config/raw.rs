@@ -26,6 +26,7 @@ pub(super) struct File {
     pub(super) timeouts: Timeouts,
     pub(super) retention: Retention,
     pub(super) store: Vec<Spanned<Store>>,
+    pub(super) config: ConfigSet,
     pub(super) alert: Alert,
 }
 
@@ -104,6 +105,13 @@ pub(super) struct Retention {
     pub(super) after_backup: Option<bool>,
     pub(super) min_keep: Option<Spanned<u32>>,
     pub(super) time_zone: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ConfigSet {
+    pub(super) with_full: Option<bool>,
+    pub(super) files: Vec<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

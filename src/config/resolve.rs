@@ -12,8 +12,8 @@ use jiff::tz::TimeZone;
 use toml::Spanned;
 
 use super::{
-    AfterBackup, Catalog, Compression, Config, Databases, Encryption, Fingerprint, Method, Retention, Retry,
-    Source, Timeouts, environment, raw,
+    AfterBackup, Catalog, Compression, Config, ConfigSet, Databases, Encryption, Fingerprint, Method,
+    Retention, Retry, Source, Timeouts, environment, raw,
 };
 use crate::conninfo::{ConnInfo, Environment};
 use crate::exit::Failure;
@@ -102,11 +102,31 @@ pub(super) fn resolve(text: &str, file: Option<PathBuf>, environment: &Environme
             stall: raw.timeouts.stall.map_or(Duration::from_secs(120), |limit| limit.0),
         },
         retention: retention(&page, &raw.retention)?,
+        config_set: ConfigSet {
+            with_full: raw.config.with_full.unwrap_or(true),
+            files: patterns(&page, raw.config.files)?,
+        },
         alerts: alerts::alerts(&page, raw.alert)?,
         stores,
         state_dir,
         file,
     })
+}
+
+/// Patterns of files, each from the root on.
+fn patterns(page: &Page<'_>, raw: Vec<Spanned<String>>) -> Result<Vec<String>> {
+    let checked = raw.into_iter().map(|pattern| {
+        let text = pattern.get_ref();
+        if !text.starts_with('/') {
+            return Err(page.refuse(pattern.span(), "a file of `[config] files` must start with `/`"));
+        }
+        if let Err(error) = glob::Pattern::new(text) {
+            let message = format!("`{text}` is no pattern: {}", error.msg);
+            return Err(page.refuse(pattern.span(), &message));
+        }
+        Ok(pattern.into_inner())
+    });
+    checked.collect()
 }
 
 /// A key as it is written without quotes; anything else may be a piece of a value.

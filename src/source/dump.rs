@@ -60,7 +60,14 @@ impl Dump {
         if let Some(snapshot) = plan.snapshot {
             arguments.push(format!("--snapshot={snapshot}").into());
         }
-        arguments.push(format!("--dbname={}", child_connection(plan)?.to_keyword_string()).into());
+        arguments.push(
+            format!(
+                "--dbname={}",
+                child_connection(plan.connection, plan.connect_timeout, plan.client.major)?
+                    .to_keyword_string()
+            )
+            .into(),
+        );
         let mut environment = plan.connection.child_environment();
         // Messages are read for what they mean; they must not depend on the caller's language.
         environment.push(("LC_ALL".to_owned(), "C".to_owned()));
@@ -78,20 +85,25 @@ impl Dump {
     }
 }
 
-fn child_connection(plan: &DumpPlan<'_>) -> Result<ConnInfo> {
+/// How a client program of a major version is told to connect.
+pub(super) fn child_connection(
+    connection: &ConnInfo,
+    connect_timeout: Duration,
+    major: u32,
+) -> Result<ConnInfo> {
     let mut wanted = vec![
         ("application_name", "pgkeep".to_owned()),
-        ("connect_timeout", plan.connect_timeout.as_secs().max(2).to_string()),
+        ("connect_timeout", connect_timeout.as_secs().max(2).to_string()),
         ("keepalives", "1".to_owned()),
         ("keepalives_idle", "60".to_owned()),
         ("keepalives_interval", "10".to_owned()),
         ("keepalives_count", "6".to_owned()),
     ];
-    if plan.client.major >= 12 {
+    if major >= 12 {
         // Keepalives are not sent while a question is on its way into nowhere.
         wanted.push(("tcp_user_timeout", "60000".to_owned()));
     }
-    let mut info = plan.connection.clone();
+    let mut info = connection.clone();
     for (keyword, value) in wanted {
         if info.get(keyword).is_none() {
             info = info.with(keyword, &value)?;

@@ -19,7 +19,7 @@ use crate::backup::{Backup, CheckLevel, Copy, CopyState, Status, TablesBefore};
 use crate::catalog::history::Past;
 use crate::command::context::{Context, Shelf, now};
 use crate::command::copies::{Making, mark_checked, side_by_side};
-use crate::command::examine::{Opening, Verdict};
+use crate::command::examine::{Opening, Reader, Verdict};
 use crate::command::locks::{self, Claimant};
 use crate::command::progress::Phase;
 use crate::command::{proof, signals, standing};
@@ -29,7 +29,6 @@ use crate::key::KeyRing;
 use crate::name::{self, BackupId};
 use crate::pipeline::flow::Made;
 use crate::pipeline::header::Packing;
-use crate::source::clients::Client;
 use crate::step::{self, Step};
 use crate::store::Store;
 
@@ -175,7 +174,7 @@ fn make(
         backup.checksum.as_deref().unwrap_or_default()
     );
     let check = context.config.after_backup.level();
-    let reader = if check == Some(CheckLevel::Content) { context.dump_reader(backup) } else { unused() };
+    let reader = if check == Some(CheckLevel::Content) { context.reader(backup) } else { unused() };
     let opening = Opening { ring, threads: context.config.compression.threads, reader: &reader };
     let phase = Phase::start(&context.out.bars, "publishing, and reading every copy back");
     let interrupt = &context.interrupt;
@@ -246,7 +245,7 @@ fn tables_before(ledger: &mut Ledger<'_>, backup: &Backup) -> TablesBefore {
     })
 }
 
-fn unused() -> Result<Client, String> {
+fn unused() -> Result<Reader, String> {
     Err("no copy is opened at this level".to_owned())
 }
 

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Error, Result};
+use serde_json::Value;
 
 use super::attempt::{Done, Tried};
+use super::config_set::MISSING;
 use super::figures::TABLES;
 use crate::alert::rules;
 use crate::backup::{Backup, CheckLevel, Copy, CopyState, Status, TablesBefore};
@@ -63,10 +65,10 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// These are, and nothing stands in the way.
-    pub(super) fn goes_on(&mut self, databases: &[String]) {
+    /// These are, and so many others, and nothing stands in the way.
+    pub(super) fn goes_on(&mut self, databases: &[String], others: usize) {
         self.begins(databases);
-        self.count = databases.len();
+        self.count = databases.len().saturating_add(others);
         if let Life::Begun(Some(run)) = &self.life {
             run.takes_over(self.context);
         }
@@ -121,7 +123,7 @@ impl<'a> Watch<'a> {
         let mut seen = vec![
             Subject::new(Rule::BackupFailed).is_well(),
             Subject::of_database(Rule::BackupFailed, database).is_well(),
-            health::degraded(backup),
+            degraded(backup),
             catalog(is_recorded),
         ];
         if backup.status != Status::Degraded {
@@ -227,6 +229,20 @@ impl<'a> Watch<'a> {
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "looked at before")]
 fn whole(seconds: f64) -> Option<u64> {
     (seconds.is_finite() && (0.0..1e15).contains(&seconds)).then_some(seconds as u64)
+}
+
+/// Whether all that was asked for is in it and everywhere.
+fn degraded(backup: &Backup) -> Observation {
+    let missing: Vec<&str> = backup
+        .metadata
+        .get(MISSING)
+        .and_then(Value::as_array)
+        .map_or_else(Vec::new, |list| list.iter().filter_map(Value::as_str).collect());
+    let Some(first) = missing.first() else { return health::degraded(backup) };
+    let others = if missing.len() > 1 { format!(", and {} more", missing.len() - 1) } else { String::new() };
+    let what = format!("`{}` does not hold all that was asked for: {first}{others}", backup.id);
+    let subject = Subject::of_database(Rule::BackupDegraded, &backup.database);
+    of(backup, subject.is_in_trouble(what).detail(missing.join("\n")))
 }
 
 fn of(backup: &Backup, seen: Observation) -> Observation {

@@ -5,13 +5,12 @@ use serde_json::json;
 
 use super::super::context::{Shelf, now};
 use super::super::copies::{mark_checked, side_by_side};
-use super::super::examine::{Fault, Look, Opening, Verdict};
+use super::super::examine::{Fault, Look, Opening, Reader, Verdict};
 use super::super::proof;
 use super::super::standing;
 use super::{Session, mend};
 use crate::backup::{Backup, CheckLevel, Copy, CopyState};
 use crate::exit::Code;
-use crate::source::clients::Client;
 use crate::store::Store;
 
 /// What looking at a copy came to; `None` where it was not looked at.
@@ -77,7 +76,7 @@ type Subject<'a> = (usize, Result<&'a dyn Store, String>);
 pub(super) fn run(
     session: &Session<'_>,
     backup: &mut Backup,
-    reader: &Result<Client, String>,
+    reader: &Result<Reader, String>,
 ) -> Result<Vec<Finding>> {
     let before = backup.clone();
     let look = look(session, &before, reader);
@@ -171,7 +170,7 @@ fn remember(backup: &mut Backup, findings: &[Finding], passed: CheckLevel) {
 pub(super) fn look<'a>(
     session: &'a Session<'_>,
     backup: &'a Backup,
-    reader: &'a Result<Client, String>,
+    reader: &'a Result<Reader, String>,
 ) -> Look<'a> {
     let threads = session.context.config.compression.threads;
     let opening = session.ring.map(|ring| Opening { ring, threads, reader });

@@ -1,0 +1,137 @@
+//! `pgkeep backup config`: what belongs to the cluster and is in no database's dump, as a backup of its own.
+
+use std::cell::RefCell;
+
+use anyhow::{Result, anyhow};
+use serde_json::json;
+
+use super::attempt;
+use super::content::{Content, Order};
+use super::ledger::Ledger;
+use super::stream::{Streamed, abandon, in_order, planned_part_size, send, source_trouble};
+use super::watch::Watch;
+use crate::backup::{Backup, CLUSTER, CONFIG};
+use crate::command::context::Context;
+use crate::config::redacted::without_secrets;
+use crate::exit::{Code, code_of, one_line, render};
+use crate::source::config_set::contents::{Asked, of_server};
+use crate::source::config_set::{Document, Notes, OWN, Stream, find};
+
+/// Names of what is missing that stand in the log one by one.
+const NAMED: usize = 20;
+/// Under which name the record keeps what was asked for and is not in it.
+pub(super) const MISSING: &str = "missing";
+
+/// What belongs to the whole cluster.
+pub(super) struct ConfigSet;
+
+impl Content for ConfigSet {
+    fn backup_type(&self) -> &'static str {
+        CONFIG
+    }
+
+    fn database(&self) -> &'static str {
+        CLUSTER
+    }
+
+    fn suffix(&self) -> &'static str {
+        ".tar"
+    }
+
+    fn stream(&self, order: &Order<'_>, ledger: &mut Ledger<'_>, backup: &mut Backup) -> Result<Streamed> {
+        let context = order.context;
+        let (mut documents, mut notes) = gather(context).map_err(source_trouble)?;
+        backup.metadata.insert("server_version".to_owned(), json!(notes.server_version));
+        match own(context) {
+            Ok(own) => documents.extend(own),
+            Err(error) => notes.missing.push(format!("pgkeep's own configuration: {}", one_line(&error))),
+        }
+        let (files, missing) = find(&context.config.config_set.files);
+        notes.missing.extend(missing);
+        let known: usize = documents.iter().map(|document| document.bytes.len()).sum();
+        let sizes = files.iter().filter_map(|file| Some(file.path.symlink_metadata().ok()?.len()));
+        let expected_bytes = sizes.fold(known as u64, u64::saturating_add);
+        let part_size_bytes = planned_part_size(ledger, backup, expected_bytes);
+        let mut stream = Stream::start(documents, files, notes, context.interrupt.clone())?;
+        let (made, ends) = send(order, backup, &mut stream, part_size_bytes, expected_bytes)?;
+        let made = match made {
+            Ok(made) if !context.interrupt.is_raised() => made,
+            made => return Err(abandon(ends, made.err().unwrap_or_else(|| anyhow!("interrupted")))),
+        };
+        if let Some(notes) = stream.notes() {
+            for (key, list) in
+                [(MISSING, &notes.missing), ("changed", &notes.changed), ("unread", &notes.unread)]
+            {
+                if !list.is_empty() {
+                    backup.metadata.insert(key.to_owned(), json!(list));
+                }
+            }
+            backup.metadata.insert("has_passwords".to_owned(), json!(notes.has_passwords));
+            if !notes.has_passwords {
+                log::warn!(
+                    "the role may not read the hashes of passwords: roles are kept without, and have none when \
+                     they are restored"
+                );
+            }
+            name_all(&notes.missing, "is not kept", log::Level::Error);
+            name_all(&notes.changed, "changed while it was read", log::Level::Info);
+            name_all(
+                &notes.unread,
+                "could not be read through the server, nor on this host",
+                log::Level::Info,
+            );
+        }
+        Ok(Streamed { made, uploads: in_order(order.shelves, ends), part_size_bytes })
+    }
+
+    fn can_be_restored_for_proof(&self) -> bool {
+        false
+    }
+
+    fn is_all(&self, backup: &Backup) -> bool {
+        !backup.metadata.contains_key(MISSING)
+    }
+}
+
+fn name_all(list: &[String], what: &str, level: log::Level) {
+    for one in list.iter().take(NAMED) {
+        log::log!(level, "{one}: {what}");
+    }
+    if list.len() > NAMED {
+        log::log!(level, "and {} more", list.len() - NAMED);
+    }
+}
+
+fn gather(context: &Context) -> Result<(Vec<Document>, Notes)> {
+    of_server(&Asked {
+        connection: &context.config.source.connection,
+        options: &context.connect_options(),
+        find_client: &|major| context.client("pg_dumpall", major),
+        stall: context.config.timeouts.stall,
+        interrupt: &context.interrupt,
+    })
+}
+
+/// pgkeep's own configuration, where there is one, without secrets.
+fn own(context: &Context) -> Result<Option<Document>> {
+    let Some(path) = &context.config.file else { return Ok(None) };
+    let text = without_secrets(&std::fs::read_to_string(path)?)?;
+    Ok(Some(Document { name: OWN.to_owned(), bytes: text.into_bytes() }))
+}
+
+/// Makes one; gives it where it can be restored from, and the code for how it went.
+pub(super) fn make(order: &Order<'_>, watch: &mut Watch<'_>) -> (Option<Backup>, Code) {
+    let context = order.context;
+    let tried = RefCell::new(None);
+    match super::again(context, || attempt::run(order, &ConfigSet, &tried)) {
+        Ok(done) => {
+            watch.done(CLUSTER, &done, tried.borrow().as_ref());
+            (Some(done.backup), done.code)
+        }
+        Err(error) => {
+            context.out.tell(&render(&error));
+            watch.failed(CLUSTER, &error, tried.borrow().as_ref());
+            (None, code_of(&error))
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What a server says of the whole cluster: its settings, its databases, the files that it is configured by. As JSON
+//! documents that the server makes itself, and the bytes of files.
+
+use anyhow::{Context as _, Result};
+
+use super::server::Server;
+use crate::params;
+
+/// A file that the server is configured by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerFile {
+    /// Where the server has it.
+    pub path: String,
+    /// What is in it, where the role may read it through the server.
+    pub bytes: Option<Vec<u8>>,
+}
+
+impl Server {
+    /// Whether the role may read the hashes of passwords.
+    ///
+    /// # Errors
+    /// When the server can't be asked.
+    pub fn may_read_passwords(&mut self) -> Result<bool> {
+        let asked = "SELECT has_table_privilege('pg_catalog.pg_authid', 'SELECT')";
+        Ok(self.client.query_one(asked, params![])?.try_get(0)?)
+    }
+
+    /// Every setting that is not the default, with the place where it is set, as far as the role may see it.
+    ///
+    /// # Errors
+    /// When the server can't be asked.
+    pub fn settings(&mut self) -> Result<String> {
+        self.document(SETTINGS)
+    }
+
+    /// Every database of the cluster, and what the cluster says of itself. Their extensions are for each to say.
+    ///
+    /// # Errors
+    /// When the server can't be asked.
+    pub fn cluster(&mut self) -> Result<String> {
+        let provider = self.has_column("pg_database", "datlocprovider")?;
+        let locale = ["datlocale", "daticulocale"].into_iter();
+        let mut found = None;
+        for column in locale {
+            if found.is_none() && self.has_column("pg_database", column)? {
+                found = Some(column);
+            }
+        }
+        let provider = if provider { "d.datlocprovider::text" } else { "'c'" };
+        let locale = found.map_or_else(|| "NULL".to_owned(), |column| format!("d.{column}"));
+        self.document(&CLUSTER.replace("{provider}", provider).replace("{locale}", &locale))
+    }
+
+    /// The extensions of the database connected to.
+    ///
+    /// # Errors
+    /// When the server can't be asked.
+    pub fn extensions(&mut self) -> Result<String> {
+        self.document(EXTENSIONS)
+    }
+
+    /// What identifies the cluster; nothing where the role may not ask.
+    pub fn system_identifier(&mut self) -> Option<String> {
+        let asked = "SELECT system_identifier::text FROM pg_catalog.pg_control_system()";
+        self.client.query_one(asked, params![]).ok()?.try_get(0).ok()
+    }
+
+    /// Whether its pages have checksums; nothing where it does not say.
+    pub fn data_checksums(&mut self) -> Option<bool> {
+        let asked = "SELECT pg_catalog.current_setting('data_checksums') = 'on'";
+        self.client.query_one(asked, params![]).ok()?.try_get(0).ok()
+    }
+
+    /// The rules of pg_hba.conf as the server understands them; nothing where the role may not ask.
+    pub fn hba_rules(&mut self) -> Option<String> {
+        self.document("SELECT * FROM pg_catalog.pg_hba_file_rules ORDER BY line_number").ok()
+    }
+
+    /// The files that the server is configured by, as far as it names them.
+    ///
+    /// # Errors
+    /// When the server can't be asked.
+    pub fn files(&mut self) -> Result<Vec<ServerFile>> {
+        let mut paths: Vec<String> = Vec::new();
+        for query in [NAMED_FILES, SOURCE_FILES, AUTO_FILE] {
+            // What the role may not see it is not told of.
+            let rows = self.client.query(query, params![]).unwrap_or_default();
+            for row in rows {
+                let path: Option<String> = row.try_get(0)?;
+                paths.extend(path.filter(|path| !path.is_empty()));
+            }
+        }
+        let mut files: Vec<ServerFile> = Vec::new();
+        for path in paths {
+            if !files.iter().any(|file| file.path == path) {
+                let bytes = self.read_file(&path);
+                files.push(ServerFile { path, bytes });
+            }
+        }
+        Ok(files)
+    }
+
+    fn read_file(&mut self, path: &str) -> Option<Vec<u8>> {
+        let asked = "SELECT pg_catalog.pg_read_binary_file($1)";
+        self.client.query_one(asked, params![path]).ok()?.try_get(0).ok()
+    }
+
+    fn has_column(&mut self, table: &str, column: &str) -> Result<bool> {
+        let asked = "SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute \
+                     WHERE attrelid = $1::text::regclass AND attname = $2 AND NOT attisdropped)";
+        Ok(self.client.query_one(asked, params![format!("pg_catalog.{table}"), column])?.try_get(0)?)
+    }
+
+    fn document(&mut self, query: &str) -> Result<String> {
+        let asked = format!(
+            "SELECT coalesce(pg_catalog.json_agg(pg_catalog.row_to_json(t)), '[]')::text FROM ({query}) t"
+        );
+        let row = self.client.query_one(asked, params![]).context("the server does not say")?;
+        Ok(row.try_get(0)?)
+    }
+}
+
+/// What the session itself set is nothing of the server's.
+const SETTINGS: &str = "\
+SELECT name, setting, unit, source, sourcefile, sourceline, context, vartype, boot_val, pending_restart
+FROM pg_catalog.pg_settings WHERE source NOT IN ('default', 'client', 'session', 'interactive') ORDER BY name";
+
+const CLUSTER: &str = "\
+SELECT d.datname AS name, pg_catalog.pg_get_userbyid(d.datdba) AS owner,
+    pg_catalog.pg_encoding_to_char(d.encoding) AS encoding, d.datcollate AS collate, d.datctype AS ctype,
+    {provider} AS provider, {locale} AS locale, d.datistemplate AS is_template,
+    d.datallowconn AS allows_connections, d.datconnlimit AS connection_limit, t.spcname AS tablespace,
+    d.datacl::text AS acl,
+    CASE WHEN pg_catalog.has_database_privilege(d.oid, 'CONNECT')
+        THEN pg_catalog.pg_database_size(d.oid) END AS size_bytes,
+    (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('role', r.rolname, 'settings', s.setconfig)
+            ORDER BY r.rolname NULLS FIRST)
+        FROM pg_catalog.pg_db_role_setting s LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole
+        WHERE s.setdatabase = d.oid) AS settings
+FROM pg_catalog.pg_database d JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace
+ORDER BY d.datname";
+
+const EXTENSIONS: &str = "\
+SELECT e.extname AS name, e.extversion AS version, n.nspname AS schema
+FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace ORDER BY e.extname";
+
+const NAMED_FILES: &str = "\
+SELECT pg_catalog.current_setting(name) FROM pg_catalog.unnest(ARRAY['config_file', 'hba_file', 'ident_file']) name";
+
+const SOURCE_FILES: &str = "\
+SELECT DISTINCT sourcefile FROM pg_catalog.pg_file_settings WHERE sourcefile IS NOT NULL ORDER BY 1";
+
+const AUTO_FILE: &str = "\
+SELECT pg_catalog.current_setting('data_directory') || '/postgresql.auto.conf'";

@@ -1,0 +1,269 @@
+//! The entries of a config set as they are read from an archive that lies in a file: each is looked at before anything is
+//! made of it.
+
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Read, Seek};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+use tar::EntryType;
+
+/// No document that is read whole is larger.
+const DOCUMENT_LIMIT_BYTES: u64 = 256 * 1024 * 1024;
+
+/// What an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum What {
+    /// A file.
+    File,
+    /// A folder.
+    Folder,
+    /// A symbolic link.
+    Link,
+}
+
+/// One entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// Its path in the set, in which nothing but plain names stands.
+    pub path: PathBuf,
+    /// What it is.
+    pub what: What,
+    /// The bytes of a file.
+    pub size_bytes: u64,
+    /// Its permissions.
+    pub mode: u32,
+    /// The number of the user whose it was.
+    pub uid: u32,
+    /// The number of that user's group.
+    pub gid: u32,
+    /// When it was last changed, in seconds since 1970.
+    pub modified_at: u64,
+    /// Where a link leads.
+    pub target: Option<PathBuf>,
+}
+
+/// Every entry of an archive, from its beginning on, in its order. Nothing is made of any.
+///
+/// # Errors
+/// When it can't be read, or one of them is none that pgkeep puts in: a name that leads elsewhere, something else than a
+/// file, a folder or a link, something below a link, the same name twice.
+pub fn list(archive: &mut File) -> Result<Vec<Entry>> {
+    let mut entries: Vec<Entry> = Vec::new();
+    each(archive, |entry, _| {
+        entries.push(entry);
+        Ok(())
+    })?;
+    let mut names: BTreeSet<&Path> = BTreeSet::new();
+    let links: BTreeSet<&Path> =
+        entries.iter().filter(|entry| entry.what == What::Link).map(|entry| entry.path.as_path()).collect();
+    for entry in &entries {
+        let name = entry.path.display();
+        if !names.insert(&entry.path) {
+            bail!("`{name}` stands in it twice");
+        }
+        if entry.path.ancestors().skip(1).any(|above| links.contains(above)) {
+            bail!("`{name}` stands below a link");
+        }
+    }
+    Ok(entries)
+}
+
+/// The bytes of one document.
+///
+/// # Errors
+/// When it is not there, is too large, or the archive can't be read.
+pub fn document(archive: &mut File, name: &str) -> Result<Vec<u8>> {
+    let mut found = None;
+    each(archive, |entry, from| {
+        if entry.path == Path::new(name) && entry.what == What::File {
+            if entry.size_bytes > DOCUMENT_LIMIT_BYTES {
+                bail!("`{name}` has {} bytes: it is no document of pgkeep's", entry.size_bytes);
+            }
+            let mut bytes = Vec::new();
+            from.read_to_end(&mut bytes)?;
+            found = Some(bytes);
+        }
+        Ok(())
+    })?;
+    found.with_context(|| format!("there is no `{name}` in it"))
+}
+
+/// Makes every entry below a folder that is new and nobody else's; owners where `with_owners` says so.
+///
+/// # Errors
+/// When one can't be made, or is none that pgkeep puts in.
+pub fn extract(archive: &mut File, folder: &Path, with_owners: bool) -> Result<Vec<Entry>> {
+    let entries = list(archive)?;
+    each(archive, |entry, from| {
+        let path = folder.join(&entry.path);
+        let told = || format!("cannot make `{}`", path.display());
+        match entry.what {
+            What::Folder => private_folder(&path).with_context(told)?,
+            What::File => {
+                private_folder(path.parent().unwrap_or(folder)).with_context(told)?;
+                let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+                let mut file = file.with_context(told)?;
+                io::copy(from, &mut file).with_context(told)?;
+                file.sync_all().with_context(told)?;
+            }
+            // Made last: nothing is ever written through one.
+            What::Link => {}
+        }
+        Ok(())
+    })?;
+    for entry in &entries {
+        let path = folder.join(&entry.path);
+        if let Some(target) = &entry.target {
+            private_folder(path.parent().unwrap_or(folder))?;
+            symlink(target, &path).with_context(|| format!("cannot make `{}`", path.display()))?;
+        }
+    }
+    // The deepest first: a folder that may not be written to any more is done with.
+    for entry in entries.iter().rev() {
+        let path = folder.join(&entry.path);
+        dress(entry, &path, with_owners)
+            .with_context(|| format!("cannot make `{}` what it was", path.display()))?;
+    }
+    Ok(entries)
+}
+
+/// Owner, mode and time as they were.
+fn dress(entry: &Entry, path: &Path, with_owners: bool) -> Result<()> {
+    if with_owners {
+        std::os::unix::fs::lchown(path, Some(entry.uid), Some(entry.gid))?;
+    }
+    if entry.what != What::Link {
+        let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(entry.modified_at));
+        if let Some(time) = time {
+            File::open(path)?.set_modified(time)?;
+        }
+        fs::set_permissions(path, Permissions::from_mode(entry.mode))?;
+    }
+    Ok(())
+}
+
+fn private_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Reads an archive from its beginning on.
+fn each(archive: &mut File, mut work: impl FnMut(Entry, &mut dyn Read) -> Result<()>) -> Result<()> {
+    archive.rewind()?;
+    let mut archive = tar::Archive::new(archive);
+    for entry in archive.entries().context("it is no tar archive")? {
+        let mut entry = entry.context("it is no tar archive")?;
+        let about = about(&entry)?;
+        work(about, &mut entry)?;
+    }
+    Ok(())
+}
+
+fn about(entry: &tar::Entry<'_, impl Read>) -> Result<Entry> {
+    let path = entry.path().context("an entry has no name")?.into_owned();
+    let path = plain(&path).with_context(|| format!("`{}` is no name below a folder", path.display()))?;
+    let header = entry.header();
+    let what = match header.entry_type() {
+        EntryType::Regular => What::File,
+        EntryType::Directory => What::Folder,
+        EntryType::Symlink => What::Link,
+        other => bail!("`{}` is neither a file nor a folder nor a link: {other:?}", path.display()),
+    };
+    let target = entry.link_name()?.map(std::borrow::Cow::into_owned).filter(|_| what == What::Link);
+    if what == What::Link && target.is_none() {
+        bail!("the link `{}` leads nowhere", path.display());
+    }
+    Ok(Entry {
+        path,
+        what,
+        size_bytes: entry.size(),
+        mode: header.mode()? & 0o7777,
+        uid: u32::try_from(header.uid()?)?,
+        gid: u32::try_from(header.gid()?)?,
+        modified_at: header.mtime()?,
+        target,
+    })
+}
+
+/// The path, if it is made of plain names alone.
+fn plain(path: &Path) -> Option<PathBuf> {
+    let names: Option<PathBuf> = path
+        .components()
+        .map(|part| match part {
+            Component::Normal(name) => Some(Path::new(name)),
+            Component::CurDir | Component::ParentDir | Component::RootDir | Component::Prefix(_) => None,
+        })
+        .collect();
+    names.filter(|path| path.as_os_str().len() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::io::Write;
+
+    fn archive(entries: &[(&str, EntryType, Option<&str>)]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        for (name, kind, target) in entries {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(*kind);
+            header.set_mode(0o644);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(1_700_000_000);
+            header.set_size(0);
+            // As somebody who means no good writes it: the library refuses such names.
+            let bytes = &mut header.as_old_mut().name;
+            bytes[..name.len()].copy_from_slice(name.as_bytes());
+            if let Some(target) = target {
+                header.as_old_mut().linkname[..target.len()].copy_from_slice(target.as_bytes());
+            }
+            header.set_cksum();
+            file.write_all(header.as_bytes()).unwrap();
+        }
+        file.write_all(&[0; 1024]).unwrap();
+        file
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_are_refused_before_anything_is_made() {
+        let file = EntryType::Regular;
+        for hostile in [
+            vec![("../x", file, None)],
+            vec![("/etc/x", file, None)],
+            vec![("files/../../x", file, None)],
+            vec![("a", EntryType::Symlink, Some("/etc")), ("a/x", file, None)],
+            vec![("a/x", file, None), ("a", EntryType::Symlink, Some("/etc"))],
+            vec![("a", EntryType::Link, Some("b"))],
+            vec![("a", EntryType::Char, None)],
+            vec![("a", EntryType::Fifo, None)],
+            vec![("a", file, None), ("a", file, None)],
+            vec![("a", EntryType::Symlink, None)],
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let below = folder.path().join("d");
+            fs::create_dir(&below).unwrap();
+            let told = extract(&mut archive(&hostile), &below, false);
+            assert!(told.is_err(), "{hostile:?}");
+            assert_eq!(fs::read_dir(&below).unwrap().count(), 0, "{hostile:?}");
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "{hostile:?}");
+        }
+        let good = [("a/x", file, None), ("a/l", EntryType::Symlink, Some("/etc/x"))];
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(extract(&mut archive(&good), folder.path(), false).unwrap().len(), 2);
+        assert_eq!(fs::read_link(folder.path().join("a/l")).unwrap(), Path::new("/etc/x"));
+        let about = fs::symlink_metadata(folder.path().join("a/x")).unwrap();
+        assert_eq!(about.permissions().mode() & 0o7777, 0o644);
+        assert_eq!(
+            about.modified().unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs(),
+            1_700_000_000
+        );
+        assert!(list(&mut tempfile::tempfile().unwrap()).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,150 @@
+//! The archive itself: GNU tar, with owner, mode and time of each entry.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use rustix::fs::{OFlags, SeekFrom, seek};
+use tar::{Builder, EntryType, Header};
+
+use super::files::{Found, Kind};
+use super::{FILES, Notes};
+
+const DOCUMENT_MODE: u32 = 0o600;
+const FOLDER_MODE_MASK: u32 = 0o7777;
+
+pub(super) struct Writer<W: Write> {
+    tar: Builder<W>,
+}
+
+impl<W: Write> Writer<W> {
+    pub(super) fn new(into: W) -> Self {
+        Self { tar: Builder::new(into) }
+    }
+
+    /// Puts a document in.
+    pub(super) fn document(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Regular);
+        header.set_mode(DOCUMENT_MODE);
+        header.set_size(bytes.len() as u64);
+        self.tar.append_data(&mut header, name, bytes).with_context(|| format!("cannot keep `{name}`"))
+    }
+
+    /// Puts a file, a folder or a link in. One that can't be read is named in the notes, and is no error.
+    pub(super) fn file(&mut self, found: &Found, notes: &mut Notes) -> Result<()> {
+        let name = name_of(&found.path);
+        let missing = |error: &dyn std::fmt::Display| format!("{}: {error}", found.path.display());
+        let about = match found.path.symlink_metadata() {
+            Ok(about) => about,
+            Err(error) => {
+                notes.missing.push(missing(&error));
+                return Ok(());
+            }
+        };
+        let mut header = Header::new_gnu();
+        header.set_mode(about.mode() & FOLDER_MODE_MASK);
+        header.set_uid(about.uid().into());
+        header.set_gid(about.gid().into());
+        header.set_mtime(u64::try_from(about.mtime()).unwrap_or_default());
+        match found.kind {
+            Kind::Folder => {
+                header.set_entry_type(EntryType::Directory);
+                header.set_size(0);
+                self.tar.append_data(&mut header, name, io::empty())?;
+            }
+            Kind::Link => match found.path.read_link() {
+                Ok(target) => {
+                    header.set_entry_type(EntryType::Symlink);
+                    header.set_size(0);
+                    self.tar.append_link(&mut header, name, target)?;
+                }
+                Err(error) => notes.missing.push(missing(&error)),
+            },
+            Kind::File => match open(&found.path) {
+                Ok(mut file) => self.bytes(&mut header, &name, &found.path, &mut file, notes)?,
+                Err(why) => notes.missing.push(missing(&why)),
+            },
+        }
+        Ok(())
+    }
+
+    /// Puts the bytes of a file in: as many as it had when it was opened.
+    fn bytes(
+        &mut self,
+        header: &mut Header,
+        name: &Path,
+        path: &Path,
+        file: &mut File,
+        notes: &mut Notes,
+    ) -> Result<()> {
+        let before = file.metadata().with_context(|| format!("cannot read `{}`", path.display()))?;
+        header.set_entry_type(EntryType::Regular);
+        header.set_size(before.len());
+        let mut exact = Exact { file, left: before.len(), is_short: false };
+        self.tar
+            .append_data(header, name, &mut exact)
+            .with_context(|| format!("cannot keep `{}`", path.display()))?;
+        let is_short = exact.is_short;
+        let after = file.metadata().ok();
+        let stamp = |about: &std::fs::Metadata| (about.len(), about.mtime(), about.mtime_nsec(), about.ino());
+        if is_short || after.is_none_or(|after| stamp(&after) != stamp(&before)) {
+            notes.changed.push(path.display().to_string());
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> Result<()> {
+        let mut into = self.tar.into_inner().context("cannot end the archive")?;
+        Ok(into.flush()?)
+    }
+}
+
+/// Where a file of this host stands in the archive.
+fn name_of(path: &Path) -> PathBuf {
+    Path::new(FILES).join(path.strip_prefix("/").unwrap_or(path))
+}
+
+/// Opens what is a file still, and no link; the error says why it is not kept.
+fn open(path: &Path) -> Result<File, String> {
+    let flags =
+        i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC).bits()).unwrap_or_default();
+    let file =
+        OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| error.to_string())?;
+    let about = file.metadata().map_err(|error| error.to_string())?;
+    if !about.is_file() {
+        return Err("it is no file any more".to_owned());
+    }
+    let hole = seek(&file, SeekFrom::Hole(0));
+    if hole.is_ok_and(|hole| hole < about.len()) {
+        return Err("a sparse file is not kept".to_owned());
+    }
+    seek(&file, SeekFrom::Start(0)).map_err(|error| error.to_string())?;
+    Ok(file)
+}
+
+/// As many bytes of a file as it had, whatever it has become: the archive has said how many there are.
+struct Exact<'a> {
+    file: &'a mut File,
+    left: u64,
+    is_short: bool,
+}
+
+impl Read for Exact<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let Some(wanted) = buffer.get_mut(..most).filter(|wanted| !wanted.is_empty()) else { return Ok(0) };
+        let got = if self.is_short { 0 } else { self.file.read(wanted)? };
+        let count = if got == 0 {
+            self.is_short = true;
+            wanted.fill(0);
+            wanted.len()
+        } else {
+            got
+        };
+        self.left = self.left.saturating_sub(count as u64);
+        Ok(count)
+    }
+}
