@@ -4,12 +4,10 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::backup::{Backup, CheckLevel, Copy, CopyState, Status};
+use crate::manifest::LACKS;
 
 /// Under which name the record keeps what only a deeper check sees.
 const UNPROVEN: &str = "unproven";
-
-/// Under which name the record keeps what the backup lacks, however whole its copies are.
-const LACKS: &str = "lacks";
 
 /// Says how the backup stands.
 pub(super) fn settle(backup: &mut Backup) {

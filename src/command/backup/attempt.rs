@@ -10,7 +10,6 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::content::{Content, Order};
-use super::figures::TABLES;
 use super::ledger::Ledger;
 use super::leftovers::Leftovers;
 use super::stream::{self, Streamed};
@@ -26,6 +25,7 @@ use crate::command::{proof, signals, standing};
 use crate::config::{Method, environment};
 use crate::exit::{Code, Failure, one_line, wrap};
 use crate::key::KeyRing;
+use crate::manifest::TABLES;
 use crate::name::{self, BackupId};
 use crate::pipeline::flow::Made;
 use crate::pipeline::header::Packing;
@@ -165,8 +165,8 @@ fn make(
     let Streamed { made, uploads, part_size_bytes } = content.stream(order, ledger, backup)?;
     describe(backup, &made);
     backup.finished_at = Some(end_of(backup, begun));
-    if let TablesBefore::Some(had) = tables_before(ledger, backup) {
-        standing::remember_lack(backup, &format!("it holds no table; an earlier one had {had}"));
+    if let Some(lack) = lack_of_tables(ledger, backup) {
+        standing::remember_lack(backup, &lack);
     }
     log::info!(
         "{} dumped, {} sealed, SHA-256 {}; publishing and reading back",
@@ -230,6 +230,18 @@ fn describe(backup: &mut Backup, made: &Made) {
     backup.compression_ratio = Some(ratio);
     backup.metadata.insert("dump_bytes".to_owned(), json!(made.dump.size_bytes));
     backup.metadata.insert("dump_checksum".to_owned(), json!(made.dump.sha256));
+}
+
+/// What a dump without tables lacks, unless it is the first one, or never had any, or somebody said that it is right.
+fn lack_of_tables(ledger: &mut Ledger<'_>, backup: &Backup) -> Option<String> {
+    (backup.metadata_u64(TABLES)? == 0).then_some(())?;
+    match tables_before(ledger, backup) {
+        TablesBefore::Some(had) => Some(format!("it holds no table; an earlier one had {had}")),
+        TablesBefore::Unknown => {
+            Some("it holds no table; nobody could say whether an earlier one had any".to_owned())
+        }
+        TablesBefore::First | TablesBefore::None | TablesBefore::Accepted => None,
+    }
 }
 
 /// How many tables there were before a dump that holds none; nobody needs to know of another one.

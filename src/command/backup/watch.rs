@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Error, Result};
 
 use super::attempt::{Done, Tried};
-use super::figures::TABLES;
 use crate::alert::rules;
 use crate::backup::{Backup, CheckLevel, Copy, CopyState, Status, TablesBefore};
 use crate::catalog::history::Past;
@@ -16,6 +15,7 @@ use crate::command::alarm::{
 use crate::command::context::Context;
 use crate::command::health;
 use crate::exit::{self, Code, code_of, one_line};
+use crate::manifest::TABLES;
 use crate::trouble::{Observation, Rule, Subject};
 
 /// A signal from the keyboard: whoever sent it knows.

@@ -24,7 +24,7 @@ fn tables_that_have_vanished_are_no_success() {
     let row = site.row(&id);
     assert_eq!(row["status"], "degraded", "{row:#}");
     assert!(row["error"].as_str().unwrap().starts_with("it holds no table"), "{row:#}");
-    site.pgkeep(["verify", &id]).any_stdout().run();
+    site.pgkeep(["verify", &id]).code(3).any_stdout().stderr_has("its copies are whole, and it holds").run();
     assert_eq!(site.row(&id)["status"], "degraded");
     // It is not the good one that a check looks for.
     let seen = site.pgkeep(["alert", "check", "--json"]).code(2).any_stdout().run().json();
