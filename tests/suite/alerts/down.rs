@@ -179,3 +179,25 @@ fn what_was_resolved_meanwhile_and_goes_on_is_raised_again() {
     let told: Vec<_> = receiver.requests()[before..].iter().map(|request| told(&request.body)).collect();
     assert!(told.iter().any(|(kind, told)| kind == "alert.raised" && told["id"] == alert["id"]), "{told:?}");
 }
+
+/// A catalog in which somebody else holds the alerts is not waited for again and again: they are kept in the file.
+#[test]
+fn a_catalog_that_does_not_take_the_alerts_is_asked_once() {
+    let receiver = Receiver::start();
+    let mut site = Site::new().local_only().with_own_catalog();
+    site.config.channel("ops", &format!("kind = 'webhook'\nurl = '{}'", receiver.url("/ops")));
+    site.backup();
+    let mut other = site.cluster.connect(&site.catalog);
+    other.batch_execute("SELECT pg_advisory_lock(hashtextextended('pgkeep-alerts ' || 'db1', 0))").unwrap();
+    site.config.set("source.databases", vec!["no_such_1", "no_such_2"]);
+    let ran = site.pgkeep(["backup", "full"]).code(1).stderr_has("does not take the alerts").run();
+    assert_eq!(ran.stderr.matches("does not take the alerts").count(), 1, "{}", ran.stderr);
+    let both = ["alert.raised backup_failed"; 2];
+    assert_eq!(rules_told(&receiver), both);
+    assert_eq!(book(&site)["changed"].as_array().unwrap().len(), 2);
+    assert_eq!(alerts(&site), Vec::<Value>::new());
+    drop(other);
+    site.pgkeep(["alert", "send"]).stdout_has(", 0 waiting").run();
+    assert_eq!(open_rules(&site), ["backup_failed"; 2]);
+    assert_eq!(rules_told(&receiver), both);
+}

@@ -83,3 +83,28 @@ fn what_another_call_tries_meanwhile_is_left_alone() {
     let ids: BTreeSet<&str> = requests.iter().map(|request| request.header("webhook-id")).collect();
     assert_eq!((requests.len(), ids.len()), (2, 2));
 }
+
+/// The catalog's connection is lost while a letter is on its way: that it was sent is on record all the same.
+#[test]
+fn what_was_sent_is_on_record_although_the_connection_was_lost() {
+    let receiver = Receiver::start();
+    receiver.always(Answer::Status(400));
+    let mut site = Site::new().local_only().with_own_catalog();
+    site.config.channel("ops", &format!("kind = 'webhook'\nurl = '{}'", receiver.url("/ops")));
+    fail(&site).stderr_has("tried again later").run();
+    receiver.always(Answer::Status(200));
+    let before = receiver.requests().len();
+    let call = site.pgkeep(["alert", "send"]).any_code().any_stdout().any_stderr();
+    let running = held_at(call, Step::LetterDelivered, 1).start();
+    running.wait_for_stderr("stands still");
+    let lost = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    let lost = site.cluster.connect(&site.catalog).query(lost, &[]).unwrap();
+    assert!(!lost.is_empty());
+    // Asked to stop, it goes on to its end.
+    running.signal(Signal::TERM);
+    running.finish();
+    assert_eq!(statuses(&site)["sent"], 1);
+    site.pgkeep(["alert", "send"]).stdout("0 sent, 0 waiting\n").run();
+    assert_eq!(receiver.requests().len(), before + 1);
+}
