@@ -168,6 +168,22 @@ fn a_secret_in_the_place_where_an_answer_is_cut() {
     assert_eq!(receiver.requests().len(), 3);
 }
 
+/// Who logs in is nobody's business either.
+#[test]
+fn the_name_of_a_login_is_hidden_where_a_receiver_repeats_it() {
+    let receiver = Receiver::start();
+    receiver.always(Answer::With(401, "ops-mailer may not do that".to_owned()));
+    let login = "username = \"ops-mailer\"\npassword = \"hunter22\"";
+    let phone = format!(
+        "name = \"phone\"\nkind = \"sms\"\nurl = \"{}\"\nfrom = \"+1\"\nto = [\"+2\"]\n{login}",
+        receiver.url("/sms")
+    );
+    for channel in [hook(&receiver.url("/hook"), login), phone] {
+        let site = site(&[channel]);
+        assert_broken(site.pgkeep::<&str>([]), &["401", "*** may not do that"], &["ops-mailer"]);
+    }
+}
+
 /// Each is reached while the other has not answered yet.
 #[test]
 fn channels_and_recipients_go_side_by_side() {
