@@ -141,3 +141,20 @@ fn a_switch_is_told_why_and_no_row() {
     assert!(body.contains("that is no number") && body.contains("(data left out)"), "{body}");
     assert!(body.contains("no_such"), "{body}");
 }
+
+/// A program that says more than fits a screen is cut before it is told.
+#[test]
+fn what_a_switch_is_told_is_short() {
+    let receiver = Receiver::start();
+    let mut site = Site::new().local_only();
+    site.config.channel("dead", &format!("kind = 'ping'\nurl = '{}'", receiver.url("/p")));
+    let says = "printf 'pg_dump: error: '; printf 'x%.0s' {1..5000}; echo; exit 1";
+    let bin = FakeBin::new(&site.path(""), &format!("{{ {says}; }} >&2"));
+    site.config.set("source.pg_bin", bin.folder.to_str().unwrap());
+    let said = site.pgkeep(["backup", "full"]).code(1).any_stderr().run().stderr;
+    let body = receiver.requests().pop().unwrap().text();
+    assert!(said.len() > 1000, "{said}");
+    assert!(body.contains("pg_dump: error: xxx"), "{body}");
+    let longest = body.lines().map(|line| line.chars().count()).max().unwrap();
+    assert!(longest < 400, "{body}");
+}
