@@ -118,3 +118,43 @@ fn a_success_that_is_none_is_tried_again() {
     site.pgkeep(["alert", "send"]).any_stdout().run();
     assert_eq!(statuses(&site).get("sent"), Some(&1));
 }
+
+/// The last lines of the log go along with a failure, without any row; what stands behind a row is told all the same.
+#[test]
+fn a_switch_is_told_why_and_no_row() {
+    let receiver = Receiver::start();
+    let mut site = Site::new().local_only();
+    site.config.channel("dead", &format!("kind = 'ping'\nurl = '{}'", receiver.url("/p")));
+    let (secret, more) = ("4111-1111-1111-1111", "eva@example.org");
+    let says = format!(
+        "printf 'pg_dump: error: query failed: ERROR:  that is no number\\nDETAIL:  Key (card)=({secret}\\n{more}) is \
+         there.\\n' >&2; exit 1"
+    );
+    let bin = FakeBin::new(&site.path(""), &says);
+    site.config.set("source.pg_bin", bin.folder.to_str().unwrap());
+    site.config.set("source.databases", vec![site.database.clone(), "no_such".to_owned()]);
+    site.pgkeep(["backup", "full"]).code(1).stderr_has(secret).stderr_has(more).run();
+    let request = receiver.requests().pop().unwrap();
+    assert_eq!(request.path(), "/p/fail");
+    let body = request.text();
+    assert!(!body.contains(secret) && !body.contains(more), "{body}");
+    assert!(body.contains("that is no number") && body.contains("(data left out)"), "{body}");
+    assert!(body.contains("no_such"), "{body}");
+}
+
+/// A program that says more than fits a screen is cut before it is told.
+#[test]
+fn what_a_switch_is_told_is_short() {
+    let receiver = Receiver::start();
+    let mut site = Site::new().local_only();
+    site.config.channel("dead", &format!("kind = 'ping'\nurl = '{}'", receiver.url("/p")));
+    let says = "printf 'pg_dump: error: '; printf 'x%.0s' {1..5000}; echo; exit 1";
+    let bin = FakeBin::new(&site.path(""), &format!("{{ {says}; }} >&2"));
+    site.config.set("source.pg_bin", bin.folder.to_str().unwrap());
+    let said = site.pgkeep(["backup", "full"]).code(1).any_stderr().run().stderr;
+    let body = receiver.requests().pop().unwrap().text();
+    assert!(said.len() > 1000, "{said}");
+    assert!(body.contains("pg_dump: error: xxx"), "{body}");
+    let longest = body.lines().map(|line| line.chars().count()).max().unwrap();
+    assert!(longest < 400, "{body}");
+}
