@@ -155,7 +155,7 @@ fn start(context: &Context, switch: &Channel, rid: &str) -> Option<(String, Dura
     let name = switch.name.clone();
     let tell = move || {
         let told = alert::channel::Channel::new(&config, &*fetch)
-            .and_then(|channel| Ok(channel.deliver(&letter, now())?));
+            .and_then(|channel| Ok(channel.deliver(&letter, now(), Duration::MAX)?));
         match told {
             Ok(()) => log::info!("alert channel `{name}`: start told"),
             Err(error) => log::info!("alert channel `{name}`: start is not told: {}", one_line(&error)),
