@@ -237,6 +237,7 @@ impl Courier<'_> {
                 self.urgency != Urgency::Along
                     && !trouble.is_refusal
                     && self.begun.elapsed().saturating_add(**delay) < limit
+                    && self.time_left() > **delay
             });
             let may_go_on = letter.status == DeliveryStatus::Waiting;
             if may_go_on && delay.is_some_and(|delay| !self.context.interrupt.wait(*delay)) {
