@@ -70,6 +70,9 @@ _pgkeep() {
             pgkeep__subcmd__alert,test)
                 cmd="pgkeep__subcmd__alert__subcmd__test"
                 ;;
+            pgkeep__subcmd__backup,config)
+                cmd="pgkeep__subcmd__backup__subcmd__config"
+                ;;
             pgkeep__subcmd__backup,full)
                 cmd="pgkeep__subcmd__backup__subcmd__full"
                 ;;
@@ -249,8 +252,26 @@ _pgkeep() {
             return 0
             ;;
         pgkeep__subcmd__backup)
-            opts="-q -v -h --config --json --quiet --verbose --help full"
+            opts="-q -v -h --config --json --quiet --verbose --help full config"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pgkeep__subcmd__backup__subcmd__config)
+            opts="-q -v -h --config --json --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -430,7 +451,7 @@ _pgkeep() {
             fi
             case "${prev}" in
                 --type)
-                    COMPREPLY=($(compgen -W "full" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "full config" -- "${cur}"))
                     return 0
                     ;;
                 --database)
@@ -476,7 +497,7 @@ _pgkeep() {
                     return 0
                     ;;
                 --type)
-                    COMPREPLY=($(compgen -W "full" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "full config" -- "${cur}"))
                     return 0
                     ;;
                 --database)
@@ -564,7 +585,7 @@ _pgkeep() {
                     return 0
                     ;;
                 --type)
-                    COMPREPLY=($(compgen -W "full" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "full config" -- "${cur}"))
                     return 0
                     ;;
                 --database)
@@ -598,7 +619,7 @@ _pgkeep() {
             fi
             case "${prev}" in
                 --type)
-                    COMPREPLY=($(compgen -W "full" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "full config" -- "${cur}"))
                     return 0
                     ;;
                 --database)
@@ -652,7 +673,7 @@ _pgkeep() {
                     return 0
                     ;;
                 --type)
-                    COMPREPLY=($(compgen -W "full" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "full config" -- "${cur}"))
                     return 0
                     ;;
                 --database)

@@ -42,19 +42,26 @@ complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "catalog" -d 'Keep the
 complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "key" -d 'Make and show keys'
 complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "doctor" -d 'Check tools, keys, permissions, the catalog, and write, read and delete a probe in each store'
 complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "generate" -d 'Write the man pages and shell completions under a folder'
-complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and not __fish_seen_subcommand_from full" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
-complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and not __fish_seen_subcommand_from full" -l json -d 'Print one JSON document instead of text'
-complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and not __fish_seen_subcommand_from full" -s q -l quiet -d 'Print nothing on success'
-complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and not __fish_seen_subcommand_from full" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
-complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and not __fish_seen_subcommand_from full" -s h -l help -d 'Print help'
-complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and not __fish_seen_subcommand_from full" -f -a "full" -d 'Back up whole databases with pg_dump; prints the id of each backup'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and not __fish_seen_subcommand_from full config" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and not __fish_seen_subcommand_from full config" -l json -d 'Print one JSON document instead of text'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and not __fish_seen_subcommand_from full config" -s q -l quiet -d 'Print nothing on success'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and not __fish_seen_subcommand_from full config" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and not __fish_seen_subcommand_from full config" -s h -l help -d 'Print help'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and not __fish_seen_subcommand_from full config" -f -a "full" -d 'Back up whole databases with pg_dump; prints the id of each backup'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and not __fish_seen_subcommand_from full config" -f -a "config" -d 'Back up what is in no database\'s dump: roles, settings, the files that the server and its host are configured by; prints its id'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and __fish_seen_subcommand_from full" -l database -d 'Back up this database; may be given several times [default: as configured]' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and __fish_seen_subcommand_from full" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and __fish_seen_subcommand_from full" -l json -d 'Print one JSON document instead of text'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and __fish_seen_subcommand_from full" -s q -l quiet -d 'Print nothing on success'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and __fish_seen_subcommand_from full" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and __fish_seen_subcommand_from full" -s h -l help -d 'Print help'
-complete -c pgkeep -n "__fish_pgkeep_using_subcommand list" -l type -d 'Only backups of this type' -r -f -a "full\t''"
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and __fish_seen_subcommand_from config" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and __fish_seen_subcommand_from config" -l json -d 'Print one JSON document instead of text'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and __fish_seen_subcommand_from config" -s q -l quiet -d 'Print nothing on success'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and __fish_seen_subcommand_from config" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and __fish_seen_subcommand_from config" -s h -l help -d 'Print help'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand list" -l type -d 'Only backups of this type' -r -f -a "full\t''
+config\t''"
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand list" -l database -d 'Only backups of this database' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand list" -l status -d 'Only backups of this status' -r -f -a "in_progress\t''
 completed\t''
@@ -78,7 +85,8 @@ complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l store -d 'Look 
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l scratch -d 'Restore into a scratch database on this server [default: a server of its own, started for it]' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l max-bytes -d 'With --all: begin no backup that would read more than so many bytes (`500M`, `2T`) in all' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l max-time -d 'With --all: begin no backup after so long (`90m`, `3h`)' -r
-complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l type -d 'Only backups of this type' -r -f -a "full\t''"
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l type -d 'Only backups of this type' -r -f -a "full\t''
+config\t''"
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l database -d 'Only backups of this database' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l status -d 'Only backups of this status' -r -f -a "in_progress\t''
 completed\t''
@@ -95,13 +103,14 @@ complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -s q -l quiet -d '
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -s h -l help -d 'Print help'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l into -d 'Restore into this database through pg_restore; it must exist, and be empty unless --clean is given' -r
-complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l output -d 'Write the plain pg_dump archive into this new file (`-` for stdout)' -r -F
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l output -d 'Write the plain pg_dump archive, of a config backup the tar archive, into this new file (`-` for stdout)' -r -F
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l jobs -d 'Restore on so many sessions at once; the dump is put into a temporary file first ($TMPDIR, or /var/tmp)' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l table -d 'Only this table, view or sequence, named as it is, without quotes and schema; like pg_restore, without its indexes and constraints; may be given several times' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l schema -d 'Only what is in this schema, which must exist; may be given several times' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l role -d 'Do it as this role, which the one that connects must be a member of' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l from -d 'Read the copy in this store alone, which is found by the manifests there; no catalog is asked [default: the first whole copy on record, and the next where that breaks]' -r
-complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l type -d 'Only backups of this type' -r -f -a "full\t''"
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l type -d 'Only backups of this type' -r -f -a "full\t''
+config\t''"
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l database -d 'Only backups of this database' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l status -d 'Only backups of this status' -r -f -a "in_progress\t''
 completed\t''
@@ -131,7 +140,8 @@ complete -c pgkeep -n "__fish_pgkeep_using_subcommand prune" -s q -l quiet -d 'P
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand prune" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand prune" -s h -l help -d 'Print help'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand pin" -l until -d 'Until then: an age from now on (`90d`), a date (`2027-01-01`) or a time (RFC 3339) [default: for good]' -r
-complete -c pgkeep -n "__fish_pgkeep_using_subcommand pin" -l type -d 'Only backups of this type' -r -f -a "full\t''"
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand pin" -l type -d 'Only backups of this type' -r -f -a "full\t''
+config\t''"
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand pin" -l database -d 'Only backups of this database' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand pin" -l status -d 'Only backups of this status' -r -f -a "in_progress\t''
 completed\t''
@@ -145,7 +155,8 @@ complete -c pgkeep -n "__fish_pgkeep_using_subcommand pin" -l json -d 'Print one
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand pin" -s q -l quiet -d 'Print nothing on success'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand pin" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand pin" -s h -l help -d 'Print help'
-complete -c pgkeep -n "__fish_pgkeep_using_subcommand unpin" -l type -d 'Only backups of this type' -r -f -a "full\t''"
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand unpin" -l type -d 'Only backups of this type' -r -f -a "full\t''
+config\t''"
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand unpin" -l database -d 'Only backups of this database' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand unpin" -l status -d 'Only backups of this status' -r -f -a "in_progress\t''
 completed\t''

@@ -296,10 +296,12 @@ pub const CLUSTER: &str = "cluster";
 pub enum TablesBefore {
     /// So many in the newest dump that held any.
     Some(u64),
+    /// There was no dump before.
+    First,
     /// None in any.
     None,
     /// Somebody has said since that it is right.
     Accepted,
-    /// Nobody knows: there was no dump before, or its record can't be read.
+    /// Nobody knows: the record can't be read, or does not say.
     Unknown,
 }

@@ -111,8 +111,8 @@ Examples:
     /// prints its id
     #[command(after_help = "\
 Examples:
-  pgkeep backup config           as configured: [config] files names files of this host
-  pgkeep restore latest --type config --list")]
+  pgkeep backup config                                        as configured: [config] files names files of this host
+  pgkeep restore latest --type config --output - | tar tv     what is in the newest")]
     Config,
 }
 
@@ -217,7 +217,7 @@ pub struct Restore {
     /// Restore into this database through pg_restore; it must exist, and be empty unless --clean is given
     #[arg(long, value_name = "URL")]
     pub into: Option<String>,
-    /// Write the plain pg_dump archive into this new file (`-` for stdout)
+    /// Write the plain pg_dump archive, of a config backup the tar archive, into this new file (`-` for stdout)
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Make the database of the dump's own name, by way of the one that --into names; with --clean one of that

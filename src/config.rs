@@ -187,8 +187,6 @@ pub struct Retention {
 /// What is kept beside databases.
 #[derive(Debug)]
 pub struct ConfigSet {
-    /// Whether `backup full` keeps it too.
-    pub with_full: bool,
     /// Patterns of the files of this host that go along, each from the root on.
     pub files: Vec<String>,
 }

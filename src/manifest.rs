@@ -23,6 +23,11 @@ pub const FINGERPRINT_LIMIT_BYTES: usize = 12 * 1024 * 1024;
 /// The name of the fingerprint in the metadata of a backup.
 pub const FINGERPRINT: &str = "fingerprint";
 
+/// The name of the number of tables there.
+pub const TABLES: &str = "tables";
+/// The name of what a backup lacks, however whole its copies are.
+pub const LACKS: &str = "lacks";
+
 /// What stands beside a copy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -69,6 +74,12 @@ pub struct Manifest {
     pub etag: Option<String>,
     /// Size of the parts it was uploaded in, in an S3 store.
     pub part_size_bytes: Option<u64>,
+    /// How many tables the dump holds, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tables: Option<u64>,
+    /// What it lacks, however whole its copies are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lacks: Option<String>,
     /// What the database held when it was dumped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Fingerprint>,
@@ -107,6 +118,8 @@ impl Manifest {
             pgkeep_version: env!("CARGO_PKG_VERSION").to_owned(),
             etag: None,
             part_size_bytes: None,
+            tables: backup.metadata_u64(TABLES),
+            lacks: text(LACKS),
             fingerprint: fingerprint_of(backup)?,
             mac: String::new(),
         })
@@ -128,9 +141,14 @@ impl Manifest {
         let ratio = 1.0 - self.size_bytes as f64 / self.dump_bytes.max(1) as f64;
         backup.compression_ratio = Some(ratio);
         backup.heartbeat_at = None;
-        let texts = [("server_version", &self.server_version), ("pg_dump_version", &self.pg_dump_version)];
+        let texts = [
+            ("server_version", &self.server_version),
+            ("pg_dump_version", &self.pg_dump_version),
+            (LACKS, &self.lacks),
+        ];
         let known = texts.into_iter().filter_map(|(name, text)| Some((name, json!(text.as_ref()?))));
         let known = known.chain(self.fingerprint.as_ref().map(|figures| (FINGERPRINT, json!(figures))));
+        let known = known.chain(self.tables.map(|count| (TABLES, json!(count))));
         let always = [
             ("dump_bytes", json!(self.dump_bytes)),
             ("dump_checksum", json!(self.dump_checksum)),

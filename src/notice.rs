@@ -153,6 +153,24 @@ pub enum Letter {
     },
 }
 
+impl Letter {
+    /// Whether a newer sign of life takes the place of an older one that told of a failure; `None` where it takes the
+    /// place of none at all.
+    #[must_use]
+    pub fn takes_the_place_of_failures(&self) -> Option<bool> {
+        match self {
+            Self::Notice { .. } | Self::Ping { signal: Signal::Start | Signal::Log, .. } => None,
+            Self::Ping { signal, .. } => Some(*signal == Signal::Fail),
+        }
+    }
+
+    /// Whether it is a sign of life that tells of a failure.
+    #[must_use]
+    pub fn tells_of_a_failed_run(&self) -> bool {
+        matches!(self, Self::Ping { signal: Signal::Fail, .. })
+    }
+}
+
 /// How a delivery stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -4,6 +4,7 @@ It keeps each mail it took, prints the port it listens on, then one JSON object 
 """
 
 import asyncio
+import base64
 import email
 import email.policy
 import json
@@ -98,7 +99,12 @@ async def main(folder):
         known = [word.encode() for word in plan["login"] or []]
         good = isinstance(data, LoginPassword) and [data.login, data.password] == known
         say(event="login", mechanism=mechanism, good=good)
-        return AuthResult(success=good, handled=False, auth_data=data if good else None)
+        answer = None
+        if not good and os.path.exists(os.path.join(folder, "repeats")):
+            words = [data.login, data.password, b"\0" + data.login + b"\0" + data.password]
+            said = [word.decode() for word in words[:2]] + [base64.b64encode(word).decode() for word in words]
+            answer = "535 5.7.8 nobody is called " + " ".join(said)
+        return AuthResult(success=good, handled=False, message=answer, auth_data=data if good else None)
 
     handler = Handler(Rules(os.path.join(folder, "rules.json")))
     offers = plan["tls"] == "starttls"

@@ -69,12 +69,12 @@ impl Channel {
         Ok(Self { wire: Arc::new(wire), timeout })
     }
 
-    /// Sends one letter within the channel's time limit. `now` stamps what is signed.
+    /// Sends one letter within the channel's time limit, or this one where it is shorter. `now` stamps what is signed.
     ///
     /// # Errors
     /// When the receiver did not take it; after a time limit it may have nonetheless.
-    pub fn deliver(&self, delivery: &Delivery, now: Timestamp) -> Result<(), Undelivered> {
-        let (wire, delivery, timeout) = (Arc::clone(&self.wire), delivery.clone(), self.timeout);
+    pub fn deliver(&self, delivery: &Delivery, now: Timestamp, limit: Duration) -> Result<(), Undelivered> {
+        let (wire, delivery, timeout) = (Arc::clone(&self.wire), delivery.clone(), self.timeout.min(limit));
         // Looking a name up may take longer than any limit that is set beneath.
         let carried = aside::within("letter", timeout, move || wire.carry(&delivery, now));
         carried.unwrap_or_else(|error| {

@@ -9,7 +9,7 @@ const LINE_CHARACTERS: usize = 300;
 const TEXT_CHARACTERS: usize = 10_000;
 /// What a row, or a piece of one, follows: the parts of an error as PostgreSQL names them in the languages that it
 /// speaks, and its ways to quote a value.
-const BEFORE_DATA: [&str; 33] = [
+const BEFORE_DATA: [&str; 34] = [
     "DETAIL:",
     "DETAILS:",
     "DÉTAIL",
@@ -43,6 +43,7 @@ const BEFORE_DATA: [&str; 33] = [
     "valor «",
     "valore «",
     "значение \"",
+    "time zone \"",
 ];
 const LEFT_OUT: &str = "(data left out)";
 

@@ -52,9 +52,9 @@ impl Mailer {
                 .credentials(Credentials::new(username.to_string(), password.to_string()));
             // As they go over the wire, too: a server may repeat what it did not like.
             let pair = Zeroizing::new(format!("\0{}\0{}", *username, *password));
-            secrets.extend(
-                [&pair, &password, &username].map(|text| Zeroizing::new(STANDARD.encode(text.as_bytes()))),
-            );
+            secrets.extend([&pair, &password, &username].map(|text| {
+                Zeroizing::new(STANDARD.encode(text.as_bytes()).trim_end_matches('=').to_owned())
+            }));
             secrets.extend([password, username]);
         }
         let from = config.from.parse().with_context(|| format!("`{}` is no mail address", config.from))?;

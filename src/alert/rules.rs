@@ -114,7 +114,7 @@ pub fn empty_dump(database: &str, tables: Option<u64>, before: TablesBefore) -> 
         TablesBefore::Some(1) => subject.is_in_trouble(format!("{what}; there was 1")),
         TablesBefore::Some(count) => subject.is_in_trouble(format!("{what}; there were {count}")),
         TablesBefore::None => subject.is_in_trouble(what).severity(Severity::Warning),
-        TablesBefore::Unknown | TablesBefore::Accepted => subject.is_in_trouble(what),
+        TablesBefore::First | TablesBefore::Unknown | TablesBefore::Accepted => subject.is_in_trouble(what),
     };
     let hint = "is it the right database, and may the role that dumps see what is in it? \
                 If that is how it should be, `pgkeep alert resolve` says so";

@@ -24,7 +24,7 @@ impl Catalog {
     }
 
     /// Writes letters that are to be sent, and says of those of the same channel without an alert that they are out
-    /// of date.
+    /// of date, as far as a newer one says as much.
     ///
     /// # Errors
     /// When the catalog can't be written.
@@ -34,21 +34,23 @@ impl Catalog {
         self.client.ask(move |client| {
             let mut transaction = client.transaction()?;
             for delivery in &deliveries {
-                transaction
-                    .execute(SUPERSEDE, &[&delivery.source, &std::slice::from_ref(&delivery.channel)])?;
+                if let Some(with_failures) = delivery.letter.takes_the_place_of_failures() {
+                    let channels = std::slice::from_ref(&delivery.channel);
+                    transaction.execute(SUPERSEDE, &[&delivery.source, &channels, &with_failures])?;
+                }
                 insert(&mut transaction, delivery)?;
             }
             Ok(transaction.commit()?)
         })
     }
 
-    /// Says of what waits for these channels without an alert that it is out of date.
+    /// Says of what waits for these channels without an alert that it is out of date, unless it tells of a failure.
     ///
     /// # Errors
     /// When the catalog can't be written.
     pub fn supersede_deliveries(&mut self, source: &str, channels: &[String]) -> Result<()> {
         self.revive()?;
-        self.client.execute(SUPERSEDE, params![source, channels])?;
+        self.client.execute(SUPERSEDE, params![source, channels, false])?;
         Ok(())
     }
 
@@ -125,7 +127,8 @@ ON CONFLICT (id) DO NOTHING";
 
 const SUPERSEDE: &str = "\
 UPDATE delivery SET status = 'superseded'
-WHERE source = $1 AND channel = ANY($2) AND status = 'waiting' AND alert IS NULL";
+WHERE source = $1 AND channel = ANY($2) AND status = 'waiting' AND alert IS NULL
+    AND ($3 OR event <> 'fail')";
 
 /// So many of each channel: one that is dead keeps no other from being told.
 const WAITING: &str = "\

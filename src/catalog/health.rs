@@ -32,6 +32,28 @@ impl Catalog {
     }
 }
 
+impl Catalog {
+    /// The stores that took no copy of the newest backup of some database and type within eight days, as long as an
+    /// alert of a store is open; none where there is no such alert.
+    ///
+    /// # Errors
+    /// When the catalog can't be read.
+    pub fn refusing(&mut self, source: &str) -> Result<Vec<String>> {
+        self.revive()?;
+        let rows = self.client.query(REFUSING, params![source]).context("cannot read the catalog")?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+}
+
+const REFUSING: &str = "\
+SELECT DISTINCT copy.store
+FROM (SELECT DISTINCT ON (database, tenant, backup_type) id FROM backup
+    WHERE source = $1 AND status IN ('completed', 'verified', 'degraded') AND created_at > now() - interval '8 days'
+    ORDER BY database, tenant, backup_type, created_at DESC) newest
+JOIN copy ON copy.backup = newest.id
+WHERE copy.state = 'failed' AND EXISTS (
+    SELECT FROM alert WHERE source = $1 AND rule = 'store_unreachable' AND status <> 'resolved')";
+
 /// A record may hold anything in the place of a list of keys. What is pinned stays.
 const LOCKED: &str = "\
 SELECT id,

@@ -51,11 +51,13 @@ impl Catalog {
         let row = row.first().context("the catalog gives no answer")?;
         let (had, is_accepted, is_first): (Option<i64>, bool, bool) =
             (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let is_known: bool = row.try_get(3)?;
         Ok(match had.and_then(|had| u64::try_from(had).ok()) {
             _ if is_accepted => TablesBefore::Accepted,
             Some(had) => TablesBefore::Some(had),
-            None if is_first => TablesBefore::Unknown,
-            None => TablesBefore::None,
+            None if is_first => TablesBefore::First,
+            None if is_known => TablesBefore::None,
+            None => TablesBefore::Unknown,
         })
     }
 }
@@ -64,7 +66,7 @@ const BEFORE: &str = "\
 SELECT coalesce((metadata->>'dump_bytes')::bigint, size_bytes), backup_duration_seconds
 FROM backup
 WHERE source = $1 AND database = $2 AND backup_type = $3 AND tenant IS NOT DISTINCT FROM $4 AND id <> $5
-    AND status IN ('completed', 'verified', 'degraded')
+    AND status IN ('completed', 'verified', 'degraded') AND NOT metadata ? 'lacks'
 ORDER BY created_at DESC, id DESC";
 
 /// Of what was on record before there was a number of tables, each in the fingerprint was there, counted or not. What
@@ -86,4 +88,5 @@ SELECT (SELECT tables FROM had),
         WHERE rule = 'empty_dump' AND status = 'resolved' AND source = $1 AND database = $2
             AND tenant IS NOT DISTINCT FROM $4
             AND first_seen > coalesce((SELECT created_at FROM had), '-infinity')),
-    NOT EXISTS (SELECT FROM earlier)";
+    NOT EXISTS (SELECT FROM earlier),
+    NOT EXISTS (SELECT FROM earlier WHERE tables IS NULL)";

@@ -1,11 +1,13 @@
 //! `pgkeep backup full`: each database in turn, tried again where the trouble may pass, and told how it went.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::json;
 
+use super::alarm::pings::Run;
 use super::context::Context;
 use super::{prune, signals};
 use crate::alert::id;
@@ -32,6 +34,8 @@ pub(super) use ledger::{is_alive, is_dead_here};
 
 /// Parts that a store may have on their way at once.
 pub(super) const PARTS_IN_FLIGHT: usize = 4;
+/// No wait is longer than so many times what is configured.
+const MOST_JITTER: f64 = 1.2;
 /// No wait between two tries is longer.
 const LONGEST_DELAY: Duration = Duration::from_secs(3600);
 
@@ -39,9 +43,11 @@ pub(super) fn run(context: &Context, named: &[String]) -> Result<Code> {
     if named.iter().any(String::is_empty) {
         return Err(Failure::usage("`--database` needs a name").into());
     }
+    let run = id::uuid()?;
     let mut watch = Watch::new(context);
-    watch.begins(&known_databases(context, named));
-    let done = all(context, named, &mut watch);
+    let known = known_databases(context, named);
+    watch.begins(known.len(), Run::of(context, &run, &known, is_whole(context, named)).map(Rc::new));
+    let done = all(context, named, run, &mut watch);
     watch.ends(&done);
     done
 }
@@ -49,7 +55,7 @@ pub(super) fn run(context: &Context, named: &[String]) -> Result<Code> {
 /// `pgkeep backup config`.
 pub(super) fn run_config(context: &Context) -> Result<Code> {
     let (shelves, ring) = (context.shelves()?, context.keys()?);
-    let order = Order { context, ring: &ring, shelves: &shelves, run: id::uuid()? };
+    let order = Order { context, ring: &ring, shelves: &shelves, run: id::uuid()?, life: None };
     let mut watch = Watch::new(context);
     let (made, mut code) = config_set::make(&order, &mut watch);
     context.out.json(&made)?;
@@ -61,25 +67,25 @@ pub(super) fn run_config(context: &Context) -> Result<Code> {
     Ok(code)
 }
 
-fn all(context: &Context, named: &[String], watch: &mut Watch<'_>) -> Result<Code> {
+fn all(context: &Context, named: &[String], run: String, watch: &mut Watch<'_>) -> Result<Code> {
     let begun = || -> Result<_> {
         let (shelves, ring) = (context.shelves()?, context.keys()?);
-        Ok((shelves, ring, again(context, || databases(context, named))?))
+        Ok((shelves, ring, again(context, |_| databases(context, named))?))
     };
     let (shelves, ring, databases) = begun().inspect_err(|error| {
         if !context.interrupt.is_raised() {
             watch.not_begun(&known_databases(context, named), error);
         }
     })?;
-    let with_config = context.config.config_set.with_full;
-    watch.goes_on(&databases, usize::from(with_config));
-    let order = Order { context, ring: &ring, shelves: &shelves, run: id::uuid()? };
+    let life = Run::of(context, &run, &databases, is_whole(context, named)).map(Rc::new);
+    watch.begins(databases.len(), life.clone());
+    let order = Order { context, ring: &ring, shelves: &shelves, run, life };
     let mut code = Code::Done;
     let mut made: Vec<Backup> = Vec::new();
     let mut succeeded: Vec<String> = Vec::new();
     for database in &databases {
         let tried = RefCell::new(None);
-        match again(context, || attempt::run(&order, &Database(database), &tried)) {
+        match again(context, |next_try| attempt::run(&order, &Database(database), next_try, &tried)) {
             Ok(done) => {
                 let told = tell(context, &done);
                 watch.beside(told);
@@ -99,16 +105,6 @@ fn all(context: &Context, named: &[String], watch: &mut Watch<'_>) -> Result<Cod
         }
         if context.interrupt.is_raised() {
             break;
-        }
-    }
-    if with_config && !context.interrupt.is_raised() {
-        let (made, of_config) = config_set::make(&order, watch);
-        watch.beside(of_config);
-        // What is in no dump fell short, whatever it was.
-        code = code.worse(if of_config == Code::Done { Code::Done } else { Code::Degraded });
-        if let Some(backup) = made.filter(|_| of_config == Code::Done) {
-            log::info!("roles, settings and files: `{}`", backup.id);
-            succeeded.push(backup.database);
         }
     }
     let told = match (databases.as_slice(), made.as_slice()) {
@@ -153,6 +149,12 @@ fn known_databases(context: &Context, named: &[String]) -> Vec<String> {
     }
 }
 
+/// Whether all that the configuration says is to be backed up.
+fn is_whole(context: &Context, named: &[String]) -> bool {
+    let all = known_databases(context, &[]);
+    named.is_empty() || (!all.is_empty() && all.iter().all(|name| named.contains(name)))
+}
+
 fn databases(context: &Context, named: &[String]) -> Result<Vec<String>> {
     let source = &context.config.source;
     if !named.is_empty() {
@@ -172,13 +174,15 @@ fn databases(context: &Context, named: &[String]) -> Result<Vec<String>> {
     })
 }
 
-/// Does something, and does it again after a growing delay where the source's trouble may pass.
-fn again<T>(context: &Context, work: impl Fn() -> Result<T>) -> Result<T> {
+/// Does something, and does it again after a growing delay where the source's trouble may pass. It is told within which
+/// time there will be another try, if so.
+fn again<T>(context: &Context, work: impl Fn(Option<Duration>) -> Result<T>) -> Result<T> {
     let retry = &context.config.retry;
     let mut tries_left = retry.attempts;
     let mut delay = retry.delay;
     loop {
-        let error = match work() {
+        let next_try = (tries_left > 0).then(|| delay.mul_f64(MOST_JITTER));
+        let error = match work(next_try) {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
@@ -196,8 +200,8 @@ fn again<T>(context: &Context, work: impl Fn() -> Result<T>) -> Result<T> {
     }
 }
 
-/// Up to a fifth more, so that several hosts do not come back at the same moment.
+/// More by up to the share, so that several hosts do not come back at the same moment.
 fn jittered(delay: Duration) -> Result<Duration> {
     let share = f64::from(attempt::random_u16()?) / f64::from(u16::MAX);
-    Ok(delay.mul_f64(1.0 + share / 5.0))
+    Ok(delay.mul_f64(1.0 + share * (MOST_JITTER - 1.0)))
 }

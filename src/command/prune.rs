@@ -45,9 +45,9 @@ pub(super) fn run(context: &Context, flags: &cli::Prune) -> Result<Code> {
         even_if_failing: flags.even_if_failing,
         yields: false,
     };
-    let mut catalog = context.catalog().inspect_err(|error| watch::not_planned(context, error))?;
+    let mut catalog = context.catalog().inspect_err(|error| watch::not_planned(context, None, error))?;
     let plan = plan::make(context, &mut catalog, &shelves, &scope)
-        .inspect_err(|error| watch::not_planned(context, error))?;
+        .inspect_err(|error| watch::not_planned(context, None, error))?;
     ensure_known(&plan, &databases)?;
     stays::tell(&plan, &all, false);
     let mut done = Done::default();
@@ -104,7 +104,7 @@ pub(super) fn after_backup(context: &Context, shelves: &[Shelf], databases: &[St
         Ok(carried)
     };
     let outcome = pruned().unwrap_or_else(|error| {
-        watch::not_planned(context, &error);
+        watch::not_planned(context, Some(databases), &error);
         Err(error)
     });
     match outcome {

@@ -38,6 +38,9 @@ pub(super) fn run(context: &Context, flags: &cli::Restore) -> Result<Code> {
     let copies = copies_of(&backup, flags.from.as_deref())?;
     let job = Job { context, ring: &ring, shelves: &shelves, backup: &backup };
     let mut target = Target::prepare(context, flags, &backup)?;
+    if backup.metadata.get("has_passwords") == Some(&serde_json::Value::Bool(false)) {
+        log::warn!("`{}` holds roles without their passwords: set them anew", backup.id);
+    }
     let copy = restore_from_first_whole(&job, &copies, &mut target).inspect_err(|_| {
         // An interrupted command says no more than that: what it leaves must be known all the same.
         if let Some(state) = target.state().filter(|_| context.interrupt.is_raised()) {

@@ -1,15 +1,31 @@
 //! How a backup stands, by what is on record of its copies.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use crate::backup::{Backup, CheckLevel, Copy, CopyState, Status};
+use crate::manifest::LACKS;
 
 /// Under which name the record keeps what only a deeper check sees.
 const UNPROVEN: &str = "unproven";
 
-/// Under which name the record keeps what the backup lacks, however whole its copies are.
-const LACKS: &str = "lacks";
+/// Under which name the record of a run keeps the signal that ended it.
+pub(super) const SIGNAL: &str = "signal";
+/// Under which name the record of a try keeps until when there is to be another one.
+pub(super) const NEXT_TRY_AT: &str = "next_try_at";
+/// Another try may be late by so much.
+const LATE: SignedDuration = SignedDuration::from_mins(10);
+/// A signal from the keyboard: whoever sent it knows.
+pub(super) const FROM_KEYBOARD: i32 = 2;
+
+/// Whether nobody needs to be told of a run that failed: somebody stopped it by hand, or it is to be tried again.
+pub(super) fn is_nobodys_trouble(backup: &Backup, now: Timestamp) -> bool {
+    let is_stopped = backup
+        .metadata_u64(SIGNAL)
+        .is_some_and(|signal| i64::try_from(signal) == Ok(i64::from(FROM_KEYBOARD)));
+    let next: Option<Timestamp> = backup.metadata_str(NEXT_TRY_AT).and_then(|text| text.parse().ok());
+    is_stopped || next.is_some_and(|next| now.duration_since(next) < LATE)
+}
 
 /// Says how the backup stands.
 pub(super) fn settle(backup: &mut Backup) {

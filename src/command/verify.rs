@@ -185,6 +185,10 @@ impl Session<'_> {
             log::error!("`{}`: a deeper check found, and none as deep has passed since: {error}", backup.id);
             code = code.worse(Code::Degraded);
         }
+        if let Some(lacks) = standing::lacks(&backup) {
+            log::error!("`{}`: its copies are whole, and {lacks}", backup.id);
+            code = code.worse(Code::Degraded);
+        }
         self.mark_looked_at(&mut backup);
         if let Err(error) = catalog.save(&backup) {
             log::warn!("the catalog does not take the verdict: {error:#}");

@@ -110,7 +110,6 @@ pub(super) struct Retention {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ConfigSet {
-    pub(super) with_full: Option<bool>,
     pub(super) files: Vec<Spanned<String>>,
 }
 

@@ -71,7 +71,7 @@ impl Server {
         self.client.query_one(asked, params![]).ok()?.try_get(0).ok()
     }
 
-    /// The rules of pg_hba.conf as the server understands them; nothing where the role may not ask.
+    /// The rules of `pg_hba.conf` as the server understands them; nothing where the role may not ask.
     pub fn hba_rules(&mut self) -> Option<String> {
         self.document("SELECT * FROM pg_catalog.pg_hba_file_rules ORDER BY line_number").ok()
     }

@@ -28,7 +28,7 @@ pub const GLOBALS: &str = "globals.sql";
 pub const SETTINGS: &str = "settings.json";
 /// Databases, and what the cluster says of itself.
 pub const DATABASES: &str = "databases.json";
-/// The rules of pg_hba.conf as the server understands them.
+/// The rules of `pg_hba.conf` as the server understands them.
 pub const HBA: &str = "hba.json";
 /// pgkeep's own configuration, without secrets.
 pub const OWN: &str = "pgkeep/config.toml";
@@ -101,7 +101,7 @@ impl Stream {
 
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if !wait_ready(&self.pipe.as_fd(), PollFlags::IN, &self.interrupt)? {
+        if !wait_ready(self.pipe.as_fd(), PollFlags::IN, &self.interrupt)? {
             return Err(io::Error::other("interrupted"));
         }
         let count = self.pipe.read(buffer)?;

@@ -22,6 +22,9 @@ pub use counting::{Counting, figures_of};
 
 use session::{Answers, Ask, Session};
 
+use super::server::Server;
+use crate::params;
+
 /// From this version on the server hashes texts to 64 bits.
 const HASHES_SINCE: u32 = 110_000;
 /// From this version on sequences stand in a catalog of their own.
@@ -97,6 +100,21 @@ struct Sequence {
     ask: Ask,
 }
 
+impl Server {
+    /// How many tables a dump of the database connected to has, without those of a schema.
+    ///
+    /// # Errors
+    /// When it can't be asked.
+    pub fn table_count(&mut self, without_schema: Option<&str>) -> Result<u64> {
+        let asked = "SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4";
+        let version: i32 = self.client.query_one(asked, params![])?.try_get(0)?;
+        let tables = sql::tables(u32::try_from(version)?, without_schema, false);
+        let asked = format!("SELECT pg_catalog.count(*) FROM ({tables}) t");
+        let count: i64 = self.client.query_one(asked, params![])?.try_get(0)?;
+        Ok(u64::try_from(count)?)
+    }
+}
+
 impl Snapshot {
     /// Opens a session, and takes what must be known before the dump begins. Where `wanted.level` is
     /// [`Level::Off`] there is nothing to share.
@@ -137,16 +155,6 @@ impl Snapshot {
         let rows = self.session.rows("SELECT pg_catalog.pg_export_snapshot()");
         let rows = rows.context("the snapshot can't be shared")?;
         text(rows.first().context("the snapshot has no id")?, 0)
-    }
-
-    /// How many tables a dump of it has.
-    ///
-    /// # Errors
-    /// When the server can't be asked.
-    pub fn table_count(&mut self) -> Result<u64> {
-        let tables = sql::tables(self.version, self.wanted.without_schema.as_deref(), false);
-        let rows = self.session.rows(&format!("SELECT pg_catalog.count(*) FROM ({tables}) t"))?;
-        Ok(text(rows.first().context("the server counts nothing")?, 0)?.parse()?)
     }
 
     /// What is known so far: what makes an equal database.

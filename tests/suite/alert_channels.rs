@@ -154,6 +154,36 @@ fn whatever_a_receiver_does_is_told_in_words_and_ends_in_time() {
     site.pgkeep(["alert", "test"]).stdout("ok    hook\n").run();
 }
 
+/// A long answer is cut, and a secret in the place of the cut is not found any more: it is hidden before.
+#[test]
+fn a_secret_in_the_place_where_an_answer_is_cut() {
+    let receiver = Receiver::start();
+    let token = "s3cr3t-".repeat(40);
+    let site = site(&[hook(&receiver.url("/hook"), &format!("token = \"{token}\""))]);
+    for padding in [100, 200, 290] {
+        let before = "x".repeat(padding);
+        receiver.script([Answer::With(400, format!("{before}{token}"))]);
+        assert_broken(site.pgkeep::<&str>([]), &["400", "xxx"], &["s3cr"]);
+    }
+    assert_eq!(receiver.requests().len(), 3);
+}
+
+/// Who logs in is nobody's business either.
+#[test]
+fn the_name_of_a_login_is_hidden_where_a_receiver_repeats_it() {
+    let receiver = Receiver::start();
+    receiver.always(Answer::With(401, "ops-mailer may not do that".to_owned()));
+    let login = "username = \"ops-mailer\"\npassword = \"hunter22\"";
+    let phone = format!(
+        "name = \"phone\"\nkind = \"sms\"\nurl = \"{}\"\nfrom = \"+1\"\nto = [\"+2\"]\n{login}",
+        receiver.url("/sms")
+    );
+    for channel in [hook(&receiver.url("/hook"), login), phone] {
+        let site = site(&[channel]);
+        assert_broken(site.pgkeep::<&str>([]), &["401", "*** may not do that"], &["ops-mailer"]);
+    }
+}
+
 /// Each is reached while the other has not answered yet.
 #[test]
 fn channels_and_recipients_go_side_by_side() {

@@ -11,9 +11,11 @@ mod delivering;
 mod down;
 mod figures;
 mod killed;
+mod outbox;
 mod raising;
 mod stores;
 mod switches;
+mod upkeep;
 
 /// All alerts of a site, in the order in which they were first seen.
 fn alerts(site: &Site) -> Vec<Value> {

@@ -21,6 +21,7 @@ mod bad_days;
 mod catalog;
 mod clock;
 mod compression;
+mod config_set;
 mod configuration;
 mod connect;
 mod crontab;

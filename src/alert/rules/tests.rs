@@ -76,6 +76,7 @@ fn a_dump_without_tables() {
         (None, TablesBefore::Unknown, None),
         (Some(1), TablesBefore::Some(9), Some(None)),
         (Some(0), TablesBefore::Unknown, Some(Some(Critical))),
+        (Some(0), TablesBefore::First, Some(Some(Critical))),
         (Some(0), TablesBefore::Some(4), Some(Some(Critical))),
         (Some(0), TablesBefore::None, Some(Some(Warning))),
         (Some(0), TablesBefore::Accepted, Some(None)),

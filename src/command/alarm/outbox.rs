@@ -41,8 +41,14 @@ impl Outbox {
         match self {
             Self::Catalog(catalog) => catalog.add_deliveries(&letters),
             Self::File(spool) => spool.change(move |book| {
+                let says_as_much = |new: &Delivery, old: &Delivery| {
+                    let with_failures = new.letter.takes_the_place_of_failures();
+                    with_failures.is_some_and(|with| with || !old.letter.tells_of_a_failed_run())
+                };
                 let is_newer = |old: &Delivery| {
-                    letters.iter().any(|new| new.channel == old.channel && new.source == old.source)
+                    letters.iter().any(|new| {
+                        new.channel == old.channel && new.source == old.source && says_as_much(new, old)
+                    })
                 };
                 book.deliveries.retain(|old| old.alert().is_some() || !is_newer(old));
                 book.deliveries.extend(letters);
@@ -55,7 +61,7 @@ impl Outbox {
         }
     }
 
-    /// Takes back what waits for these channels without an alert.
+    /// Takes back what waits for these channels without an alert and tells of no failure.
     pub(super) fn withdraw(&mut self, source: &str, channels: &[String]) -> Result<()> {
         match self {
             Self::Catalog(catalog) => catalog.supersede_deliveries(source, channels),
@@ -63,7 +69,10 @@ impl Outbox {
                 let (source, channels) = (source.to_owned(), channels.to_vec());
                 spool.change(move |book| {
                     book.deliveries.retain(|old| {
-                        old.alert().is_some() || old.source != source || !channels.contains(&old.channel)
+                        old.alert().is_some()
+                            || old.source != source
+                            || old.letter.tells_of_a_failed_run()
+                            || !channels.contains(&old.channel)
                     });
                     Ok(())
                 })

@@ -1,14 +1,15 @@
 //! A dead man's switch is told that a run has begun, and how it ended: silence is what it listens for.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use super::outbox::Outbox;
 use super::send;
+use crate::alert;
 use crate::alert::outbox::Urgency;
 use crate::alert::route::letter_to;
-use crate::alert::{self, id};
 use crate::command::context::{Context, now};
 use crate::config::alert::{Channel, Way};
 use crate::exit::one_line;
@@ -30,48 +31,53 @@ pub(in crate::command) struct Run {
     rid: String,
     /// What it is to back up; nothing where that never came to be known.
     databases: Vec<String>,
+    /// Whether that is all that the configuration says.
+    is_whole: bool,
     /// Each says when its switch knows that the run has begun, or does not listen.
-    begun: Vec<(String, Duration, Receiver<()>)>,
+    begun: OnceCell<Vec<(String, Duration, Receiver<()>)>>,
 }
 
 impl Run {
-    /// Tells every switch of these databases, or of any where they are not known, that a run has begun, without waiting
-    /// for them; `None` where there is no such switch.
-    pub(in crate::command) fn begin(context: &Context, databases: &[String]) -> Option<Self> {
-        let mut switches = switches(context, databases).peekable();
-        switches.peek()?;
-        let rid = match id::uuid() {
-            Ok(rid) => rid,
-            Err(error) => {
-                log::warn!("no switch is told of this run: {}", one_line(&error));
-                return None;
-            }
-        };
-        let begun = switches.filter_map(|switch| start(context, switch, &rid)).collect();
-        Some(Self { rid, databases: databases.to_vec(), begun })
+    /// A run of these databases, or of what is not known; `is_whole` says that they are all that the configuration names.
+    /// `None` where no switch is told of it.
+    pub(in crate::command) fn of(
+        context: &Context,
+        rid: &str,
+        databases: &[String],
+        is_whole: bool,
+    ) -> Option<Self> {
+        let (rid, databases) = (rid.to_owned(), databases.to_vec());
+        let run = Self { rid, databases, is_whole, begun: OnceCell::new() };
+        let is_any = run.switches(context).next().is_some();
+        is_any.then_some(run)
     }
 
-    /// Takes back what earlier runs still have to say: late, it would be taken for news of this one.
-    pub(in crate::command) fn takes_over(&self, context: &Context) {
-        let names: Vec<String> =
-            switches(context, &self.databases).map(|switch| switch.name.clone()).collect();
-        let withdrawn = super::outbox(context).withdraw(&context.config.source.name, &names);
-        if let Err(error) = withdrawn {
-            log::info!("what an earlier run has to say may come late: {}", one_line(&error));
-        }
+    /// Tells every switch that may hear of a success that the run has begun, once, without waiting for them. What earlier
+    /// runs still have to say of theirs is taken back: late, it would be taken for news of this one.
+    pub(in crate::command) fn begin(&self, context: &Context) {
+        self.begun.get_or_init(|| {
+            let told: Vec<&Channel> = self.switches(context).filter(|it| self.covers(it)).collect();
+            let begun = told.iter().filter_map(|switch| start(context, switch, &self.rid)).collect();
+            let names: Vec<String> = told.iter().map(|switch| switch.name.clone()).collect();
+            let withdrawn = super::outbox(context).withdraw(&context.config.source.name, &names);
+            if let Err(error) = withdrawn {
+                log::info!("what an earlier run has to say may come late: {}", one_line(&error));
+            }
+            begun
+        });
     }
 
     /// Tells how it ended. A switch that is of some databases listens to those alone; one of which there is no word did
-    /// not come to it. A run of which others are at work at a part says so, which changes nothing: the silence of those
-    /// is heard. A command that was refused leaves the catalog alone.
+    /// not come to it. A run that did only a part of what the switch is for says so, which changes nothing: the silence of
+    /// the rest is heard. A command that was refused leaves the catalog alone.
     pub(in crate::command) fn end(
-        self,
+        &self,
         context: &Context,
         fates: &BTreeMap<String, Fate>,
         is_well: bool,
         is_refused: bool,
     ) {
-        for (name, limit, begun) in &self.begun {
+        for (name, limit, begun) in self.begun.get().into_iter().flatten() {
             // What follows must not overtake it.
             if begun.recv_timeout(*limit).is_err() {
                 // It has had its time: how the run ended is kept for a later call.
@@ -82,11 +88,12 @@ impl Run {
         let letter = |switch: &Channel| {
             let its = self.databases.iter().filter(|name| is_of(switch, name));
             let its = its.map(|name| fates.get(name).copied().unwrap_or(Fate::Failed));
-            let signal = signal(is_well && !self.databases.is_empty(), its);
+            let is_well = is_well && !self.databases.is_empty();
+            let signal = signal(is_well, self.covers(switch), its);
             let ping = Letter::Ping { signal, rid: self.rid.clone(), body: body.clone() };
             letter_of(context, switch, ping)
         };
-        let letters: Vec<Delivery> = switches(context, &self.databases).filter_map(letter).collect();
+        let letters: Vec<Delivery> = self.switches(context).filter_map(letter).collect();
         let mut outbox = if is_refused { Outbox::of_file(context) } else { super::outbox(context) };
         if let Err(error) = outbox.add(letters.clone()) {
             log::warn!("how the run ended is told once, and kept nowhere: {}", one_line(&error));
@@ -94,25 +101,34 @@ impl Run {
         }
         send::send(context, &mut outbox, &context.config.source.name, Urgency::Due);
     }
+
+    /// The switches of any of its databases, or all where these are not known.
+    fn switches<'a>(&'a self, context: &'a Context) -> impl Iterator<Item = &'a Channel> {
+        let all = context.config.alerts.channels.iter();
+        all.filter(|channel| matches!(channel.way, Way::Ping { .. })).filter(|switch| {
+            self.databases.is_empty() || self.databases.iter().any(|name| is_of(switch, name))
+        })
+    }
+
+    /// Whether it does all that a switch is for.
+    fn covers(&self, switch: &Channel) -> bool {
+        match &switch.databases {
+            Some(names) => names.iter().all(|name| self.databases.contains(name)),
+            None => self.is_whole,
+        }
+    }
 }
 
 /// What a switch is told of a run and of the databases that are its own.
-fn signal(is_well: bool, its: impl Iterator<Item = Fate>) -> Signal {
+fn signal(is_well: bool, is_all: bool, its: impl Iterator<Item = Fate>) -> Signal {
     let its: Vec<Fate> = its.collect();
     if !is_well || its.contains(&Fate::Failed) {
         Signal::Fail
-    } else if its.contains(&Fate::Elsewhere) {
+    } else if !is_all || its.contains(&Fate::Elsewhere) {
         Signal::Log
     } else {
         Signal::Success
     }
-}
-
-/// The switches of any of these databases, or all where these are not known.
-fn switches<'a>(context: &'a Context, databases: &'a [String]) -> impl Iterator<Item = &'a Channel> {
-    let all = context.config.alerts.channels.iter();
-    all.filter(|channel| matches!(channel.way, Way::Ping { .. }))
-        .filter(move |switch| databases.is_empty() || databases.iter().any(|name| is_of(switch, name)))
 }
 
 fn is_of(switch: &Channel, database: &String) -> bool {
@@ -139,7 +155,7 @@ fn start(context: &Context, switch: &Channel, rid: &str) -> Option<(String, Dura
     let name = switch.name.clone();
     let tell = move || {
         let told = alert::channel::Channel::new(&config, &*fetch)
-            .and_then(|channel| Ok(channel.deliver(&letter, now())?));
+            .and_then(|channel| Ok(channel.deliver(&letter, now(), Duration::MAX)?));
         match told {
             Ok(()) => log::info!("alert channel `{name}`: start told"),
             Err(error) => log::info!("alert channel `{name}`: start is not told: {}", one_line(&error)),

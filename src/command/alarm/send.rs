@@ -148,9 +148,7 @@ impl Courier<'_> {
         let (mut is_down, mut refusals) = (false, 0usize);
         for letter in letters {
             let key = (letter.alert().map(|alert| alert.id.clone()), letter.recipient.clone());
-            let is_late = self.urgency != Urgency::Now
-                && self.begun.elapsed().max(self.context.alarm.lost(&self.config.name))
-                    >= self.config.timeout;
+            let is_late = self.time_left().is_zero();
             let may_be = outbox::may_be_tried(letter, self.urgency, self.config.timeout, now());
             let is_news = matches!(letter.letter, Letter::Notice { event: Event::Raised, .. });
             let is_held = held.contains(&key) || (!is_news && quiet.contains(&key));
@@ -191,6 +189,15 @@ impl Courier<'_> {
         done
     }
 
+    /// How long this process may still be held up.
+    fn time_left(&self) -> Duration {
+        if self.urgency == Urgency::Now {
+            return Duration::MAX;
+        }
+        let taken = self.begun.elapsed().max(self.context.alarm.lost(&self.config.name));
+        self.config.timeout.saturating_sub(taken)
+    }
+
     /// Tries a letter, and again at once where it may have passed; the error says why it waits on.
     fn carry(
         &self,
@@ -209,7 +216,7 @@ impl Courier<'_> {
             }
             step::reached(Step::LetterBegun);
             let tried = Instant::now();
-            let outcome = channel.deliver(&begun, now());
+            let outcome = channel.deliver(&begun, now(), self.time_left());
             if outcome.is_err() {
                 self.context.alarm.lose(&self.config.name, tried.elapsed());
             }
@@ -230,6 +237,7 @@ impl Courier<'_> {
                 self.urgency != Urgency::Along
                     && !trouble.is_refusal
                     && self.begun.elapsed().saturating_add(**delay) < limit
+                    && self.time_left() > **delay
             });
             let may_go_on = letter.status == DeliveryStatus::Waiting;
             if may_go_on && delay.is_some_and(|delay| !self.context.interrupt.wait(*delay)) {

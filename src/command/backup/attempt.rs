@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use indicatif::HumanBytes;
@@ -10,7 +10,6 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::content::{Content, Order};
-use super::figures::TABLES;
 use super::ledger::Ledger;
 use super::leftovers::Leftovers;
 use super::stream::{self, Streamed};
@@ -26,6 +25,7 @@ use crate::command::{proof, signals, standing};
 use crate::config::{Method, environment};
 use crate::exit::{Code, Failure, one_line, wrap};
 use crate::key::KeyRing;
+use crate::manifest::TABLES;
 use crate::name::{self, BackupId};
 use crate::pipeline::flow::Made;
 use crate::pipeline::header::Packing;
@@ -50,10 +50,17 @@ pub(super) struct Tried {
     pub(super) past: Vec<Past>,
     /// How many tables there were before a dump that holds none.
     pub(super) tables_before: TablesBefore,
+    /// Stores that took no copy of the newest backup of some database, as long as that is an alert.
+    pub(super) refusing: Vec<String>,
 }
 
 /// Makes one backup: locks, records that it began, streams, settles every copy, records the truth.
-pub(super) fn run(order: &Order<'_>, content: &dyn Content, tried: &RefCell<Option<Tried>>) -> Result<Done> {
+pub(super) fn run(
+    order: &Order<'_>,
+    content: &dyn Content,
+    next_try: Option<Duration>,
+    tried: &RefCell<Option<Tried>>,
+) -> Result<Done> {
     let &Order { context, ring, shelves, .. } = order;
     let begun = Instant::now();
     let mut ledger = Ledger::open(context);
@@ -62,6 +69,9 @@ pub(super) fn run(order: &Order<'_>, content: &dyn Content, tried: &RefCell<Opti
     let catalog_is_up = ledger.catalog().is_some();
     let mut locks = locks::take(context, &Claimant::run(&backup), catalog_is_up)?;
     step::reached(Step::LockTaken);
+    if let Some(life) = &order.life {
+        life.begin(context);
+    }
     // Who holds the lock of all hosts knows that no other run is alive.
     let unmade = if locks.catalog.is_some() {
         ledger.bury_the_dead(&backup.source, &backup.database)
@@ -79,17 +89,13 @@ pub(super) fn run(order: &Order<'_>, content: &dyn Content, tried: &RefCell<Opti
     backup.finished_at = Some(end_of(&backup, begun));
     backup.backup_duration_seconds = Some(begun.elapsed().as_secs_f64());
     if let Err(error) = &made {
-        backup.status = Status::Failed;
-        // What an interrupted run ran into is not what ended it.
-        backup.error = Some(context.interrupt.signal().map_or_else(|| one_line(error), signals::in_words));
+        describe_failure(context, &mut backup, error, next_try);
     }
     backup.summarize_copies();
     step::reached(Step::CopiesSettled);
     let recorded = ledger.save(&backup);
     step::reached(Step::RowSettled);
-    let past = ledger.catalog().and_then(|catalog| catalog.before(&backup, PAST).ok()).unwrap_or_default();
-    let tables_before = tables_before(&mut ledger, &backup);
-    tried.replace(Some(Tried { backup: backup.clone(), is_recorded: recorded, past, tables_before }));
+    tried.replace(Some(look_back(&mut ledger, &backup, recorded)));
     leftovers.take_up(context, &mut ledger, ring, shelves);
     // Held until the last word is on record.
     if let Some(heartbeat) = heartbeat {
@@ -108,6 +114,41 @@ pub(super) fn run(order: &Order<'_>, content: &dyn Content, tried: &RefCell<Opti
     let is_all = recorded && backup.status != Status::Degraded && content.is_all(&backup);
     let code = if is_all { Code::Done } else { Code::Degraded };
     Ok(Done { backup, code })
+}
+
+/// What is on record of a try, and what was before it.
+fn look_back(ledger: &mut Ledger<'_>, backup: &Backup, is_recorded: bool) -> Tried {
+    let past = ledger.catalog().and_then(|catalog| catalog.before(backup, PAST).ok());
+    let refusing = ledger.catalog().and_then(|catalog| catalog.refusing(&backup.source).ok());
+    Tried {
+        backup: backup.clone(),
+        is_recorded,
+        past: past.unwrap_or_default(),
+        tables_before: tables_before(ledger, backup),
+        refusing: refusing.unwrap_or_default(),
+    }
+}
+
+/// Puts on record why a try came to nothing, and whether there will be another one within that time.
+fn describe_failure(
+    context: &Context,
+    backup: &mut Backup,
+    error: &anyhow::Error,
+    next_try: Option<Duration>,
+) {
+    backup.status = Status::Failed;
+    // What an interrupted run ran into is not what ended it.
+    let signal = context.interrupt.signal();
+    backup.error = Some(signal.map_or_else(|| one_line(error), signals::in_words));
+    let passes = error.downcast_ref::<Failure>().is_some_and(|failure| failure.passing);
+    let more = match (signal, next_try.filter(|_| passes)) {
+        (Some(signal), _) => Some((standing::SIGNAL, json!(signal))),
+        (None, Some(wait)) => now().checked_add(wait).ok().map(|at| (standing::NEXT_TRY_AT, json!(at))),
+        (None, None) => None,
+    };
+    if let Some((key, value)) = more {
+        backup.metadata.insert(key.to_owned(), value);
+    }
 }
 
 /// When a run ends that began at this moment: by the clock that nobody puts back.
@@ -164,8 +205,8 @@ fn make(
     let Streamed { made, uploads, part_size_bytes } = content.stream(order, ledger, backup)?;
     describe(backup, &made);
     backup.finished_at = Some(end_of(backup, begun));
-    if let TablesBefore::Some(had) = tables_before(ledger, backup) {
-        standing::remember_lack(backup, &format!("it holds no table; an earlier one had {had}"));
+    if let Some(lack) = lack_of_tables(ledger, backup) {
+        standing::remember_lack(backup, &lack);
     }
     log::info!(
         "{} dumped, {} sealed, SHA-256 {}; publishing and reading back",
@@ -229,6 +270,18 @@ fn describe(backup: &mut Backup, made: &Made) {
     backup.compression_ratio = Some(ratio);
     backup.metadata.insert("dump_bytes".to_owned(), json!(made.dump.size_bytes));
     backup.metadata.insert("dump_checksum".to_owned(), json!(made.dump.sha256));
+}
+
+/// What a dump without tables lacks, unless it is the first one, or never had any, or somebody said that it is right.
+fn lack_of_tables(ledger: &mut Ledger<'_>, backup: &Backup) -> Option<String> {
+    (backup.metadata_u64(TABLES)? == 0).then_some(())?;
+    match tables_before(ledger, backup) {
+        TablesBefore::Some(had) => Some(format!("it holds no table; an earlier one had {had}")),
+        TablesBefore::Unknown => {
+            Some("it holds no table; nobody could say whether an earlier one had any".to_owned())
+        }
+        TablesBefore::First | TablesBefore::None | TablesBefore::Accepted => None,
+    }
 }
 
 /// How many tables there were before a dump that holds none; nobody needs to know of another one.

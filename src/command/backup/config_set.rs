@@ -123,7 +123,7 @@ fn own(context: &Context) -> Result<Option<Document>> {
 pub(super) fn make(order: &Order<'_>, watch: &mut Watch<'_>) -> (Option<Backup>, Code) {
     let context = order.context;
     let tried = RefCell::new(None);
-    match super::again(context, || attempt::run(order, &ConfigSet, &tried)) {
+    match super::again(context, |next_try| attempt::run(order, &ConfigSet, next_try, &tried)) {
         Ok(done) => {
             watch.done(CLUSTER, &done, tried.borrow().as_ref());
             (Some(done.backup), done.code)

@@ -1,10 +1,13 @@
 //! What a backup is made of: a database's dump, or what belongs to the whole cluster.
 
+use std::rc::Rc;
+
 use anyhow::Result;
 
 use super::ledger::Ledger;
 use super::stream::{self, Streamed};
 use crate::backup::{Backup, FULL};
+use crate::command::alarm::pings::Run;
 use crate::command::context::{Context, Shelf};
 use crate::key::KeyRing;
 
@@ -15,6 +18,8 @@ pub(super) struct Order<'a> {
     pub(super) shelves: &'a [Shelf],
     /// The id of the call, on record with each of its backups.
     pub(super) run: String,
+    /// What dead men's switches hear of.
+    pub(super) life: Option<Rc<Run>>,
 }
 
 /// What one backup is made of.

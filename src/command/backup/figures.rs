@@ -15,12 +15,10 @@ use crate::conninfo::ConnInfo;
 use crate::exit::one_line;
 use crate::fingerprint::{EVERYTHING, Fingerprint, Level};
 use crate::key::Key;
-use crate::manifest::{FINGERPRINT, FINGERPRINT_LIMIT_BYTES};
+use crate::manifest::{FINGERPRINT, FINGERPRINT_LIMIT_BYTES, TABLES};
 use crate::source::dump::Dump;
 use crate::source::fingerprint::{Counting, Snapshot, Taken, Wanted};
 
-/// Under which name the record keeps how many tables a dump holds.
-pub(super) const TABLES: &str = "tables";
 /// Tables that are named one by one where they were skipped.
 const NAMED: usize = 20;
 
@@ -29,14 +27,6 @@ pub(super) struct Figures {
     snapshot: Option<String>,
     counting: Option<Counting>,
     known: Option<Fingerprint>,
-    /// How many tables there are.
-    tables: Option<u64>,
-}
-
-/// What a session gives a dump to share.
-enum Shared {
-    Nothing { tables: u64 },
-    Snapshot(Result<String>),
 }
 
 impl Figures {
@@ -49,7 +39,7 @@ impl Figures {
     ) -> Self {
         Self::try_open(context, connection, without_schema, key).unwrap_or_else(|error| {
             log::warn!("no figures are taken to compare a restore with: {}", one_line(&error));
-            Self { snapshot: None, counting: None, known: None, tables: None }
+            Self { snapshot: None, counting: None, known: None }
         })
     }
 
@@ -69,26 +59,20 @@ impl Figures {
         let is_over = |taken: Duration| interrupt.is_raised() || taken > limit;
         let opened = aside::until("snapshot", is_over, move || -> Result<_> {
             let mut snapshot = Snapshot::open(&connection, &options, wanted)?;
-            if level == Level::Off {
-                let tables = snapshot.table_count()?;
-                return Ok((snapshot, Shared::Nothing { tables }));
-            }
-            let shared = snapshot.export();
-            Ok((snapshot, Shared::Snapshot(shared)))
+            let shared = (level != Level::Off).then(|| snapshot.export());
+            Ok((snapshot, shared))
         });
-        let frame = |snapshot: Snapshot, tables| {
-            let known = Some(snapshot.into_frame());
-            Self { snapshot: None, counting: None, known, tables }
-        };
+        let frame =
+            |snapshot: Snapshot| Self { snapshot: None, counting: None, known: Some(snapshot.into_frame()) };
         match opened?? {
-            (snapshot, Shared::Nothing { tables }) => Ok(frame(snapshot, Some(tables))),
-            (snapshot, Shared::Snapshot(Ok(id))) => {
+            (snapshot, None) => Ok(frame(snapshot)),
+            (snapshot, Some(Ok(id))) => {
                 let counting = Some(Counting::start(snapshot)?);
-                Ok(Self { snapshot: Some(id), counting, known: None, tables: None })
+                Ok(Self { snapshot: Some(id), counting, known: None })
             }
-            (snapshot, Shared::Snapshot(Err(error))) => {
+            (snapshot, Some(Err(error))) => {
                 log::warn!("the rows are not counted to compare a restore with: {}", one_line(&error));
-                Ok(frame(snapshot, None))
+                Ok(frame(snapshot))
             }
         }
     }
@@ -115,7 +99,10 @@ impl Figures {
             drop(phase);
             match taken {
                 Ok(Taken { figures, tables, trouble }) => {
-                    self.tables = tables;
+                    // Of the very snapshot that was dumped.
+                    if let Some(tables) = tables {
+                        backup.metadata.insert(TABLES.to_owned(), json!(tables));
+                    }
                     if let Some(error) = trouble {
                         log::warn!(
                             "not everything was counted to compare a restore with: {}",
@@ -129,9 +116,6 @@ impl Figures {
                     log::warn!("the rows are not counted to compare a restore with: {}", one_line(&error));
                 }
             }
-        }
-        if let Some(tables) = self.tables {
-            backup.metadata.insert(TABLES.to_owned(), json!(tables));
         }
         let Some(mut figures) = self.known else { return };
         for (name, why) in figures.skipped.iter().take(NAMED) {

@@ -17,6 +17,7 @@ use crate::command::copies::{self, Lane, side_by_side};
 use crate::command::progress::Progress;
 use crate::conninfo::ConnInfo;
 use crate::exit::{Failure, one_line};
+use crate::manifest::TABLES;
 use crate::pipeline::compress::Compression;
 use crate::pipeline::fanout::{self, LaneEnd, Moved};
 use crate::pipeline::flow::{self, Made, Meter, Plan};
@@ -191,6 +192,10 @@ fn prepare(context: &Context, ledger: &mut Ledger<'_>, backup: &mut Backup) -> R
         backup.metadata.insert(key.to_owned(), value);
     }
     let without_schema = holds_catalog.then(|| schema.clone());
+    match server.table_count(without_schema.as_deref()) {
+        Ok(count) => drop(backup.metadata.insert(TABLES.to_owned(), json!(count))),
+        Err(error) => log::warn!("nobody knows how many tables there are: {}", one_line(&error)),
+    }
     Ok(Ready { connection, facts, client, without_schema })
 }
 

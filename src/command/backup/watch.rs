@@ -1,13 +1,13 @@
 //! What is seen of each backup when it has ended, for alerts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use anyhow::{Error, Result};
 use serde_json::Value;
 
 use super::attempt::{Done, Tried};
 use super::config_set::MISSING;
-use super::figures::TABLES;
 use crate::alert::rules;
 use crate::backup::{Backup, CheckLevel, Copy, CopyState, Status, TablesBefore};
 use crate::catalog::history::Past;
@@ -17,16 +17,16 @@ use crate::command::alarm::{
 };
 use crate::command::context::Context;
 use crate::command::health;
+use crate::command::standing::FROM_KEYBOARD;
 use crate::exit::{self, Code, code_of, one_line};
+use crate::manifest::TABLES;
 use crate::trouble::{Observation, Rule, Subject};
-
-/// A signal from the keyboard: whoever sent it knows.
-const FROM_KEYBOARD: i32 = 2;
 
 /// Follows the backups of one call.
 pub(super) struct Watch<'a> {
     context: &'a Context,
-    life: Life,
+    /// What dead men's switches hear of.
+    life: Option<Rc<Run>>,
     /// How many backups there are to be.
     count: usize,
     /// How each ended.
@@ -37,41 +37,28 @@ pub(super) struct Watch<'a> {
     bad_stores: BTreeSet<String>,
     /// Stores that took one.
     good_stores: BTreeSet<String>,
-}
-
-/// What dead men's switches know of this call.
-enum Life {
-    Unknown,
-    Begun(Option<Run>),
+    /// Stores that took no copy of the newest backup of another database.
+    refusing: Vec<String>,
 }
 
 impl<'a> Watch<'a> {
     pub(super) fn new(context: &'a Context) -> Self {
         Self {
             context,
-            life: Life::Unknown,
+            life: None,
             count: 0,
             is_spoiled: false,
             fates: BTreeMap::new(),
             bad_stores: BTreeSet::new(),
             good_stores: BTreeSet::new(),
+            refusing: Vec::new(),
         }
     }
 
-    /// These are to be backed up, as far as it is known.
-    pub(super) fn begins(&mut self, databases: &[String]) {
-        if matches!(self.life, Life::Unknown) && !databases.is_empty() {
-            self.life = Life::Begun(Run::begin(self.context, databases));
-        }
-    }
-
-    /// These are, and so many others, and nothing stands in the way.
-    pub(super) fn goes_on(&mut self, databases: &[String], others: usize) {
-        self.begins(databases);
-        self.count = databases.len().saturating_add(others);
-        if let Life::Begun(Some(run)) = &self.life {
-            run.takes_over(self.context);
-        }
+    /// So many backups are to be made, and dead men's switches hear of these.
+    pub(super) fn begins(&mut self, count: usize, life: Option<Rc<Run>>) {
+        self.count = count;
+        self.life = life;
     }
 
     /// Something that is none of a backup's own has ended with this code.
@@ -84,14 +71,9 @@ impl<'a> Watch<'a> {
         if let Err(error) = done {
             self.context.out.remember(&exit::render(error));
         }
-        let run = match self.life {
-            // What it was to back up never came to be known.
-            Life::Unknown => Run::begin(self.context, &[]),
-            Life::Begun(run) => run,
-        };
         let is_well = done.is_ok() && !self.is_spoiled;
         let is_refused = done.as_ref().is_err_and(|error| code_of(error) == Code::Usage);
-        if let Some(run) = run {
+        if let Some(run) = self.life {
             run.end(self.context, &self.fates, is_well, is_refused);
         }
     }
@@ -116,6 +98,7 @@ impl<'a> Watch<'a> {
     pub(super) fn done(&mut self, database: &str, done: &Done, tried: Option<&Tried>) {
         let backup = &done.backup;
         let is_recorded = tried.is_some_and(|tried| tried.is_recorded);
+        self.refusing = tried.map(|tried| tried.refusing.clone()).unwrap_or_default();
         let past = tried.map(|tried| tried.past.as_slice()).unwrap_or_default();
         let before = tried.map_or(TablesBefore::Unknown, |tried| tried.tables_before);
         let fate = if done.code == Code::Done { Fate::Well } else { Fate::Failed };
@@ -173,8 +156,11 @@ impl<'a> Watch<'a> {
         let mut seen = Vec::new();
         match tried {
             Some(tried) => {
+                self.refusing.clone_from(&tried.refusing);
                 let lost = tried.backup.copies.iter().filter(|copy| copy.state == CopyState::Failed);
-                self.bad_stores.extend(lost.map(|copy| copy.store.clone()));
+                for copy in lost {
+                    seen.extend(self.of_copy(&tried.backup, copy));
+                }
                 seen.push(of(&tried.backup, failed));
                 seen.push(catalog(tried.is_recorded));
             }
@@ -210,13 +196,14 @@ impl<'a> Watch<'a> {
         Some(of(backup, subject.is_in_trouble(what)))
     }
 
-    /// Which stores took all that they were given, as soon as that is known: one that refuses one database of a run is
-    /// not well for having taken another.
+    /// Which stores took all that they were given, as soon as that is known: one that refuses a database, in this run or
+    /// in its own last one, is not well for having taken another.
     fn of_stores(&self) -> Vec<Observation> {
         if self.fates.len() < self.count {
             return Vec::new();
         }
         let well = self.good_stores.difference(&self.bad_stores);
+        let well = well.filter(|store| !self.refusing.contains(store));
         well.map(|store| Subject::of_store(Rule::StoreUnreachable, store).is_well()).collect()
     }
 

@@ -80,8 +80,13 @@ fn trouble(plan: &Plan<'_>, done: &Done, outcome: &Result<Code>) -> Option<(&'st
     }
 }
 
-/// Nothing could even be planned.
-pub(super) fn not_planned(context: &Context, error: &anyhow::Error) {
+/// Nothing could even be planned, for these databases or for all.
+pub(super) fn not_planned(context: &Context, databases: Option<&[String]>, error: &anyhow::Error) {
     let what = format!("old copies are not removed: {}", one_line(error));
-    alarm::raise(context, &[Subject::new(Rule::RetentionHeld).is_in_trouble(what)]);
+    let of_one = |name: &String| Subject::of_database(Rule::RetentionHeld, name).is_in_trouble(what.clone());
+    let seen = match databases {
+        Some(names) => names.iter().map(of_one).collect(),
+        None => vec![Subject::new(Rule::RetentionHeld).is_in_trouble(what.clone())],
+    };
+    alarm::raise(context, &seen);
 }

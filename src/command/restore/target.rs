@@ -9,13 +9,16 @@ use super::database::Database;
 use super::file;
 use super::reading::{Attempt, Reading};
 use super::with_state;
-use crate::backup::Backup;
+use crate::backup::{Backup, CONFIG};
 use crate::cli;
 use crate::command::context::Context;
+use crate::exit::Failure;
 
 pub(super) struct Target<'a> {
     context: &'a Context,
     place: Place<'a>,
+    /// What a file of it is.
+    what: &'static str,
     is_announced: bool,
 }
 
@@ -28,6 +31,11 @@ enum Place<'a> {
 impl<'a> Target<'a> {
     /// The target of the flags, checked as far as that can be done before the dump is read.
     pub(super) fn prepare(context: &'a Context, flags: &'a cli::Restore, backup: &'a Backup) -> Result<Self> {
+        if backup.backup_type == CONFIG && flags.into.is_some() {
+            let what = format!("`{}` is no dump: nothing of it goes into a database by itself", backup.id);
+            let hint = "--output FILE gives it as a tar archive; `globals.sql` in it is for psql";
+            return Err(Failure::usage(what).hint(hint).into());
+        }
         let size_bytes = backup.metadata_u64("dump_bytes").unwrap_or_default();
         let place = match (flags.into.as_deref(), flags.output.as_deref()) {
             (Some(url), _) => Place::Database(Box::new(Database::prepare(context, flags, url, backup)?)),
@@ -40,7 +48,8 @@ impl<'a> Target<'a> {
                 Place::Stdout
             }
         };
-        Ok(Self { context, place, is_announced: false })
+        let what = if backup.backup_type == CONFIG { "as a tar archive" } else { "as a pg_dump archive" };
+        Ok(Self { context, place, what, is_announced: false })
     }
 
     pub(super) fn is_stdout(&self) -> bool {
@@ -61,8 +70,8 @@ impl<'a> Target<'a> {
             return None;
         }
         Some(match &self.place {
-            Place::Stdout => "to stdout, as a pg_dump archive".to_owned(),
-            Place::File(path) => format!("into the new file `{}`, as a pg_dump archive", path.display()),
+            Place::Stdout => format!("to stdout, {}", self.what),
+            Place::File(path) => format!("into the new file `{}`, {}", path.display(), self.what),
             Place::Database(database) => database.describe(),
         })
     }

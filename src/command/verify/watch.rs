@@ -21,6 +21,8 @@ pub(super) struct Seen {
     pub(super) databases: BTreeSet<String>,
     /// Why a store could not be asked.
     pub(super) away: BTreeMap<String, String>,
+    /// What test restores found wrong.
+    pub(super) unrestored: Vec<Observation>,
 }
 
 impl Seen {
@@ -28,6 +30,8 @@ impl Seen {
     pub(super) fn looked_at(&mut self, checked: &Checked, level: CheckLevel) {
         self.databases.insert(checked.backup.database.clone());
         if level == CheckLevel::Restore {
+            let seen = health::test_restore(&checked.backup);
+            self.unrestored.extend(seen.filter(|seen| seen.trouble.is_some()));
             // It may be the scratch server that could not be had.
             return;
         }
@@ -76,8 +80,12 @@ impl Seen {
                 limit: Some(1),
                 ..Filter::default()
             };
-            seen.extend(catalog.list(&newest)?.iter().flat_map(health::newest));
+            // That of an older one is not over because the newest was restored.
+            let is_wrong = |it: &Observation| self.unrestored.iter().any(|wrong| wrong.subject == it.subject);
+            let of_newest = catalog.list(&newest)?;
+            seen.extend(of_newest.iter().flat_map(health::newest).filter(|it| !is_wrong(it)));
         }
+        seen.extend(self.unrestored.iter().cloned());
         Ok(seen)
     }
 }

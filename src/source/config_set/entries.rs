@@ -199,12 +199,12 @@ fn plain(path: &Path) -> Option<PathBuf> {
             Component::CurDir | Component::ParentDir | Component::RootDir | Component::Prefix(_) => None,
         })
         .collect();
-    names.filter(|path| path.as_os_str().len() > 0)
+    names.filter(|path| !path.as_os_str().is_empty())
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use std::io::Write;
 

@@ -1,6 +1,10 @@
 //! Mail, against a real server: how it is encrypted, who is logged in, what a mail is made of.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::{assert_broken, mail_to, plain_mail, site};
+use crate::support::secrets::{assert_no_secret_in_files, assert_no_secret_in_rows};
 use crate::support::smtp::{Smtp, SmtpPlan, Tls};
 
 const PASSWORD: &str = "c0rrect+horse";
@@ -100,6 +104,35 @@ fn a_wrong_password_is_told_and_never_shown() {
     assert_broken(call, &["535", "password"], &["wr0ng+battery", PASSWORD]);
     assert_eq!(smtp.mails().len(), 0);
     assert!(smtp.events("login").iter().all(|event| event["good"] == false));
+}
+
+/// Nor where the server repeats it, plain or as it went over the wire: not in what is printed, nor in what is kept.
+#[test]
+fn a_login_that_the_server_repeats_is_hidden() {
+    let smtp = with_login(Tls::StartTls);
+    smtp.repeat_logins();
+    let (name, password) = ("pgkeep-mailer", "wr0ng+battery");
+    let login = format!("\nusername = \"{name}\"\npassword = \"{password}\"");
+    let site = site(&[format!("{}{login}", mail_to(&smtp, &["dba@example.org"]))]);
+    let pair = format!("\0{name}\0{password}");
+    let encoded = [name, password, &pair].map(|text| STANDARD.encode(text));
+    let hidden: Vec<&str> = [name, password].into_iter().chain(encoded.iter().map(String::as_str)).collect();
+    let trusted = |call: crate::support::Pgkeep| call.env("SSL_CERT_FILE", &smtp.authority);
+    assert_broken(
+        trusted(site.pgkeep::<&str>([])),
+        &["535", "nobody is called *** *** *** *** ***"],
+        &hidden,
+    );
+    let hidden: Vec<String> = hidden.into_iter().map(str::to_owned).collect();
+    let call =
+        site.pgkeep(["-vv", "backup", "full", "--database", "gone"]).code(1).stderr_has("nobody is called");
+    trusted(call).secrets(&hidden).run();
+    assert!(!smtp.events("login").is_empty());
+    let query = "SELECT error FROM pgkeep.delivery";
+    let error: String = site.cluster.connect(&site.catalog).query_one(query, &[]).unwrap().get(0);
+    assert!(error.contains("nobody is called ***"), "{error}");
+    assert_no_secret_in_rows(&mut site.cluster.connect(&site.catalog), "pgkeep", &hidden);
+    assert_no_secret_in_files(&site.path(""), &[&site.path("config.toml")], &hidden);
 }
 
 #[test]

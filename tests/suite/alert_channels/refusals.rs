@@ -55,6 +55,7 @@ fn a_wrong_value_is_refused_with_its_line() {
         (channel(&HOOK.replace("https://h/x", "https://"), ""), 4, "https://HOST"),
         (channel(&HOOK.replace("https://h/x", "https://u:p@h/x"), ""), 4, "https://HOST"),
         (channel(&HOOK.replace("https://h/x", "https://h/a b"), ""), 4, "https://HOST"),
+        (channel(&HOOK.replace("https://h/x", "https://h/x#y"), ""), 4, "`#`"),
         (channel(&HOOK.replace("https", "http"), "token = \"t\""), 4, "in the clear"),
         (channel(&PHONE.replace("https", "http"), ""), 4, "in the clear"),
         (channel(HOOK, "format = \"xml\""), 5, "xml"),

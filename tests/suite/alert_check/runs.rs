@@ -44,6 +44,35 @@ fn a_run_that_died_and_one_that_lives() {
     );
 }
 
+/// Between two tries nobody is told that it has failed; what was never tried again has.
+#[test]
+fn a_try_that_is_to_be_followed_by_another() {
+    let mut site = Site::new().local_only().with_own_catalog();
+    site.backup();
+    let url = site.cluster.url(&site.database);
+    site.config.set("source.url", url.replace(&format!(":{}/", site.cluster.port), ":9/"));
+    site.config.set("retry.attempts", 1);
+    site.config.set("retry.delay", "1s");
+    site.pgkeep(["backup", "full"]).code(1).any_stderr().run();
+    let mut tries: Vec<_> = site.rows().into_iter().filter(|row| row["status"] == "failed").collect();
+    tries.sort_by_key(|row| row["id"].as_str().unwrap().to_owned());
+    let next: Vec<bool> = tries.iter().map(|row| row["metadata"]["next_try_at"].is_string()).collect();
+    assert_eq!(next, [true, false], "{tries:#?}");
+    site.config.set("source.url", url);
+    let last = tries[1]["id"].as_str().unwrap();
+    let follow = |when: &str| {
+        let sql = format!(
+            "UPDATE pgkeep.backup SET metadata = metadata || jsonb_build_object('next_try_at', {when}) \
+             WHERE id = '{last}'; DELETE FROM pgkeep.alert"
+        );
+        site.cluster.execute(&site.catalog, &sql);
+    };
+    follow("now() + interval '5 minutes'");
+    assert_verdicts(&seen(&site, 0), &[("backup_failed", None, "")]);
+    follow("now() - interval '11 minutes'");
+    assert_verdicts(&seen(&site, 2), &[("backup_failed", None, "critical")]);
+}
+
 #[test]
 fn what_is_on_record_of_copies_and_checks() {
     let site = Site::new();

@@ -89,3 +89,35 @@ fn those_who_listen_in_the_database_hear_of_it() {
         heard.iter().all(|document| document["id"] == id.as_str() && document["rule"] == "backup_failed")
     );
 }
+
+/// Rows of a newer pgkeep, or written by hand: they are left alone, and hold no other up.
+#[test]
+fn an_alert_that_can_not_be_read_holds_no_other_up() {
+    let site = Site::new().local_only().with_own_catalog();
+    site.backup();
+    let row = |id: &str, rule: &str, status: &str| {
+        format!(
+            "INSERT INTO pgkeep.alert (id, rule, severity, status, source, message, first_seen, last_seen, count) \
+             VALUES ('{id}', '{rule}', 'warning', '{status}', 'db1', 'x', now(), now(), 1);"
+        )
+    };
+    let of_tomorrow = [
+        "ALTER TABLE pgkeep.alert DROP CONSTRAINT alert_status_check;".to_owned(),
+        row("zz1", "rule_of_tomorrow", "open"),
+        row("zz2", "backup_degraded", "snoozed"),
+    ];
+    site.cluster.execute(&site.catalog, &of_tomorrow.concat());
+    for count in 1..=2 {
+        fail(&site).stderr_has("an alert on record is left alone").run();
+        assert_eq!(open(&site, "backup_failed")["count"], count);
+    }
+    let id = open(&site, "backup_failed")["id"].as_str().unwrap().to_owned();
+    let shown = site.pgkeep(["alert"]).stdout_has(&id).stderr_has("is left alone").run().stdout;
+    assert_eq!(shown.lines().count(), 2, "{shown}");
+    site.pgkeep(["alert", "check"]).code(2).any_stdout().stderr_has("is left alone").run();
+    site.pgkeep(["alert", "resolve", "zz"]).code(5).stderr_has("no alert `zz`").run();
+    site.pgkeep(["alert", "resolve", &id]).stdout_has("resolved").any_stderr().run();
+    let left = alerts(&site).into_iter().filter(|alert| alert["status"] != "resolved");
+    let left: Vec<Value> = left.map(|alert| alert["id"].clone()).collect();
+    assert_eq!(left, ["zz1", "zz2"]);
+}

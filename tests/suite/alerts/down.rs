@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::{alerts, fail, open, open_rules, statuses, told};
 use crate::support::receiver::{Answer, Receiver};
-use crate::support::tools::free_port;
-use crate::support::{Gate, Site};
+use crate::support::tools::{free_port, pg_bin};
+use crate::support::{FakeBin, Gate, Site};
 
 fn site_behind_a_gate(receiver: &Receiver) -> (Site, Gate) {
     let mut site = Site::new().local_only().with_own_catalog();
@@ -178,4 +178,50 @@ fn what_was_resolved_meanwhile_and_goes_on_is_raised_again() {
     assert_ne!(alert["id"], id.as_str());
     let told: Vec<_> = receiver.requests()[before..].iter().map(|request| told(&request.body)).collect();
     assert!(told.iter().any(|(kind, told)| kind == "alert.raised" && told["id"] == alert["id"]), "{told:?}");
+}
+
+/// A catalog in which somebody else holds the alerts is not waited for again and again: they are kept in the file.
+#[test]
+fn a_catalog_that_does_not_take_the_alerts_is_asked_once() {
+    let receiver = Receiver::start();
+    let mut site = Site::new().local_only().with_own_catalog();
+    site.config.channel("ops", &format!("kind = 'webhook'\nurl = '{}'", receiver.url("/ops")));
+    site.backup();
+    let mut other = site.cluster.connect(&site.catalog);
+    other.batch_execute("SELECT pg_advisory_lock(hashtextextended('pgkeep-alerts ' || 'db1', 0))").unwrap();
+    site.config.set("source.databases", vec!["no_such_1", "no_such_2"]);
+    let ran = site.pgkeep(["backup", "full"]).code(1).stderr_has("does not take the alerts").run();
+    assert_eq!(ran.stderr.matches("does not take the alerts").count(), 1, "{}", ran.stderr);
+    let both = ["alert.raised backup_failed"; 2];
+    assert_eq!(rules_told(&receiver), both);
+    assert_eq!(book(&site)["changed"].as_array().unwrap().len(), 2);
+    assert_eq!(alerts(&site), Vec::<Value>::new());
+    drop(other);
+    site.pgkeep(["alert", "send"]).stdout_has(", 0 waiting").run();
+    assert_eq!(open_rules(&site), ["backup_failed"; 2]);
+    assert_eq!(rules_told(&receiver), both);
+}
+
+/// It ended while the catalog was down, and somebody said so there, too: it is over once, and nothing is raised anew.
+#[test]
+fn what_was_resolved_on_both_sides_is_over_once() {
+    let receiver = Receiver::start();
+    let (mut site, gate) = site_behind_a_gate(&receiver);
+    let broken = FakeBin::new(&site.path(""), "echo 'pg_dump: error: no' >&2; exit 1");
+    site.config.set("source.pg_bin", broken.folder.to_str().unwrap());
+    site.pgkeep(["backup", "full"]).code(1).any_stderr().run();
+    let id = open(&site, "backup_failed")["id"].clone();
+    gate.shut();
+    site.config.set("source.pg_bin", pg_bin().to_str().unwrap());
+    site.pgkeep(["backup", "full"]).any_code().any_stdout().stderr_has("cannot reach the catalog").run();
+    let resolve =
+        "UPDATE pgkeep.alert SET status = 'resolved', resolved_at = now() WHERE rule = 'backup_failed'";
+    site.cluster.execute(&site.catalog, resolve);
+    gate.reopen();
+    site.pgkeep(["alert", "send"]).stdout_has(", 0 waiting").run();
+    let all = alerts(&site).into_iter().filter(|alert| alert["rule"] == "backup_failed");
+    let all: Vec<Value> = all.map(|alert| alert["id"].clone()).collect();
+    assert_eq!(all, [id]);
+    let told = rules_told(&receiver).into_iter().filter(|word| word.ends_with(" backup_failed"));
+    assert_eq!(told.collect::<Vec<_>>(), ["alert.raised backup_failed", "alert.resolved backup_failed"]);
 }

@@ -1,7 +1,8 @@
 //! A dump that is not what the last ones were.
 
 use super::{open, open_rules};
-use crate::support::Site;
+use crate::support::cluster::unique;
+use crate::support::{Gate, Site};
 
 /// Says of the backups on record that they were otherwise.
 fn rewrite(site: &Site, what: &str) {
@@ -24,7 +25,7 @@ fn tables_that_have_vanished_are_no_success() {
     let row = site.row(&id);
     assert_eq!(row["status"], "degraded", "{row:#}");
     assert!(row["error"].as_str().unwrap().starts_with("it holds no table"), "{row:#}");
-    site.pgkeep(["verify", &id]).any_stdout().run();
+    site.pgkeep(["verify", &id]).code(3).any_stdout().stderr_has("its copies are whole, and it holds").run();
     assert_eq!(site.row(&id)["status"], "degraded");
     // It is not the good one that a check looks for.
     let seen = site.pgkeep(["alert", "check", "--json"]).code(2).any_stdout().run().json();
@@ -61,12 +62,45 @@ fn tables_that_vanished_long_ago_are_no_success_until_somebody_says_so() {
     site.pgkeep(["alert", "resolve", alert["id"].as_str().unwrap()]).any_stdout().run();
     site.backup();
     site.backup();
-    assert_eq!(open_rules(&site), Vec::<String>::new());
+    // What it had is what sizes are compared with still.
+    assert_eq!(open_rules(&site), ["size_changed"]);
     // What was right then is none when there was something since.
     site.cluster.execute(&site.database, "CREATE TABLE a ()");
     site.backup();
     site.cluster.execute(&site.database, "DROP TABLE a");
     site.pgkeep(["backup", "full"]).code(3).any_stdout().stderr_has("an earlier one had 1").run();
+}
+
+/// Who may have one session alone shares no snapshot with its dump, and counts no rows: its tables are missed all the
+/// same. Nor is an empty dump well that was made while nobody could say what was before it.
+#[test]
+fn tables_are_missed_whatever_else_is_not_to_be_had() {
+    let mut site = Site::new().local_only().with_own_catalog();
+    site.backup();
+    let (role, port, database) = (unique("lonely"), site.cluster.port, site.database.clone());
+    let make = format!(
+        "CREATE ROLE {role} LOGIN PASSWORD 'weak' CONNECTION LIMIT 1; \
+         DROP SCHEMA public CASCADE; CREATE SCHEMA public"
+    );
+    site.cluster.execute(&database, &make);
+    site.config.set("source.url", format!("postgresql://{role}:weak@127.0.0.1:{port}/{database}"));
+    let call = site.pgkeep(["backup", "full"]).code(3).any_stdout();
+    call.stderr_has("to compare a restore with").stderr_has("holds no table").run();
+    let gate = Gate::open_to(site.cluster.port);
+    let catalog = site.cluster.url_through(gate.port, &site.catalog);
+    site.config.set("catalog.url", catalog);
+    gate.shut();
+    let id = site.pgkeep(["backup", "full"]).code(3).any_stdout().any_stderr().run().id();
+    gate.reopen();
+    site.pgkeep(["list"]).any_stdout().any_stderr().run();
+    let row = site.row(&id);
+    assert_eq!(row["status"], "degraded", "{row:#}");
+    assert!(row["metadata"]["lacks"].as_str().unwrap().contains("nobody could say"), "{row:#}");
+    // What it lacks stands in its manifest, too.
+    site.cluster.execute(&site.catalog, "DELETE FROM pgkeep.backup");
+    site.pgkeep(["catalog", "rebuild", "--from", "local"]).any_code().any_stdout().any_stderr().run();
+    let row = site.row(&id);
+    assert_eq!(row["status"], "degraded", "{row:#}");
 }
 
 /// A database that never had one is told of once, and is no failure each night.

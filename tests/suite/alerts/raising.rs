@@ -94,6 +94,9 @@ fn signals_and_locks() {
         running.signal(signal);
         running.finish();
         assert_eq!(open_rules(&site), rules, "{signal:?}");
+        // Nor does a check that comes later make anything else of it.
+        site.pgkeep(["alert", "check"]).code(2).any_stdout().run();
+        assert_eq!(open_rules(&site).contains(&"backup_failed".to_owned()), !rules.is_empty(), "{signal:?}");
     }
 }
 

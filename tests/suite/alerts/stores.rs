@@ -47,6 +47,29 @@ fn a_store_is_judged_by_all_that_a_run_gave_it() {
     assert_eq!(heard(&receiver, "store_unreachable"), ["alert.raised", "alert.resolved"]);
 }
 
+/// Databases that each have a call of their own: one that the store takes says nothing of the one that it refuses.
+#[test]
+fn a_store_that_refuses_another_database_is_not_well() {
+    let mut site = Site::new();
+    site.config.keep_stores(&["local", "r2"]);
+    let receiver = with_webhook(&mut site);
+    let (one, other) = (site.database.clone(), site.cluster.fresh_database());
+    site.cluster.execute(&other, "CREATE TABLE a ()");
+    let fault = site.fault("r2", Manners::Plain);
+    let of_one: &'static str = Box::leak(format!("/{one}/").into_boxed_str());
+    for method in ["PUT", "POST"] {
+        fault.rule(Rule::on(method, of_one).refuse(403, "AccessDenied"));
+    }
+    for _ in 0..2 {
+        site.pgkeep(["backup", "full", "--database", &one]).code(3).any_stdout().any_stderr().run();
+        site.pgkeep(["backup", "full", "--database", &other]).any_stdout().run();
+    }
+    assert_eq!(heard(&receiver, "store_unreachable"), ["alert.raised"]);
+    fault.heal();
+    site.pgkeep(["backup", "full", "--database", &one]).any_stdout().run();
+    assert_eq!(heard(&receiver, "store_unreachable"), ["alert.raised", "alert.resolved"]);
+}
+
 /// A copy that a check misses, that a verification puts on record as missing, and that is made again: one alert.
 #[test]
 fn a_lost_copy_is_one_alert_from_its_loss_to_its_return() {
@@ -159,7 +182,13 @@ fn a_failed_test_restore_is_over_with_one_that_passed() {
     assert_eq!(open(&site, "test_restore_failed")["severity"], "critical");
     verify("checksum", 3);
     assert_eq!(open(&site, "test_restore_failed")["backup_id"], id.as_str());
+    // One that is not the newest is told of as well, and the newest is no word on it.
+    let newest = site.backup();
+    set("{\"public.lost\": {\"rows\": 5}}");
+    verify("restore", 4);
+    open(&site, "test_restore_failed");
     set(&whole.to_string().replace('\'', "''"));
+    site.pgkeep(["verify", &newest, "--level", "restore"]).any_stdout().any_stderr().run();
     verify("restore", 0);
     assert_eq!(open_rules(&site), Vec::<String>::new());
 }

@@ -355,5 +355,7 @@ pub(crate) fn is_id(text: &str) -> bool {
     random.len() == 4
         && random.chars().all(|letter| letter.is_ascii_hexdigit())
         && digits
-        && rest.starts_with("full-")
+        && ["full-", "config-cluster-"]
+            .iter()
+            .any(|kind| rest.starts_with(kind) || format!("{rest}-") == *kind)
 }

@@ -117,6 +117,11 @@ impl Smtp {
         self.refuse("none", 0, "", 0);
     }
 
+    /// Whoever is not let in is told what they said, as they said it and as it went over the wire.
+    pub(crate) fn repeat_logins(&self) {
+        std::fs::write(self.folder.join("repeats"), "").unwrap();
+    }
+
     /// The mails it took, in order.
     pub(crate) fn mails(&self) -> Vec<Mail> {
         self.events("mail").iter().map(Mail::of).collect()

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use super::record::Run;
 use super::shown::StoreLook;
 use super::sight::Sight;
 use crate::alert::rules;
 use crate::backup::CopyState;
 use crate::catalog::kept::Kept;
 use crate::command::context::Context;
-use crate::command::health;
+use crate::command::{health, standing};
 use crate::key::KeyRing;
 use crate::trouble::{Observation, Rule, Subject};
 
@@ -62,7 +63,7 @@ fn runs(sight: &Sight<'_>, database: &str) -> Vec<Observation> {
     let Some(of_it) = record.databases.get(database) else { return Vec::new() };
     let mut found = Vec::new();
     // That one succeeded is for it to say: a later one may have come to nothing before it had a row.
-    if let Some(run) = of_it.last_run.as_ref().filter(|run| run.died || run.failed()) {
+    if let Some(run) = of_it.last_run.as_ref().filter(|run| is_trouble(run, sight)) {
         let (subject, id) = (Subject::of_database(Rule::BackupFailed, database), run.backup.id.as_str());
         let why = run.backup.error.as_deref().unwrap_or("no reason is on record");
         found.push(if run.died {
@@ -73,6 +74,10 @@ fn runs(sight: &Sight<'_>, database: &str) -> Vec<Observation> {
     }
     found.extend(of_it.newest_usable.iter().flat_map(health::newest));
     found
+}
+
+fn is_trouble(run: &Run, sight: &Sight<'_>) -> bool {
+    run.died || (run.failed() && !standing::is_nobodys_trouble(&run.backup, sight.now))
 }
 
 /// What is on record of a database's copies in a store, and whether the store shows them.

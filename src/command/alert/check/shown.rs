@@ -1,6 +1,6 @@
 //! What each store shows of its own: pairs of artifact and manifest, and the newest manifests, read and proven.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
@@ -11,6 +11,7 @@ use crate::backup::Backup;
 use crate::command::context::{Context, Shelf};
 use crate::command::copies::side_by_side;
 use crate::command::inventory::{self, Pair};
+use crate::command::standing;
 use crate::exit::one_line;
 use crate::key::KeyRing;
 use crate::name;
@@ -47,6 +48,8 @@ pub(super) struct OfDatabase {
     pub(super) newest: Option<Backup>,
     /// Newer ones of which that can't be said, by the artifact's path, and why.
     pub(super) faults: BTreeMap<String, String>,
+    /// Newer ones that lack something however whole they are, by the artifact's path.
+    pub(super) short: BTreeSet<String>,
 }
 
 /// Whether that is too far ahead to be believed.
@@ -141,6 +144,7 @@ impl OfDatabase {
             let path = pair.artifact.path.clone();
             match inventory::open(shelf, store, ring, pair)? {
                 Ok(backup) => match backup.copies.iter().find_map(|copy| copy.error.clone()) {
+                    None if standing::lacks(&backup).is_some() => drop(self.short.insert(path)),
                     None => {
                         self.newest = Some(backup);
                         return Ok(());

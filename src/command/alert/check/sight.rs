@@ -11,7 +11,7 @@ use super::shown::{Shown, StoreLook, is_future};
 use crate::backup::{Backup, CopyState};
 use crate::catalog::kept::{Kept, KeptCopy};
 use crate::command::context::Context;
-use crate::command::{inventory, standing};
+use crate::command::inventory;
 use crate::exit::one_line;
 use crate::name::{self, BackupId};
 use crate::store::Store;
@@ -68,7 +68,10 @@ impl Sight<'_> {
     pub(super) fn whole(&self, look: &StoreLook<'_>, database: &str) -> BTreeSet<String> {
         let Ok(shown) = &look.shown else { return BTreeSet::new() };
         let Some(of_it) = shown.databases.get(database) else { return BTreeSet::new() };
-        let unfaulted = of_it.pairs.iter().filter(|pair| !of_it.faults.contains_key(&pair.artifact.path));
+        let unfaulted = of_it.pairs.iter().filter(|pair| {
+            let path = &pair.artifact.path;
+            !of_it.faults.contains_key(path) && !of_it.short.contains(path)
+        });
         let Ok(record) = &self.record else {
             return unfaulted.map(|pair| pair.id.as_str().to_owned()).collect();
         };
@@ -107,7 +110,7 @@ impl Sight<'_> {
     /// The newest backup of a database in a store by its manifest.
     pub(super) fn proven<'s>(&self, look: &'s StoreLook<'_>, database: &str) -> Option<&'s Backup> {
         let newest = look.shown.as_ref().ok()?.databases.get(database)?.newest.as_ref();
-        newest.filter(|backup| !is_future(backup.created_at, self.now) && standing::lacks(backup).is_none())
+        newest.filter(|backup| !is_future(backup.created_at, self.now))
     }
 
     /// Whether a store that could not be looked at may hold a good backup that is young enough.
@@ -115,7 +118,7 @@ impl Sight<'_> {
         let mut dark = self.stores.iter().filter(|look| look.shown.is_err() && !look.is_absent).peekable();
         let Ok(record) = &self.record else { return dark.peek().is_some() };
         dark.any(|look| {
-            record.of(database, self.now).filter(|row| row.status.is_usable()).any(|row| {
+            record.of(database, self.now).filter(|row| row.status.is_usable() && !row.is_short).any(|row| {
                 super::age(self, row.begun_at) <= self.max_age.as_secs()
                     && row.copies.iter().any(|copy| is_trusted(copy, look))
             })
