@@ -52,9 +52,11 @@ impl Mailer {
                 .credentials(Credentials::new(username.to_string(), password.to_string()));
             // As they go over the wire, too: a server may repeat what it did not like.
             let pair = Zeroizing::new(format!("\0{}\0{}", *username, *password));
-            secrets.extend([&pair, &password, &username].map(|text| {
-                Zeroizing::new(STANDARD.encode(text.as_bytes()).trim_end_matches('=').to_owned())
-            }));
+            for text in [&pair, &password, &username] {
+                let encoded = STANDARD.encode(text.as_bytes());
+                let bare = Zeroizing::new(encoded.trim_end_matches('=').to_owned());
+                secrets.extend([Zeroizing::new(encoded), bare]);
+            }
             secrets.extend([password, username]);
         }
         let from = config.from.parse().with_context(|| format!("`{}` is no mail address", config.from))?;
