@@ -215,6 +215,10 @@ impl Look<'_> {
     /// What came of it for who was given all that is inside.
     fn was_read(&self, child: Tolerant) -> Result<(), Fault> {
         let Tolerant { child, refused } = child;
+        let who = match &child {
+            Inside::Dump(_) => "pg_restore",
+            Inside::Set(_) => "the reader of the archive",
+        };
         let ended = child.finish();
         if self.interrupt.is_raised() {
             return Err(Fault::unknown("interrupted"));
@@ -227,7 +231,7 @@ impl Look<'_> {
                 Err(Fault::new(Verdict::Content, format!("the dump does not read: {}", one_line(&error))))
             }
             (Ok(()), Some(error)) => {
-                let message = format!("it was not read to the end of what is inside: {error}");
+                let message = format!("{who} stopped before the end of the dump: {error}");
                 Err(Fault::new(Verdict::Content, message))
             }
             (Ok(()), None) => Ok(()),
