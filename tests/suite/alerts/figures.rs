@@ -103,6 +103,17 @@ fn tables_are_missed_whatever_else_is_not_to_be_had() {
     assert_eq!(row["status"], "degraded", "{row:#}");
 }
 
+/// Earlier ones that do not say how many tables they had are none that had none.
+#[test]
+fn what_is_not_on_record_is_not_taken_for_nothing() {
+    let site = Site::new().local_only().with_own_catalog();
+    site.backup();
+    rewrite(&site, "metadata = metadata - 'tables' - 'fingerprint'");
+    site.cluster.execute(&site.database, "DROP SCHEMA public CASCADE; CREATE SCHEMA public");
+    site.pgkeep(["backup", "full"]).code(3).any_stdout().stderr_has("nobody could say").run();
+    assert_eq!(open(&site, "empty_dump")["severity"], "critical");
+}
+
 /// A database that never had one is told of once, and is no failure each night.
 #[test]
 fn a_database_without_tables_is_told_of() {
