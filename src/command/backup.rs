@@ -11,7 +11,7 @@ use super::alarm::pings::Run;
 use super::context::Context;
 use super::{prune, signals};
 use crate::alert::id;
-use crate::backup::Backup;
+use crate::backup::{Backup, CLUSTER};
 use crate::config::Databases;
 use crate::exit::{self, Code, Failure, code_of};
 use crate::source::server::Server;
@@ -54,9 +54,10 @@ pub(super) fn run(context: &Context, named: &[String]) -> Result<Code> {
 
 /// `pgkeep backup config`.
 pub(super) fn run_config(context: &Context) -> Result<Code> {
-    let (shelves, ring) = (context.shelves()?, context.keys()?);
-    let order = Order { context, ring: &ring, shelves: &shelves, run: id::uuid()?, life: None };
     let mut watch = Watch::new(context);
+    let begun = || -> Result<_> { Ok((context.shelves()?, context.keys()?)) };
+    let (shelves, ring) = begun().inspect_err(|error| watch.not_begun(&[CLUSTER.to_owned()], error))?;
+    let order = Order { context, ring: &ring, shelves: &shelves, run: id::uuid()?, life: None };
     let (made, mut code) = config_set::make(&order, &mut watch);
     context.out.json(&made)?;
     let Some(backup) = made else { return Ok(code) };

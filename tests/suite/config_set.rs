@@ -166,6 +166,25 @@ fn a_role_that_may_not_see_passwords() {
     assert!(!fs::read_to_string(folder.join("globals.sql")).unwrap().contains("SCRAM"));
 }
 
+/// One that could not even begin is an alert like any backup that failed, until one is made.
+#[test]
+fn what_could_not_begin_is_told() {
+    let site = Site::new().local_only().with_own_catalog();
+    let (key, away) = (site.path("pgkeep.key"), site.path("away"));
+    fs::rename(&key, &away).unwrap();
+    site.pgkeep(["backup", "config"]).code(2).stderr_has("pgkeep.key").run();
+    fs::rename(&away, &key).unwrap();
+    site.pgkeep(["list"]).any_stdout().run();
+    let open = || -> i64 {
+        let query = "SELECT count(*) FROM pgkeep.alert \
+                     WHERE rule = 'backup_failed' AND database = 'cluster' AND status = 'open'";
+        site.cluster.connect(&site.catalog).query_one(query, &[]).unwrap().get(0)
+    };
+    assert_eq!(open(), 1);
+    site.pgkeep(["backup", "config"]).any_stdout().run();
+    assert_eq!(open(), 0);
+}
+
 #[test]
 fn patterns_that_are_none_are_refused() {
     for (pattern, told) in
