@@ -288,6 +288,8 @@ impl Backup {
 pub const FULL: &str = "full";
 /// The type of backups of what belongs to the cluster and is in no database's dump: roles, settings, files.
 pub const CONFIG: &str = "config";
+/// Under which name the record keeps the id of the call that made a backup.
+pub const RUN: &str = "run";
 /// What a backup of the cluster has in place of a database's name.
 pub const CLUSTER: &str = "cluster";
 

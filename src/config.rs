@@ -189,6 +189,8 @@ pub struct Retention {
 pub struct ConfigSet {
     /// Patterns of the files of this host that go along, each from the root on.
     pub files: Vec<String>,
+    /// Whether each run of `backup full` makes one.
+    pub with_full: bool,
 }
 
 /// A place that keeps artifacts, as configured.

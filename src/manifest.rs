@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer as _, Serialize};
 use serde_json::json;
 
-use crate::backup::{Backup, Status};
+use crate::backup::{Backup, RUN, Status};
 use crate::exit::{Failure, clip};
 use crate::fingerprint::Fingerprint;
 use crate::key::{Key, KeyRing};
@@ -80,6 +80,9 @@ pub struct Manifest {
     /// What it lacks, however whole its copies are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lacks: Option<String>,
+    /// The id of the call that made it, and what else belongs to the same night.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
     /// What the database held when it was dumped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Fingerprint>,
@@ -120,6 +123,7 @@ impl Manifest {
             part_size_bytes: None,
             tables: backup.metadata_u64(TABLES),
             lacks: text(LACKS),
+            run: text(RUN),
             fingerprint: fingerprint_of(backup)?,
             mac: String::new(),
         })
@@ -145,6 +149,7 @@ impl Manifest {
             ("server_version", &self.server_version),
             ("pg_dump_version", &self.pg_dump_version),
             (LACKS, &self.lacks),
+            (RUN, &self.run),
         ];
         let known = texts.into_iter().filter_map(|(name, text)| Some((name, json!(text.as_ref()?))));
         let known = known.chain(self.fingerprint.as_ref().map(|figures| (FINGERPRINT, json!(figures))));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::backup::TablesBefore;
+use crate::backup::{CLUSTER, TablesBefore};
 use crate::config::alert::Bounds;
 use crate::trouble::{Observation, Rule, Severity, Subject};
 
@@ -148,8 +148,26 @@ pub fn room(
 #[must_use]
 pub fn age(database: &str, newest: Option<Timestamp>, now: Timestamp, max_age: Duration) -> Observation {
     let subject = Subject::of_database(Rule::NoGoodBackup, database);
+    young_enough(subject, &format!("backup of `{database}`"), newest, now, max_age)
+}
+
+/// The same of what is in no database's dump: a night without is bad, and no night lost.
+#[must_use]
+pub fn config_age(newest: Option<Timestamp>, now: Timestamp, max_age: Duration) -> Observation {
+    let subject = Subject::of_database(Rule::NoGoodBackup, CLUSTER);
+    young_enough(subject, "config backup (roles, settings, files)", newest, now, max_age)
+        .severity(Severity::Warning)
+}
+
+fn young_enough(
+    subject: Subject,
+    what: &str,
+    newest: Option<Timestamp>,
+    now: Timestamp,
+    max_age: Duration,
+) -> Observation {
     let Some(newest) = newest else {
-        return subject.is_in_trouble(format!("there is no good backup of `{database}`"));
+        return subject.is_in_trouble(format!("there is no good {what}"));
     };
     let age = age_seconds(newest, now);
     if age <= max_age.as_secs() {
@@ -157,9 +175,7 @@ pub fn age(database: &str, newest: Option<Timestamp>, now: Timestamp, max_age: D
     }
     let (age, most) = (span(age), span(max_age.as_secs()));
     let begun = newest.strftime("%Y-%m-%d %H:%M UTC");
-    subject.is_in_trouble(format!(
-        "the newest good backup of `{database}` is {age} old, and may be {most}: it began {begun}"
-    ))
+    subject.is_in_trouble(format!("the newest good {what} is {age} old, and may be {most}: it began {begun}"))
 }
 
 /// How long ago that was; of what is yet to come, 0.

@@ -11,9 +11,9 @@ use super::alarm::pings::Run;
 use super::context::Context;
 use super::{prune, signals};
 use crate::alert::id;
-use crate::backup::{Backup, CLUSTER};
+use crate::backup::{Backup, CLUSTER, CONFIG, FULL};
 use crate::config::Databases;
-use crate::exit::{self, Code, Failure, code_of};
+use crate::exit::{self, Code, Failure, code_of, one_line};
 use crate::source::server::Server;
 
 mod attempt;
@@ -46,7 +46,10 @@ pub(super) fn run(context: &Context, named: &[String]) -> Result<Code> {
     let run = id::uuid()?;
     let mut watch = Watch::new(context);
     let known = known_databases(context, named);
-    watch.begins(known.len(), Run::of(context, &run, &known, is_whole(context, named)).map(Rc::new));
+    watch.begins(
+        count(context, &known),
+        Run::of(context, &run, &known, is_whole(context, named)).map(Rc::new),
+    );
     let done = all(context, named, run, &mut watch);
     watch.ends(&done);
     done
@@ -56,14 +59,22 @@ pub(super) fn run(context: &Context, named: &[String]) -> Result<Code> {
 pub(super) fn run_config(context: &Context) -> Result<Code> {
     let mut watch = Watch::new(context);
     let begun = || -> Result<_> { Ok((context.shelves()?, context.keys()?)) };
-    let (shelves, ring) = begun().inspect_err(|error| watch.not_begun(&[CLUSTER.to_owned()], error))?;
+    let (shelves, ring) =
+        begun().inspect_err(|error| watch.not_begun(CONFIG, &[CLUSTER.to_owned()], error))?;
     let order = Order { context, ring: &ring, shelves: &shelves, run: id::uuid()?, life: None };
-    let (made, mut code) = config_set::make(&order, &mut watch);
-    context.out.json(&made)?;
-    let Some(backup) = made else { return Ok(code) };
-    context.out.line(backup.id.as_str())?;
+    let done = match config_set::make(&order, &mut watch, context.config.retry.attempts) {
+        Ok(done) => done,
+        Err(error) => {
+            context.out.tell(&exit::render(&error));
+            context.out.json(&json!(null))?;
+            return Ok(code_of(&error));
+        }
+    };
+    context.out.json(&done.backup)?;
+    context.out.line(done.backup.id.as_str())?;
+    let mut code = done.code;
     if context.config.retention.after_backup && code == Code::Done && !context.interrupt.is_raised() {
-        code = code.worse(prune::after_backup(context, &shelves, &[backup.database]));
+        code = code.worse(prune::after_backup(context, &shelves, &[done.backup.database]));
     }
     Ok(code)
 }
@@ -71,48 +82,32 @@ pub(super) fn run_config(context: &Context) -> Result<Code> {
 fn all(context: &Context, named: &[String], run: String, watch: &mut Watch<'_>) -> Result<Code> {
     let begun = || -> Result<_> {
         let (shelves, ring) = (context.shelves()?, context.keys()?);
-        Ok((shelves, ring, again(context, |_| databases(context, named))?))
+        Ok((shelves, ring, again(context, context.config.retry.attempts, |_| databases(context, named))?))
     };
     let (shelves, ring, databases) = begun().inspect_err(|error| {
         if !context.interrupt.is_raised() {
-            watch.not_begun(&known_databases(context, named), error);
+            watch.not_begun(FULL, &known_databases(context, named), error);
         }
     })?;
     let life = Run::of(context, &run, &databases, is_whole(context, named)).map(Rc::new);
-    watch.begins(databases.len(), life.clone());
+    watch.begins(count(context, &databases), life.clone());
     let order = Order { context, ring: &ring, shelves: &shelves, run, life };
-    let mut code = Code::Done;
-    let mut made: Vec<Backup> = Vec::new();
-    let mut succeeded: Vec<String> = Vec::new();
+    let mut outcome = Outcome { code: Code::Done, made: Vec::new(), succeeded: Vec::new() };
     for database in &databases {
-        let tried = RefCell::new(None);
-        match again(context, |next_try| attempt::run(&order, &Database(database), next_try, &tried)) {
-            Ok(done) => {
-                let told = tell(context, &done);
-                watch.beside(told);
-                code = code.worse(told);
-                watch.done(database, &done, tried.borrow().as_ref());
-                code = code.worse(done.code);
-                if done.code == Code::Done {
-                    succeeded.push(database.clone());
-                }
-                made.push(done.backup);
-            }
-            Err(error) => {
-                code = code.worse(code_of(&error));
-                context.out.tell(&exit::render(&error));
-                watch.failed(database, &error, tried.borrow().as_ref());
-            }
-        }
+        outcome.add(&order, database, watch);
         if context.interrupt.is_raised() {
             break;
         }
     }
-    let told = match (databases.as_slice(), made.as_slice()) {
+    if context.config.config_set.with_full && !context.interrupt.is_raised() {
+        outcome.add_config(&order, watch);
+    }
+    let told = match (databases.as_slice(), outcome.made.as_slice()) {
         ([_], [backup]) => context.out.json(backup),
         ([_], _) => context.out.json(&json!(null)),
-        _ => context.out.json(&made),
+        (_, made) => context.out.json(&made),
     };
+    let Outcome { mut code, succeeded, .. } = outcome;
     if let Err(error) = told {
         log::warn!("{error:#}");
         watch.beside(Code::Degraded);
@@ -124,6 +119,72 @@ fn all(context: &Context, named: &[String], run: String, watch: &mut Watch<'_>) 
         code = code.worse(pruned);
     }
     Ok(code)
+}
+
+/// How many backups there are to be.
+fn count(context: &Context, databases: &[String]) -> usize {
+    databases.len() + usize::from(context.config.config_set.with_full)
+}
+
+/// How the backups of a call went.
+struct Outcome {
+    code: Code,
+    /// Those of databases that can be restored from.
+    made: Vec<Backup>,
+    /// What was backed up as it should be.
+    succeeded: Vec<String>,
+}
+
+impl Outcome {
+    /// Backs up one database.
+    fn add(&mut self, order: &Order<'_>, database: &String, watch: &mut Watch<'_>) {
+        let context = order.context;
+        let attempts = context.config.retry.attempts;
+        let tried = RefCell::new(None);
+        match again(context, attempts, |next| attempt::run(order, &Database(database), next, &tried)) {
+            Ok(done) => {
+                let told = tell(context, &done);
+                watch.beside(told);
+                watch.done(database, &done, tried.borrow().as_ref());
+                self.code = self.code.worse(told).worse(done.code);
+                if done.code == Code::Done {
+                    self.succeeded.push(database.clone());
+                }
+                self.made.push(done.backup);
+            }
+            Err(error) => {
+                self.code = self.code.worse(code_of(&error));
+                context.out.tell(&exit::render(&error));
+                watch.failed(&Database(database), &error, tried.borrow().as_ref());
+            }
+        }
+    }
+
+    /// Backs up what is in no database's dump; not with much patience where not even one dump was to be had.
+    fn add_config(&mut self, order: &Order<'_>, watch: &mut Watch<'_>) {
+        let context = order.context;
+        let attempts = if self.made.is_empty() { 0 } else { context.config.retry.attempts };
+        let code = match config_set::make(order, watch, attempts) {
+            Ok(done) => {
+                log::info!("roles, settings and files are in `{}`", done.backup.id);
+                if done.code == Code::Done {
+                    self.succeeded.push(done.backup.database);
+                }
+                done.code
+            }
+            // The run that is at it makes one of the same night.
+            Err(error) if code_of(&error) == Code::Locked => {
+                log::info!("{}", one_line(&error));
+                Code::Done
+            }
+            Err(error) => {
+                context.out.tell(&exit::render(&error));
+                Code::Degraded
+            }
+        };
+        watch.beside(code);
+        self.code = self.code.worse(code);
+    }
 }
 
 /// Prints the id of a backup; the code for it.
@@ -175,12 +236,11 @@ fn databases(context: &Context, named: &[String]) -> Result<Vec<String>> {
     })
 }
 
-/// Does something, and does it again after a growing delay where the source's trouble may pass. It is told within which
-/// time there will be another try, if so.
-fn again<T>(context: &Context, work: impl Fn(Option<Duration>) -> Result<T>) -> Result<T> {
-    let retry = &context.config.retry;
-    let mut tries_left = retry.attempts;
-    let mut delay = retry.delay;
+/// Does something, and does it again, at most so often, after a growing delay where the source's trouble may pass. It is
+/// told within which time there will be another try, if so.
+fn again<T>(context: &Context, attempts: u32, work: impl Fn(Option<Duration>) -> Result<T>) -> Result<T> {
+    let mut tries_left = attempts;
+    let mut delay = context.config.retry.delay;
     loop {
         let next_try = (tries_left > 0).then(|| delay.mul_f64(MOST_JITTER));
         let error = match work(next_try) {

@@ -1,12 +1,17 @@
 //! What the record says of the health of backups, for alerts: damaged copies, and how the newest backup stands.
 
-use crate::backup::{Backup, CheckLevel, CopyState, Status};
+use crate::backup::{Backup, CONFIG, CheckLevel, CopyState, Status};
 use crate::catalog::kept::Kept;
 use crate::command::standing;
-use crate::trouble::{Observation, Rule, Subject};
+use crate::trouble::{Observation, Rule, Severity, Subject};
 
 /// Under which name the record of a backup keeps when a test restore of it passed.
 const RESTORED_AT: &str = "restored_at";
+
+/// How grave it is that a backup of that type came to nothing: no row is lost with a config backup.
+pub(super) fn failure_of(backup_type: &str) -> Severity {
+    if backup_type == CONFIG { Severity::Warning } else { Rule::BackupFailed.severity() }
+}
 
 /// Whether copies of a database in a store are on record as damaged. `rows` are the newest first.
 pub(super) fn damaged(rows: &[Kept], database: &str, store: &str) -> Observation {

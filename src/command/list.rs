@@ -1,6 +1,6 @@
 //! `pgkeep list`: what there is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use anyhow::Result;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
@@ -10,7 +10,7 @@ use super::context::{Context, now};
 use super::inventory::{self, Stray};
 use super::output::printable;
 use super::select;
-use crate::backup::{Backup, CheckLevel, CopyState, Status};
+use crate::backup::{Backup, CheckLevel, CopyState, RUN, Status};
 use crate::catalog::query::Filter;
 use crate::cli;
 use crate::exit::{Code, Failure};
@@ -21,6 +21,7 @@ pub(super) fn run(context: &Context, flags: &cli::List) -> Result<Code> {
         Some(name) => in_store(context, name, &wanted)?,
         None => (context.catalog()?.list(&wanted)?, Code::Done),
     };
+    let backups = by_run(backups);
     context.out.json(&backups)?;
     if backups.is_empty() {
         context.out.line("no backups")?;
@@ -47,6 +48,21 @@ fn in_store(context: &Context, name: &str, wanted: &Filter) -> Result<(Vec<Backu
     inventory.strays.iter().for_each(Stray::warn);
     let is_clean = inventory.strays.is_empty() && ring.is_some();
     Ok((inventory.backups, if is_clean { Code::Done } else { Code::Degraded }))
+}
+
+/// What one call made stands together, the newest call first.
+fn by_run(backups: Vec<Backup>) -> Vec<Backup> {
+    let mut runs: Vec<Vec<Backup>> = Vec::new();
+    let mut known: HashMap<String, usize> = HashMap::new();
+    for backup in backups {
+        let run = backup.metadata_str(RUN).unwrap_or(backup.id.as_str()).to_owned();
+        let at = *known.entry(run).or_insert(runs.len());
+        match runs.get_mut(at) {
+            Some(run) => run.push(backup),
+            None => runs.push(vec![backup]),
+        }
+    }
+    runs.into_iter().flatten().collect()
 }
 
 fn table(backups: &[Backup]) -> String {

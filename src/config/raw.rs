@@ -111,6 +111,7 @@ pub(super) struct Retention {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ConfigSet {
     pub(super) files: Vec<Spanned<String>>,
+    pub(super) with_full: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -102,7 +102,10 @@ pub(super) fn resolve(text: &str, file: Option<PathBuf>, environment: &Environme
             stall: raw.timeouts.stall.map_or(Duration::from_secs(120), |limit| limit.0),
         },
         retention: retention(&page, &raw.retention)?,
-        config_set: ConfigSet { files: patterns(&page, raw.config.files)? },
+        config_set: ConfigSet {
+            files: patterns(&page, raw.config.files)?,
+            with_full: raw.config.with_full.unwrap_or(true),
+        },
         alerts: alerts::alerts(&page, raw.alert)?,
         stores,
         state_dir,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::alert::rules;
-use crate::backup::Backup;
+use crate::backup::{Backup, CLUSTER};
 use crate::cli;
 use crate::command::alarm;
 use crate::command::context::{Context, Shelf, now};
@@ -103,17 +103,22 @@ fn look<'a>(
     notes: &mut Vec<String>,
 ) -> Result<Sight<'a>> {
     let source = context.config.source.name.clone();
-    let wanted = scope::wanted(context, named, notes)?;
+    let mut wanted = scope::wanted(context, named, notes)?;
+    let is_named = named.iter().any(|name| name == CLUSTER);
+    let has_config = scope::has_config(context, wanted.as_deref().filter(|_| !is_named));
+    if has_config && named.is_empty() {
+        wanted.iter_mut().for_each(|names| names.push(CLUSTER.to_owned()));
+    }
     let now = now();
     // First the stores: what a run has published by then has had its row since it began.
     let stores = Shown::of_all(context, shelves, wanted.as_deref(), ring, now)?;
     let record = Record::read(context, wanted.as_deref(), now);
-    let databases = match wanted {
-        Some(names) => names,
-        None => scope::in_use(record.as_ref().ok(), &stores),
-    };
+    let mut databases = wanted.unwrap_or_else(|| scope::in_use(record.as_ref().ok(), &stores));
+    if has_config && named.is_empty() && !databases.iter().any(|name| name == CLUSTER) {
+        databases.push(CLUSTER.to_owned());
+    }
     let (is_whole, at_work) = (named.is_empty(), BTreeSet::new());
-    let mut sight = Sight { source, databases, is_whole, now, max_age, stores, record, at_work };
+    let mut sight = Sight { source, databases, has_config, is_whole, now, max_age, stores, record, at_work };
     sight.look_again(context);
     Ok(sight)
 }

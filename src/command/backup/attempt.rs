@@ -14,7 +14,7 @@ use super::ledger::Ledger;
 use super::leftovers::Leftovers;
 use super::stream::{self, Streamed};
 use super::sweep::Sweeps;
-use crate::backup::{Backup, CheckLevel, Copy, CopyState, Status, TablesBefore};
+use crate::backup::{Backup, CheckLevel, Copy, CopyState, RUN, Status, TablesBefore};
 use crate::catalog::history::Past;
 use crate::command::context::{Context, Shelf, now};
 use crate::command::copies::{Making, mark_checked, side_by_side};
@@ -170,7 +170,7 @@ fn begin(order: &Order<'_>, content: &dyn Content, at: Timestamp) -> Result<Back
         ("pgkeep_version", json!(env!("CARGO_PKG_VERSION"))),
         ("compression", json!(packing.as_str())),
         ("keys", json!([order.ring.sealing().id()])),
-        ("run", json!(order.run)),
+        (RUN, json!(order.run)),
     ] {
         backup.metadata.insert(key.to_owned(), value);
     }

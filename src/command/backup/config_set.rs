@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use anyhow::{Result, anyhow};
 use serde_json::json;
 
-use super::attempt;
+use super::attempt::{self, Done};
 use super::content::{Content, Order};
 use super::ledger::Ledger;
 use super::stream::{Streamed, abandon, in_order, planned_part_size, send, source_trouble};
@@ -13,7 +13,7 @@ use super::watch::Watch;
 use crate::backup::{Backup, CLUSTER, CONFIG};
 use crate::command::context::Context;
 use crate::config::redacted::without_secrets;
-use crate::exit::{Code, code_of, one_line, render};
+use crate::exit::one_line;
 use crate::source::config_set::contents::{Asked, of_server};
 use crate::source::config_set::{Document, Notes, OWN, Stream, find};
 
@@ -119,19 +119,13 @@ fn own(context: &Context) -> Result<Option<Document>> {
     Ok(Some(Document { name: OWN.to_owned(), bytes: text.into_bytes() }))
 }
 
-/// Makes one; gives it where it can be restored from, and the code for how it went.
-pub(super) fn make(order: &Order<'_>, watch: &mut Watch<'_>) -> (Option<Backup>, Code) {
-    let context = order.context;
+/// Makes one, with so many tries after the first.
+///
+/// # Errors
+/// When there is no usable copy; whoever watches knows of it then.
+pub(super) fn make(order: &Order<'_>, watch: &mut Watch<'_>, attempts: u32) -> Result<Done> {
     let tried = RefCell::new(None);
-    match super::again(context, |next_try| attempt::run(order, &ConfigSet, next_try, &tried)) {
-        Ok(done) => {
-            watch.done(CLUSTER, &done, tried.borrow().as_ref());
-            (Some(done.backup), done.code)
-        }
-        Err(error) => {
-            context.out.tell(&render(&error));
-            watch.failed(CLUSTER, &error, tried.borrow().as_ref());
-            (None, code_of(&error))
-        }
-    }
+    super::again(order.context, attempts, |next_try| attempt::run(order, &ConfigSet, next_try, &tried))
+        .inspect(|done| watch.done(CLUSTER, done, tried.borrow().as_ref()))
+        .inspect_err(|error| watch.failed(&ConfigSet, error, tried.borrow().as_ref()))
 }

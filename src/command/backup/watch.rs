@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::attempt::{Done, Tried};
 use super::config_set::MISSING;
+use super::content::Content;
 use crate::alert::rules;
 use crate::backup::{Backup, CheckLevel, Copy, CopyState, Status, TablesBefore};
 use crate::catalog::history::Past;
@@ -79,9 +80,10 @@ impl<'a> Watch<'a> {
     }
 
     /// Nothing could be begun: of these databases, or of none that is known.
-    pub(super) fn not_begun(&mut self, databases: &[String], error: &Error) {
+    pub(super) fn not_begun(&mut self, backup_type: &str, databases: &[String], error: &Error) {
         let what = format!("no backup could be begun: {}", one_line(error));
-        let seen = |subject: Subject| subject.is_in_trouble(what.clone());
+        let seen =
+            |subject: Subject| subject.is_in_trouble(what.clone()).severity(health::failure_of(backup_type));
         let of_database = |name: &String| seen(Subject::of_database(Rule::BackupFailed, name));
         let all: Vec<Observation> = match databases {
             [] => vec![seen(Subject::new(Rule::BackupFailed))],
@@ -141,7 +143,8 @@ impl<'a> Watch<'a> {
     }
 
     /// A backup has come to nothing, after all its tries.
-    pub(super) fn failed(&mut self, database: &str, error: &Error, tried: Option<&Tried>) {
+    pub(super) fn failed(&mut self, content: &dyn Content, error: &Error, tried: Option<&Tried>) {
+        let database = content.database();
         if code_of(error) == Code::Locked {
             // The run that holds the lock speaks for itself.
             self.fates.insert(database.to_owned(), Fate::Elsewhere);
@@ -152,7 +155,9 @@ impl<'a> Watch<'a> {
         if self.context.interrupt.signal() == Some(FROM_KEYBOARD) {
             return;
         }
-        let failed = Subject::of_database(Rule::BackupFailed, database).is_in_trouble(one_line(error));
+        let failed = Subject::of_database(Rule::BackupFailed, database)
+            .is_in_trouble(one_line(error))
+            .severity(health::failure_of(content.backup_type()));
         let mut seen = Vec::new();
         match tried {
             Some(tried) => {

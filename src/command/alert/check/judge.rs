@@ -53,7 +53,11 @@ fn age(sight: &Sight<'_>, database: &str, has_key: bool) -> Option<Observation> 
         return None;
     }
     let good = sight.good(database, has_key).map(|good| good.begun_at);
-    let judged = rules::age(database, good, sight.now, sight.max_age);
+    let judged = if sight.is_config(database) {
+        rules::config_age(good, sight.now, sight.max_age)
+    } else {
+        rules::age(database, good, sight.now, sight.max_age)
+    };
     (judged.trouble.is_none() || !sight.may_be_hidden(database)).then_some(judged)
 }
 
@@ -66,11 +70,12 @@ fn runs(sight: &Sight<'_>, database: &str) -> Vec<Observation> {
     if let Some(run) = of_it.last_run.as_ref().filter(|run| is_trouble(run, sight)) {
         let (subject, id) = (Subject::of_database(Rule::BackupFailed, database), run.backup.id.as_str());
         let why = run.backup.error.as_deref().unwrap_or("no reason is on record");
-        found.push(if run.died {
+        let seen = if run.died {
             subject.is_in_trouble(format!("the backup `{id}` died before it ended")).of_backup(id)
         } else {
             subject.is_in_trouble(format!("the backup `{id}` failed: {why}")).of_backup(id)
-        });
+        };
+        found.push(seen.severity(health::failure_of(&run.backup.backup_type)));
     }
     found.extend(of_it.newest_usable.iter().flat_map(health::newest));
     found

@@ -77,7 +77,10 @@ fn perfdata(found: &Found<'_>, facts: &[Facts]) -> String {
         let mut of_it = Vec::new();
         let mut add = |figure: &str, value: String| of_it.push(format!("'{figure}_{name}'={value} "));
         if let Some(good) = &it.good {
-            add("age", format!("{}s;;{};0", good.age_seconds, found.sight.max_age.as_secs()));
+            let most = found.sight.max_age.as_secs();
+            let limits =
+                if found.sight.is_config(&it.database) { format!("{most};") } else { format!(";{most}") };
+            add("age", format!("{}s;{limits};0", good.age_seconds));
             if let Some(size) = good.size_bytes {
                 add("size", format!("{size}B"));
             }

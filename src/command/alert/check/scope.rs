@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::record::Record;
 use super::shown::StoreLook;
+use crate::backup::CLUSTER;
 use crate::command::context::Context;
 use crate::config::Databases;
 use crate::exit::{Failure, one_line};
@@ -47,6 +48,18 @@ pub(super) fn wanted(
         }
     }
     Ok(Some(once))
+}
+
+/// Whether config backups are looked at: where each night is to have one, unless a database has the name that stands for
+/// them.
+pub(super) fn has_config(context: &Context, wanted: Option<&[String]>) -> bool {
+    let config = &context.config.config_set;
+    let names = match &context.config.source.databases {
+        Databases::OfSource => &[context.config.source.connection.dbname().to_owned()],
+        Databases::Named(names) => names.as_slice(),
+        Databases::All => wanted.unwrap_or_default(),
+    };
+    (config.with_full || !config.files.is_empty()) && !names.iter().any(|name| name == CLUSTER)
 }
 
 /// The databases that have something to restore, on record, or else in the stores.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::record::Record;
 use super::shown::{Shown, StoreLook, is_future};
-use crate::backup::{Backup, CopyState};
+use crate::backup::{Backup, CLUSTER, CopyState};
 use crate::catalog::kept::{Kept, KeptCopy};
 use crate::command::context::Context;
 use crate::command::inventory;
@@ -23,6 +23,8 @@ const MOST_LOOKED_AT_AGAIN: usize = 64;
 pub(super) struct Sight<'a> {
     pub(super) source: String,
     pub(super) databases: Vec<String>,
+    /// Whether [`CLUSTER`] among them means the config backups.
+    pub(super) has_config: bool,
     /// Whether these are all that there are.
     pub(super) is_whole: bool,
     pub(super) now: Timestamp,
@@ -43,6 +45,11 @@ pub(super) struct Good {
 }
 
 impl Sight<'_> {
+    /// Whether that name stands for the config backups.
+    pub(super) fn is_config(&self, database: &str) -> bool {
+        self.has_config && database == CLUSTER
+    }
+
     /// Neither the catalog nor any store could be asked.
     pub(super) fn is_blind(&self) -> bool {
         self.record.is_err() && self.stores.iter().all(|look| look.shown.is_err() && !look.is_absent)
