@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 mod alert;
+mod restore;
 
 pub use alert::{Alert, AlertAck, AlertAction, AlertCheck, AlertList, AlertResolve, AlertTest};
+pub use restore::{Diff, Restore};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -66,8 +68,10 @@ pub enum Command {
     List(List),
     /// Prove the copies of a backup, as deep as asked, and repair them from one another
     Verify(Verify),
-    /// Bring a backup back, into a database or as a plain pg_dump archive
+    /// Bring a backup back: into a database, as a plain pg_dump archive, or what a config backup holds
     Restore(Restore),
+    /// Show what changed in settings, roles, rules of pg_hba.conf, databases and files between two config backups
+    Diff(Diff),
     /// Remove the copies that no rule of retention keeps, and what dead runs left
     Prune(Prune),
     /// Keep a backup, whatever the rules of retention say
@@ -195,71 +199,6 @@ pub struct Verify {
     #[arg(long, value_name = "TIME", conflicts_with = "id")]
     pub max_time: Option<String>,
     /// What `latest` and --all choose from.
-    #[command(flatten)]
-    pub filters: Filters,
-}
-
-/// `pgkeep restore`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  createdb shop_again && pgkeep restore latest --database shop --into postgresql:///shop_again
-  pgkeep restore latest --into postgresql://db2/postgres --create --jobs 4
-  pgkeep restore latest --into postgresql:///shop --clean --schema sales --table orders
-  pgkeep restore full-shop-2026 --output shop.dump && pg_restore --list shop.dump
-  pgkeep restore latest --from b2 --into 'host=db2 dbname=shop' --clean")]
-#[command(group = clap::ArgGroup::new("target").required(true).args(["into", "output"]))]
-#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
-pub struct Restore {
-    /// The id of a backup, any unique prefix of it, or `latest`
-    #[arg(value_name = "ID|latest")]
-    pub id: String,
-    /// Restore into this database through pg_restore; it must exist, and be empty unless --clean is given
-    #[arg(long, value_name = "URL")]
-    pub into: Option<String>,
-    /// Write the plain pg_dump archive, of a config backup the tar archive, into this new file (`-` for stdout)
-    #[arg(long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-    /// Make the database of the dump's own name, by way of the one that --into names; with --clean one of that
-    /// name is dropped first
-    #[arg(long, requires = "into", conflicts_with = "output")]
-    pub create: bool,
-    /// Drop what the dump has before it is made anew, all in one transaction (with --jobs: up to the first
-    /// error)
-    #[arg(long, requires = "into", conflicts_with = "output")]
-    pub clean: bool,
-    /// Restore on so many sessions at once; the dump is put into a temporary file first ($TMPDIR, or /var/tmp)
-    #[arg(long, value_name = "N", requires = "into", conflicts_with = "output")]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub jobs: Option<u16>,
-    /// Only this table, view or sequence, named as it is, without quotes and schema; like pg_restore, without
-    /// its indexes and constraints; may be given several times
-    #[arg(long = "table", value_name = "NAME", requires = "into", conflicts_with = "output")]
-    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub tables: Vec<String>,
-    /// Only what is in this schema, which must exist; may be given several times
-    #[arg(long = "schema", value_name = "NAME", requires = "into", conflicts_with = "output")]
-    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub schemas: Vec<String>,
-    /// Only definitions, no rows
-    #[arg(long, requires = "into", conflicts_with = "output")]
-    pub schema_only: bool,
-    /// Only rows, into tables that are there, in one transaction; not with --jobs, which would load rows before
-    /// those that they refer to
-    #[arg(long, requires = "into", conflicts_with_all = ["output", "schema_only", "clean", "create", "jobs"])]
-    pub data_only: bool,
-    /// Leave ownership and grants out: all belongs to the role that connects
-    #[arg(long, requires = "into", conflicts_with = "output")]
-    pub no_owner: bool,
-    /// Do it as this role, which the one that connects must be a member of
-    #[arg(long, value_name = "NAME", requires = "into", conflicts_with = "output")]
-    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub role: Option<String>,
-    /// Read the copy in this store alone, which is found by the manifests there; no catalog is asked
-    /// [default: the first whole copy on record, and the next where that breaks]
-    #[arg(long, value_name = "STORE")]
-    pub from: Option<String>,
-    /// What `latest` is chosen from.
     #[command(flatten)]
     pub filters: Filters,
 }

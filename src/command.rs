@@ -20,6 +20,7 @@ mod alert;
 mod backup;
 mod context;
 mod copies;
+mod diff;
 mod doctor;
 mod examine;
 mod generate;
@@ -103,6 +104,7 @@ fn run(cli: Cli) -> Result<Code> {
         cli::Command::List(list) => list::run(&context, &list),
         cli::Command::Verify(verify) => verify::run(&context, &verify),
         cli::Command::Restore(restore) => restore::run(&context, &restore),
+        cli::Command::Diff(diff) => diff::run(&context, &diff),
         cli::Command::Catalog(cli::Catalog::Rebuild { from }) => rebuild::run(&context, &from),
         cli::Command::Prune(prune) => prune::run(&context, &prune),
         cli::Command::Pin(flags) => pin::pin(&context, &flags),

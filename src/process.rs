@@ -28,7 +28,7 @@ pub use guard::{GUARD, run_guarded};
 pub use pipes::{ChildReader, ChildWriter, Quiet, wait_ready};
 pub use running::Killed;
 pub use service::{Service, run_to_end};
-pub use user::User;
+pub use user::{Names, User};
 
 use guard::Tie;
 use running::Running;

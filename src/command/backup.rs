@@ -30,6 +30,7 @@ use attempt::Done;
 use content::{Database, Order};
 use watch::Watch;
 
+pub(super) use config_set::gather;
 pub(super) use ledger::{is_alive, is_dead_here};
 
 /// Parts that a store may have on their way at once.

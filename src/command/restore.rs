@@ -2,12 +2,14 @@
 //! anywhere before the artifact's first chunk has opened, and no damage ends as success. Where a copy turns
 //! out to be bad half-way, the next one is used from the start.
 
-use anyhow::Result;
+use std::fs::File;
+
+use anyhow::{Context as _, Result};
 use indicatif::HumanBytes;
 
 use super::context::{Context, Shelf, now};
 use super::select;
-use crate::backup::{Backup, Copy};
+use crate::backup::{Backup, CONFIG, Copy};
 use crate::catalog::Catalog;
 use crate::cli;
 use crate::exit::{Code, Failure, code_of, one_line, wrap};
@@ -15,8 +17,10 @@ use crate::key::KeyRing;
 
 mod database;
 mod file;
+mod globals;
 mod reading;
 mod scope;
+mod set;
 mod target;
 
 use reading::{Attempt, Reading, Trouble, copies_of};
@@ -34,22 +38,31 @@ pub(super) fn run(context: &Context, flags: &cli::Restore) -> Result<Code> {
     let ring = context.existing_keys()?;
     let shelves = context.shelves()?;
     // Held to the end: a prune leaves what is restored from.
-    let (backup, _claim) = choose(context, flags, &shelves, &ring)?;
+    let wish = Wish {
+        id: &flags.id,
+        filters: filters(flags),
+        from: flags.from.as_deref(),
+        is_into: flags.into.is_some(),
+        // A database that is dropped may be the one that the catalog is in: nobody may be connected to it then.
+        is_dropped: flags.create && flags.clean,
+    };
+    let (backup, _claim) = choose(context, &wish, &shelves, &ring)?;
     let copies = copies_of(&backup, flags.from.as_deref())?;
     let job = Job { context, ring: &ring, shelves: &shelves, backup: &backup };
     let mut target = Target::prepare(context, flags, &backup)?;
-    if backup.metadata.get("has_passwords") == Some(&serde_json::Value::Bool(false)) {
-        log::warn!("`{}` holds roles without their passwords: set them anew", backup.id);
-    }
     let copy = restore_from_first_whole(&job, &copies, &mut target).inspect_err(|_| {
         // An interrupted command says no more than that: what it leaves must be known all the same.
         if let Some(state) = target.state().filter(|_| context.interrupt.is_raised()) {
             log::warn!("{state}");
         }
     })?;
-    if !target.is_stdout() {
-        context.out.line(&format!("restored {} from {}", backup.id, copy.store))?;
+    if let Some(shown) = target.shown() {
+        context.out.json(shown)?;
+    } else if !target.is_stdout() {
         context.out.json(&backup)?;
+    }
+    if !target.is_a_look() {
+        context.out.line(&format!("restored {} from {}", backup.id, copy.store))?;
     }
     Ok(Code::Done)
 }
@@ -58,23 +71,24 @@ pub(super) fn run(context: &Context, flags: &cli::Restore) -> Result<Code> {
 /// copies are in use; that it may break through a long restore only lets a prune have them.
 fn choose(
     context: &Context,
-    flags: &cli::Restore,
+    wish: &Wish<'_>,
     shelves: &[Shelf],
     ring: &KeyRing,
 ) -> Result<(Backup, Option<Catalog>)> {
     let source = &context.config.source.name;
-    if let Some(name) = flags.from.as_deref() {
-        let (shelf, is_into) = (select::shelf(shelves, name)?, flags.into.is_some());
-        let backup = select::one_in_store(shelf, ring, source, &flags.id, &flags.filters, is_into, now())?;
+    let &Wish { id, ref filters, is_into, is_dropped, .. } = wish;
+    if let Some(name) = wish.from {
+        let shelf = select::shelf(shelves, name)?;
+        let backup = select::one_in_store(shelf, ring, source, id, filters, is_into, now())?;
         select::ensure_usable(&backup, "restore")?;
         return Ok((backup, None));
     }
     let mut catalog = context.catalog()?;
-    if flags.id == "latest" && flags.into.is_some() {
-        let names = select::databases_of_latest(&mut catalog, source, &flags.filters, now())?;
+    if id == "latest" && is_into {
+        let names = select::databases_of_latest(&mut catalog, source, filters, now())?;
         select::ensure_one_database(&names)?;
     }
-    let backup = select::one(&mut catalog, source, &flags.id, &flags.filters, now())?;
+    let backup = select::one(&mut catalog, source, id, filters, now())?;
     let backup = match select::claimed(&mut catalog, backup.clone(), &context.interrupt) {
         Ok(backup) => backup,
         // There may be copies that it leaves.
@@ -84,9 +98,50 @@ fn choose(
         }
     };
     select::ensure_usable(&backup, "restore")?;
-    // A database that is dropped may be the one that the catalog is in: nobody may be connected to it then.
-    let is_dropped = flags.create && flags.clean;
     Ok((backup, (!is_dropped).then_some(catalog)))
+}
+
+/// The archive of a config backup, proven to its end, in a file without a name.
+///
+/// # Errors
+/// When there is no such backup, it is of another type, or no copy of it is whole.
+pub(super) fn config_set(context: &Context, id: &str, from: Option<&str>) -> Result<(Backup, File)> {
+    let (ring, shelves) = (context.existing_keys()?, context.shelves()?);
+    let filters = cli::Filters { backup_type: Some(CONFIG.to_owned()), ..cli::Filters::default() };
+    let wish = Wish { id, filters, from, is_into: false, is_dropped: false };
+    let (backup, _claim) = choose(context, &wish, &shelves, &ring)?;
+    if backup.backup_type != CONFIG {
+        let what = format!("`{}` is no config backup", backup.id);
+        return Err(Failure::usage(what).hint("`pgkeep list --type config` shows those").into());
+    }
+    let copies = copies_of(&backup, from)?;
+    let size_bytes = backup.metadata_u64("dump_bytes").unwrap_or_default();
+    file::ensure_room(&file::temporary_folder(context), size_bytes, set::NO_ROOM)?;
+    let job = Job { context, ring: &ring, shelves: &shelves, backup: &backup };
+    let mut target = Target::nameless(context);
+    restore_from_first_whole(&job, &copies, &mut target)?;
+    let file = target.into_file().context("the archive was not read")?;
+    Ok((backup, file))
+}
+
+/// Which backup is meant, and what it is for.
+struct Wish<'a> {
+    id: &'a str,
+    filters: cli::Filters,
+    from: Option<&'a str>,
+    /// Whether it goes into a database.
+    is_into: bool,
+    /// Whether a database is dropped for it.
+    is_dropped: bool,
+}
+
+/// What `latest` is chosen from: what only config backups can do means one of those.
+fn filters(flags: &cli::Restore) -> cli::Filters {
+    let mut filters = flags.filters.clone();
+    if flags.list || flags.globals {
+        filters.backup_type.get_or_insert_with(|| CONFIG.to_owned());
+    }
+    filters
 }
 
 fn restore_from_first_whole<'a>(

@@ -1,4 +1,4 @@
-//! The users of this host, as `/etc/passwd` has them (its format: passwd(5)).
+//! The users and groups of this host, as `/etc/passwd` and `/etc/group` have them (their formats: passwd(5), group(5)).
 
 /// A user that a program can run as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,8 +13,68 @@ impl User {
     /// The user of that name; `None` when there is none.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        find(&std::fs::read_to_string("/etc/passwd").ok()?, name)
+        find(&read("/etc/passwd"), name)
     }
+}
+
+/// The names of numbers and the numbers of names, read once. What only a directory service knows has none.
+#[derive(Debug)]
+pub struct Names {
+    passwd: String,
+    group: String,
+}
+
+impl Names {
+    /// Those of this host.
+    #[must_use]
+    pub fn of_host() -> Self {
+        Self { passwd: read("/etc/passwd"), group: read("/etc/group") }
+    }
+
+    /// The name of a user.
+    #[must_use]
+    pub fn user(&self, uid: u32) -> Option<&str> {
+        name_of(&self.passwd, uid)
+    }
+
+    /// The name of a group.
+    #[must_use]
+    pub fn group(&self, gid: u32) -> Option<&str> {
+        name_of(&self.group, gid)
+    }
+
+    /// The number of a user.
+    #[must_use]
+    pub fn uid(&self, user: &str) -> Option<u32> {
+        number_of(&self.passwd, user)
+    }
+
+    /// The number of a group.
+    #[must_use]
+    pub fn gid(&self, group: &str) -> Option<u32> {
+        number_of(&self.group, group)
+    }
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+fn number_of(list: &str, name: &str) -> Option<u32> {
+    pairs(list).find(|(known, _)| *known == name).map(|(_, number)| number)
+}
+
+fn name_of(list: &str, number: u32) -> Option<&str> {
+    pairs(list).find(|(_, known)| *known == number).map(|(name, _)| name)
+}
+
+/// Each name with its number; the third field has it in both files.
+fn pairs(list: &str) -> impl Iterator<Item = (&str, u32)> {
+    list.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        let (name, number) = (fields.next()?, fields.nth(1)?);
+        Some((name, number.parse().ok()?)).filter(|(name, _)| !name.is_empty())
+    })
 }
 
 fn find(passwd: &str, name: &str) -> Option<User> {
@@ -39,5 +99,15 @@ mod tests {
         assert_eq!(find(passwd, "postgres"), Some(User { uid: 101, gid: 104 }));
         assert_eq!(find(passwd, "post"), None);
         assert_eq!(find("+::::::\n", "postgres"), None);
+        let names = Names {
+            passwd: passwd.to_owned(),
+            group: "root:x:0:\nssl-cert:x:104:postgres\n+:::\n".to_owned(),
+        };
+        assert_eq!((names.user(101), names.group(104)), (Some("postgres"), Some("ssl-cert")));
+        assert_eq!((names.uid("root"), names.gid("ssl-cert")), (Some(0), Some(104)));
+        assert_eq!(
+            (names.user(5), names.group(101), names.uid(""), names.gid("+")),
+            (None, None, None, None)
+        );
     }
 }

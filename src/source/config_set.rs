@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::interrupt::Interrupt;
 use crate::process::wait_ready;
 
+pub mod compare;
 pub mod contents;
 pub mod entries;
 mod files;
@@ -55,6 +56,8 @@ pub struct Notes {
     pub missing: Vec<String>,
     /// Files that changed while they were read.
     pub changed: Vec<String>,
+    /// Files that hold keys of pgkeep's: sealed with themselves they would help nobody.
+    pub keys: Vec<String>,
 }
 
 /// A document to be put in under a name.

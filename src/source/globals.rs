@@ -13,6 +13,9 @@ use crate::conninfo::ConnInfo;
 use crate::interrupt::Interrupt;
 use crate::process::{ChildReader, Program, Quiet};
 
+pub mod apply;
+pub mod script;
+
 /// No cluster has more to say: a hundred thousand roles take a tenth of it.
 const LIMIT_BYTES: u64 = 256 * 1024 * 1024;
 

@@ -74,6 +74,11 @@ impl Content for ConfigSet {
                 );
             }
             name_all(&notes.missing, "is not kept", log::Level::Error);
+            name_all(
+                &notes.keys,
+                "holds a key, and is not kept: sealed with itself it helps nobody",
+                log::Level::Info,
+            );
             name_all(&notes.changed, "changed while it was read", log::Level::Info);
             name_all(
                 &notes.unread,
@@ -102,7 +107,8 @@ fn name_all(list: &[String], what: &str, level: log::Level) {
     }
 }
 
-fn gather(context: &Context) -> Result<(Vec<Document>, Notes)> {
+/// What the source says of its cluster now.
+pub(in crate::command) fn gather(context: &Context) -> Result<(Vec<Document>, Notes)> {
     of_server(&Asked {
         connection: &context.config.source.connection,
         options: &context.connect_options(),

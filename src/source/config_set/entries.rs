@@ -10,7 +10,11 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 use tar::EntryType;
+
+use crate::key::hex;
+use crate::process::Names;
 
 /// No document that is read whole is larger.
 const DOCUMENT_LIMIT_BYTES: u64 = 256 * 1024 * 1024;
@@ -40,8 +44,12 @@ pub struct Entry {
     pub mode: u32,
     /// The number of the user whose it was.
     pub uid: u32,
-    /// The number of that user's group.
+    /// The number of its group.
     pub gid: u32,
+    /// The name of the user, where its host had one.
+    pub user: Option<String>,
+    /// The name of the group.
+    pub group: Option<String>,
     /// When it was last changed, in seconds since 1970.
     pub modified_at: u64,
     /// Where a link leads.
@@ -94,6 +102,28 @@ pub fn document(archive: &mut File, name: &str) -> Result<Vec<u8>> {
     found.with_context(|| format!("there is no `{name}` in it"))
 }
 
+/// The SHA-256 of each file in it, in hex, with its entry.
+///
+/// # Errors
+/// When the archive can't be read.
+pub fn digests(archive: &mut File) -> Result<Vec<(Entry, String)>> {
+    let mut found = Vec::new();
+    each(archive, |entry, from| {
+        if entry.what == What::File {
+            let mut digest = Sha256::new();
+            let mut block = vec![0u8; 64 * 1024];
+            loop {
+                let count = from.read(&mut block)?;
+                let Some(read) = block.get(..count).filter(|read| !read.is_empty()) else { break };
+                digest.update(read);
+            }
+            found.push((entry, hex(digest.finalize().as_slice())));
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
 /// Makes every entry below a folder that is new and nobody else's; owners where `with_owners` says so.
 ///
 /// # Errors
@@ -124,19 +154,23 @@ pub fn extract(archive: &mut File, folder: &Path, with_owners: bool) -> Result<V
             symlink(target, &path).with_context(|| format!("cannot make `{}`", path.display()))?;
         }
     }
+    let owners = with_owners.then(Names::of_host);
     // The deepest first: a folder that may not be written to any more is done with.
     for entry in entries.iter().rev() {
         let path = folder.join(&entry.path);
-        dress(entry, &path, with_owners)
+        dress(entry, &path, owners.as_ref())
             .with_context(|| format!("cannot make `{}` what it was", path.display()))?;
     }
     Ok(entries)
 }
 
 /// Owner, mode and time as they were.
-fn dress(entry: &Entry, path: &Path, with_owners: bool) -> Result<()> {
-    if with_owners {
-        std::os::unix::fs::lchown(path, Some(entry.uid), Some(entry.gid))?;
+fn dress(entry: &Entry, path: &Path, owners: Option<&Names>) -> Result<()> {
+    if let Some(names) = owners {
+        // By name where this host has that name, as tar does it.
+        let uid = entry.user.as_ref().and_then(|user| names.uid(user)).unwrap_or(entry.uid);
+        let gid = entry.group.as_ref().and_then(|group| names.gid(group)).unwrap_or(entry.gid);
+        std::os::unix::fs::lchown(path, Some(uid), Some(gid))?;
     }
     if entry.what != What::Link {
         let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(entry.modified_at));
@@ -185,6 +219,8 @@ fn about(entry: &tar::Entry<'_, impl Read>) -> Result<Entry> {
         mode: header.mode()? & 0o7777,
         uid: u32::try_from(header.uid()?)?,
         gid: u32::try_from(header.gid()?)?,
+        user: header.username()?.filter(|name| !name.is_empty()).map(str::to_owned),
+        group: header.groupname()?.filter(|name| !name.is_empty()).map(str::to_owned),
         modified_at: header.mtime()?,
         target,
     })

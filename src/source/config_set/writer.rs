@@ -4,24 +4,36 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use rustix::fs::{OFlags, SeekFrom, seek};
 use tar::{Builder, EntryType, Header};
+use zeroize::Zeroizing;
 
 use super::files::{Found, Kind};
 use super::{FILES, Notes};
+use crate::key::Key;
+use crate::process::Names;
 
 const DOCUMENT_MODE: u32 = 0o600;
+/// The field of a name in a header, its end included.
+const MOST_NAME_BYTES: usize = 32;
+/// No file that holds a key and nothing else is larger.
+const KEY_LIMIT_BYTES: u64 = 4096;
 const FOLDER_MODE_MASK: u32 = 0o7777;
 
 pub(super) struct Writer<W: Write> {
     tar: Builder<W>,
+    names: Names,
+    /// When it is written, in seconds since 1970.
+    now: u64,
 }
 
 impl<W: Write> Writer<W> {
     pub(super) fn new(into: W) -> Self {
-        Self { tar: Builder::new(into) }
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self { tar: Builder::new(into), names: Names::of_host(), now: now.as_secs() }
     }
 
     /// Puts a document in.
@@ -29,6 +41,9 @@ impl<W: Write> Writer<W> {
         let mut header = Header::new_gnu();
         header.set_entry_type(EntryType::Regular);
         header.set_mode(DOCUMENT_MODE);
+        header.set_mtime(self.now);
+        header.set_uid(0);
+        header.set_gid(0);
         header.set_size(bytes.len() as u64);
         self.tar.append_data(&mut header, name, bytes).with_context(|| format!("cannot keep `{name}`"))
     }
@@ -48,6 +63,13 @@ impl<W: Write> Writer<W> {
         header.set_mode(about.mode() & FOLDER_MODE_MASK);
         header.set_uid(about.uid().into());
         header.set_gid(about.gid().into());
+        // Another host has other numbers for the same names. One that is too long stays a number.
+        if let Some(user) = self.names.user(about.uid()).filter(|name| name.len() < MOST_NAME_BYTES) {
+            header.set_username(user)?;
+        }
+        if let Some(group) = self.names.group(about.gid()).filter(|name| name.len() < MOST_NAME_BYTES) {
+            header.set_groupname(group)?;
+        }
         header.set_mtime(u64::try_from(about.mtime()).unwrap_or_default());
         match found.kind {
             Kind::Folder => {
@@ -64,6 +86,7 @@ impl<W: Write> Writer<W> {
                 Err(error) => notes.missing.push(missing(&error)),
             },
             Kind::File => match open(&found.path) {
+                Ok(file) if is_key(&file) => notes.keys.push(found.path.display().to_string()),
                 Ok(mut file) => self.bytes(&mut header, &name, &found.path, &mut file, notes)?,
                 Err(why) => notes.missing.push(missing(&why)),
             },
@@ -123,6 +146,14 @@ fn open(path: &Path) -> Result<File, String> {
     }
     seek(&file, SeekFrom::Start(0)).map_err(|error| error.to_string())?;
     Ok(file)
+}
+
+/// Whether a file holds a key, whatever it is called.
+fn is_key(file: &File) -> bool {
+    let mut text = Zeroizing::new(String::new());
+    let read = file.take(KEY_LIMIT_BYTES).read_to_string(&mut text);
+    let is_back = seek(file, SeekFrom::Start(0)).is_ok();
+    read.is_ok() && is_back && text.lines().any(|line| Key::parse(line).is_ok())
 }
 
 /// As many bytes of a file as it had, whatever it has become: the archive has said how many there are.

@@ -1,0 +1,205 @@
+//! What a config set says, fact by fact, so that two can be compared.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::roles;
+use super::{Fact, Place, Section};
+use crate::source::config_set::{DATABASES, Document, GLOBALS, HBA, SERVER_FILES, SETTINGS};
+use crate::source::globals::script::is_secret;
+
+/// Options of a rule whose value is a secret.
+const SECRET_OPTIONS: [&str; 2] = ["ldapbindpasswd", "radiussecrets"];
+/// What a database is, beside its extensions and settings; its size changes by itself.
+const OF_DATABASE: [&str; 10] = [
+    "owner",
+    "encoding",
+    "collate",
+    "ctype",
+    "provider",
+    "locale",
+    "tablespace",
+    "connection_limit",
+    "allows_connections",
+    "acl",
+];
+
+/// A rule of `pg_hba.conf`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Rule {
+    /// As it may be shown.
+    pub(super) shown: String,
+    /// All of it.
+    raw: String,
+}
+
+/// All that is known of one side.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    pub(super) facts: BTreeMap<Place, Fact>,
+    pub(super) rules: Vec<Rule>,
+    /// What it says anything of.
+    pub(super) known: BTreeSet<Section>,
+}
+
+impl Facts {
+    /// What the documents say.
+    ///
+    /// # Errors
+    /// When one that is always there is missing, or is damaged.
+    pub fn of(documents: &[Document]) -> Result<Self> {
+        let mut facts = Self::default();
+        let bytes = |name: &str| {
+            documents.iter().find(|document| document.name == name).map(|document| document.bytes.as_slice())
+        };
+        let needed = |name: &str| bytes(name).with_context(|| format!("there is no `{name}` in it"));
+        let read = |name: &str, bytes: &[u8]| -> Result<Value> {
+            serde_json::from_slice(bytes).with_context(|| format!("`{name}` in it is damaged"))
+        };
+        facts.settings(&read(SETTINGS, needed(SETTINGS)?)?);
+        facts.databases(&read(DATABASES, needed(DATABASES)?)?);
+        roles::add(&mut facts, &String::from_utf8_lossy(needed(GLOBALS)?));
+        facts.known.extend([Section::Settings, Section::Databases, Section::Roles, Section::Tablespaces]);
+        if let Some(rules) = bytes(HBA) {
+            facts.rules = read(HBA, rules)?.as_array().into_iter().flatten().map(rule).collect();
+            facts.known.insert(Section::Hba);
+        }
+        Ok(facts)
+    }
+
+    /// Adds the digests of the files, each with what else is known of it.
+    pub fn add_files<'a>(&mut self, files: impl IntoIterator<Item = (&'a str, String, Option<String>)>) {
+        self.known.insert(Section::Files);
+        for (name, digest, manner) in files {
+            self.add(Section::Files, name, None, digest, true);
+            if let Some(manner) = manner {
+                self.add(Section::Files, name, Some("owner and mode"), manner, false);
+            }
+        }
+    }
+
+    /// Leaves out the files of the host, of which the other side knows nothing.
+    pub fn keep_server_files(&mut self) {
+        let is_of_server = |name: &str| name.starts_with(&format!("{SERVER_FILES}/"));
+        self.facts.retain(|place, _| place.section != Section::Files || is_of_server(&place.name));
+        self.facts.retain(|place, _| place.section != Section::Files || place.property.is_none());
+    }
+
+    pub(super) fn add(
+        &mut self,
+        section: Section,
+        name: &str,
+        property: Option<&str>,
+        value: String,
+        is_secret: bool,
+    ) {
+        let place = Place { section, name: name.to_owned(), property: property.map(str::to_owned) };
+        // Two of a kind, such as a membership that two others granted.
+        let fact = self.facts.entry(place).or_insert(Fact { value: String::new(), is_secret });
+        if !fact.value.is_empty() {
+            fact.value.push_str("; ");
+        }
+        fact.value.push_str(&value);
+        fact.is_secret |= is_secret;
+    }
+
+    /// All that is known of a thing, in one line.
+    pub(super) fn summary(&self, place: &Place) -> Option<String> {
+        let parts = self.facts.iter().filter(|(part, _)| {
+            part.section == place.section && part.name == place.name && part.property.is_some()
+        });
+        let parts: Vec<String> = parts
+            .map(|(part, fact)| {
+                let property = part.property.as_deref().unwrap_or_default();
+                fact.shown().map_or_else(|| property.to_owned(), |value| format!("{property} {value}"))
+            })
+            .collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+
+    fn settings(&mut self, settings: &Value) {
+        for setting in settings.as_array().into_iter().flatten() {
+            let Some(name) = setting.get("name").and_then(Value::as_str) else { continue };
+            let value = text(setting.get("setting"));
+            let unit = text(setting.get("unit"));
+            let hidden = is_secret(name) || is_secret(&value);
+            // "8kB" is a unit as well.
+            let value = if unit.starts_with(|c: char| c.is_ascii_digit()) {
+                format!("{value} x {unit}")
+            } else {
+                format!("{value}{unit}")
+            };
+            self.add(Section::Settings, name, None, value, hidden);
+        }
+    }
+
+    fn databases(&mut self, document: &Value) {
+        let databases = document.get("databases").and_then(Value::as_array);
+        for database in databases.into_iter().flatten() {
+            let Some(name) = database.get("name").and_then(Value::as_str) else { continue };
+            self.add(Section::Databases, name, None, String::new(), false);
+            for property in OF_DATABASE {
+                let value = text(database.get(property));
+                if !value.is_empty() {
+                    self.add(Section::Databases, name, Some(property), value, false);
+                }
+            }
+            for extension in database.get("extensions").and_then(Value::as_array).into_iter().flatten() {
+                let property = format!("extension {}", text(extension.get("name")));
+                self.add(Section::Databases, name, Some(&property), text(extension.get("version")), false);
+            }
+            for of_role in database.get("settings").and_then(Value::as_array).into_iter().flatten() {
+                let role = of_role.get("role").and_then(Value::as_str);
+                let of = role.map_or_else(String::new, |role| format!(" for {role}"));
+                for setting in of_role.get("settings").and_then(Value::as_array).into_iter().flatten() {
+                    let setting = text(Some(setting));
+                    let (key, value) = setting.split_once('=').unwrap_or((&setting, ""));
+                    let property = format!("setting {key}{of}");
+                    let hidden = is_secret(key) || is_secret(value);
+                    self.add(Section::Databases, name, Some(&property), value.to_owned(), hidden);
+                }
+            }
+        }
+    }
+}
+
+/// A rule as it would be written, by the columns of `pg_hba_file_rules`.
+fn rule(row: &Value) -> Rule {
+    let list = |name: &str| {
+        let list = row.get(name).and_then(Value::as_array).into_iter().flatten();
+        list.map(|item| text(Some(item))).collect::<Vec<_>>()
+    };
+    let mut parts = vec![
+        text(row.get("type")),
+        list("database").join(","),
+        list("user_name").join(","),
+        text(row.get("address")),
+        text(row.get("netmask")),
+        text(row.get("auth_method")),
+    ];
+    let mut raw = parts.clone();
+    for option in list("options") {
+        let (key, _) = option.split_once('=').unwrap_or((&option, ""));
+        let is_hidden = SECRET_OPTIONS.contains(&key) || is_secret(key);
+        parts.push(if is_hidden { format!("{key}=(hidden)") } else { option.clone() });
+        raw.push(option);
+    }
+    let error = text(row.get("error"));
+    if !error.is_empty() {
+        parts.push(format!("(error: {error})"));
+        raw.push(error);
+    }
+    let join =
+        |parts: Vec<String>| parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+    Rule { shown: join(parts), raw: join(raw) }
+}
+
+fn text(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}

@@ -1,0 +1,163 @@
+//! Roles, memberships and tablespaces brought into a cluster: what is there already is left as it is.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result};
+
+use super::script::{About, Statement, statements, without_secrets};
+use crate::params;
+use crate::source::server::Server;
+
+/// What a server would write into its log of statements that hold the hashes of passwords; who may not set it leaves it.
+const QUIET: [&str; 3] = [
+    "SET log_statement = 'none'",
+    "SET log_min_duration_statement = -1",
+    "SET log_min_error_statement = 'panic'",
+];
+
+/// What is there already.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct There {
+    /// The names of roles.
+    pub roles: BTreeSet<String>,
+    /// The names of tablespaces.
+    pub tablespaces: BTreeSet<String>,
+}
+
+/// What is to be done, and what is left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// About roles: all of it or nothing.
+    pub roles: Vec<Statement>,
+    /// About tablespaces, which no transaction takes: one by one.
+    pub tablespaces: Vec<Statement>,
+    /// The roles that are there already, in the order of the script.
+    pub left_roles: Vec<String>,
+    /// The tablespaces that are.
+    pub left_tablespaces: Vec<String>,
+}
+
+impl Plan {
+    /// What of a script is to be done where all that is there.
+    #[must_use]
+    pub fn of(script: &str, there: &There) -> Self {
+        let mut plan = Self::default();
+        for statement in statements(script) {
+            let is_there = |role: &String| there.roles.contains(role);
+            match &statement.about {
+                // What speaks the protocol is in UTF-8, and the rest is the server's own default.
+                About::Session => {}
+                About::Role(name) if is_there(name) => remember(&mut plan.left_roles, name),
+                About::Membership { of, member } if is_there(of) && is_there(member) => {}
+                About::Parameter { role } if is_there(role) => {}
+                About::Tablespace(name) if there.tablespaces.contains(name) => {
+                    remember(&mut plan.left_tablespaces, name);
+                }
+                About::Tablespace(_) => plan.tablespaces.push(statement),
+                About::Role(_) | About::Membership { .. } | About::Parameter { .. } | About::Other => {
+                    plan.roles.push(statement);
+                }
+            }
+        }
+        plan
+    }
+
+    /// The names of the roles that it makes, and those of the tablespaces.
+    #[must_use]
+    pub fn made(&self) -> (BTreeSet<&str>, BTreeSet<&str>) {
+        let roles = self.roles.iter().filter_map(|statement| match &statement.about {
+            About::Role(name) => Some(name.as_str()),
+            _ => None,
+        });
+        let tablespaces = self.tablespaces.iter().filter_map(|statement| match &statement.about {
+            About::Tablespace(name) => Some(name.as_str()),
+            _ => None,
+        });
+        (roles.collect(), tablespaces.collect())
+    }
+}
+
+fn remember(names: &mut Vec<String>, name: &str) {
+    if !names.iter().any(|known| known == name) {
+        names.push(name.to_owned());
+    }
+}
+
+impl Server {
+    /// The roles and tablespaces of the cluster.
+    ///
+    /// # Errors
+    /// When it can't be asked.
+    pub fn globals(&mut self) -> Result<There> {
+        let mut names = |query: &str| -> Result<BTreeSet<String>> {
+            let rows = self.client.query(query, params![])?;
+            rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+        };
+        Ok(There {
+            roles: names("SELECT rolname::text FROM pg_catalog.pg_roles")?,
+            tablespaces: names("SELECT spcname::text FROM pg_catalog.pg_tablespace")?,
+        })
+    }
+
+    /// Makes roles, memberships and what belongs to them: all or nothing.
+    ///
+    /// # Errors
+    /// At the first statement that fails, which is named without what it hides; nothing is changed then.
+    pub fn make_roles(&mut self, statements: &[Statement]) -> Result<()> {
+        self.keep_quiet();
+        self.client.batch_execute("BEGIN")?;
+        for statement in statements {
+            self.run(statement)?;
+        }
+        self.client.batch_execute("COMMIT")
+    }
+
+    /// Makes tablespaces, one statement after the other.
+    ///
+    /// # Errors
+    /// At the first that fails; what was made before it stays.
+    pub fn make_tablespaces(&mut self, statements: &[Statement]) -> Result<()> {
+        statements.iter().try_for_each(|statement| self.run(statement))
+    }
+
+    fn run(&mut self, statement: &Statement) -> Result<()> {
+        self.client
+            .batch_execute(statement.sql.as_str())
+            .with_context(|| format!("the server refuses `{}`", without_secrets(&statement.sql)))
+    }
+
+    fn keep_quiet(&mut self) {
+        for statement in QUIET {
+            if let Err(error) = self.client.batch_execute(statement) {
+                log::debug!("{statement}: {error:#}");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_is_left_and_named() {
+        let script = "SET x = 1;CREATE ROLE a;ALTER ROLE a LOGIN;CREATE ROLE b;GRANT a TO c;GRANT a TO b;\
+                      GRANT SET ON PARAMETER x TO a;CREATE TABLESPACE s LOCATION '/s';CREATE TABLESPACE t LOCATION '/t';\
+                      GRANT b TO a;GRANT SET ON PARAMETER x TO b;SELECT 1";
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        let there = There { roles: names(&["a", "c"]), tablespaces: names(&["s"]) };
+        let plan = Plan::of(script, &there);
+        let sql = |list: &[Statement]| list.iter().map(|it| it.sql.clone()).collect::<Vec<_>>();
+        assert_eq!(
+            sql(&plan.roles),
+            ["CREATE ROLE b", "GRANT a TO b", "GRANT b TO a", "GRANT SET ON PARAMETER x TO b", "SELECT 1"]
+        );
+        assert_eq!(sql(&plan.tablespaces), ["CREATE TABLESPACE t LOCATION '/t'"]);
+        assert_eq!(
+            (plan.left_roles.as_slice(), plan.left_tablespaces.as_slice()),
+            (&["a".to_owned()][..], &["s".to_owned()][..])
+        );
+        let (roles, tablespaces) = plan.made();
+        assert_eq!((roles, tablespaces), (BTreeSet::from(["b"]), BTreeSet::from(["t"])));
+    }
+}
