@@ -13,7 +13,7 @@ use crate::cli;
 use crate::exit::{Code, Failure, wrap};
 use crate::key::hex;
 use crate::source::config_set::compare::{Change, Facts, How, Section, changes};
-use crate::source::config_set::entries::{self, What};
+use crate::source::config_set::entries::{self, Entry};
 use crate::source::config_set::{DATABASES, Document, FILES, GLOBALS, HBA, SERVER_FILES, SETTINGS};
 
 /// How the server is called in `--json`.
@@ -59,16 +59,18 @@ fn facts(archive: &mut File) -> Result<Facts> {
     }
     let mut facts = Facts::of(&documents)?;
     let digests = entries::digests(archive)?;
-    let named = digests.iter().filter_map(|(entry, digest)| Some((entry, entry.path.to_str()?, digest)));
-    let files = named.filter(|(entry, name, _)| {
-        let is_file = [FILES, SERVER_FILES].iter().any(|folder| name.starts_with(&format!("{folder}/")));
-        is_file && entry.what == What::File
+    let named: Vec<(&Entry, String, &String)> = digests
+        .iter()
+        .map(|(entry, digest)| (entry, entry.path.to_string_lossy().into_owned(), digest))
+        .collect();
+    let files = named.iter().filter(|(_, name, _)| {
+        [FILES, SERVER_FILES].iter().any(|folder| name.starts_with(&format!("{folder}/")))
     });
     facts.add_files(files.map(|(entry, name, digest)| {
         let owner = |name: &Option<String>, number: u32| name.clone().unwrap_or_else(|| number.to_string());
         let (user, group) = (owner(&entry.user, entry.uid), owner(&entry.group, entry.gid));
         let manner = format!("{user}:{group} {:04o}", entry.mode);
-        (name, digest.clone(), name.starts_with(FILES).then_some(manner))
+        (name.as_str(), (*digest).clone(), name.starts_with(FILES).then_some(manner))
     }));
     Ok(facts)
 }

@@ -179,9 +179,10 @@ fn restore_from<'a>(job: &Job<'a>, copy: &'a Copy, target: &mut Target<'_>) -> A
 }
 
 fn describe(backup: &Backup) -> String {
+    let kind = if backup.backup_type == CONFIG { "an archive" } else { "a dump" };
     let size = backup
         .metadata_u64("dump_bytes")
-        .map_or_else(String::new, |bytes| format!(", a dump of {}", HumanBytes(bytes)));
+        .map_or_else(String::new, |bytes| format!(", {kind} of {}", HumanBytes(bytes)));
     let server = backup.metadata_str("server_version").map_or_else(String::new, |version| {
         format!(", PostgreSQL {}", version.split_whitespace().next().unwrap_or_default())
     });

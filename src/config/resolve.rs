@@ -120,6 +120,9 @@ fn patterns(page: &Page<'_>, raw: Vec<Spanned<String>>) -> Result<Vec<String>> {
         if !text.starts_with('/') {
             return Err(page.refuse(pattern.span(), "a file of `[config] files` must start with `/`"));
         }
+        if text.split('/').any(|part| part == ".." || part == ".") {
+            return Err(page.refuse(pattern.span(), "a file of `[config] files` may not hold `.` or `..`"));
+        }
         if let Err(error) = glob::Pattern::new(text) {
             let message = format!("`{text}` is no pattern: {}", error.msg);
             return Err(page.refuse(pattern.span(), &message));

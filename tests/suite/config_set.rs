@@ -11,10 +11,16 @@ use serde_json::{Value, json};
 use crate::support::Site;
 use crate::support::cluster::unique;
 
+mod differences;
+mod nightly;
+mod restoring;
+
 /// What is in a config backup, by its name there: taken apart by tar itself.
 fn taken_apart(site: &Site, id: &str) -> PathBuf {
     let (archive, folder) = (site.path("set.tar"), site.path("set"));
-    site.pgkeep(["restore", id, "--output", archive.to_str().unwrap()]).any_stdout().any_stderr().run();
+    let script = format!("exec \"$@\" >'{}'", archive.display());
+    let call = site.pgkeep(["restore", id, "--output", "-"]).through(&["/usr/bin/env"], &script);
+    call.any_stderr().run();
     fs::create_dir(&folder).unwrap();
     let status = Command::new("tar").arg("xpf").arg(&archive).arg("-C").arg(&folder).status().unwrap();
     assert!(status.success());
@@ -159,9 +165,10 @@ fn a_role_that_may_not_see_passwords() {
         .run()
         .id();
     assert_eq!(site.row(&id)["metadata"]["has_passwords"], false);
-    let archive = site.path("x.tar");
-    let call = site.pgkeep(["restore", &id, "--output", archive.to_str().unwrap()]).any_stdout();
-    call.stderr_has("without their passwords").run();
+    for target in [vec!["--list"], vec!["--output", site.path("out").to_str().unwrap()]] {
+        let call = site.pgkeep(["restore", &id]).args(target).any_stdout();
+        call.stderr_has("without their passwords").run();
+    }
     let folder = taken_apart(&site, &id);
     assert!(!fs::read_to_string(folder.join("globals.sql")).unwrap().contains("SCRAM"));
 }
@@ -185,11 +192,50 @@ fn what_could_not_begin_is_told() {
     assert_eq!(open(), 0);
 }
 
+/// All below a folder, whatever leads to it, and never a key; an archive that holds links is brought back all the same.
+#[test]
+fn patterns_mean_what_they_say() {
+    let mut site = Site::new().local_only();
+    let etc = site.path("etc");
+    fs::create_dir_all(etc.join("releases/42/deep")).unwrap();
+    fs::create_dir_all(etc.join("all/one/two")).unwrap();
+    fs::write(etc.join("all/one/two/leaf"), "leaf").unwrap();
+    fs::write(etc.join("all/.hidden"), "hidden").unwrap();
+    fs::copy(site.path("pgkeep.key"), etc.join("all/spare")).unwrap();
+    fs::write(etc.join("releases/42/.env"), "env").unwrap();
+    fs::write(etc.join("releases/42/deep/\u{e4} \n\"x\""), "odd").unwrap();
+    symlink("releases/42", etc.join("current")).unwrap();
+    symlink("nowhere", etc.join("all/dangling")).unwrap();
+    let of = |pattern: &str| format!("{}/{pattern}", etc.display());
+    site.config.set("config.files", vec![of("all/**"), of("current/**"), of("current/.env"), of("current")]);
+    let id = site.pgkeep(["backup", "config"]).any_stdout().run().id();
+    let out = site.path("out");
+    let call = site.pgkeep(["restore", &id, "--output", out.to_str().unwrap()]).any_stdout();
+    call.stderr_has("a key is not in it, as always").run();
+    let kept = out.join("files").join(etc.strip_prefix("/").unwrap());
+    for (name, text) in [
+        ("all/one/two/leaf", "leaf"),
+        ("all/.hidden", "hidden"),
+        ("releases/42/.env", "env"),
+        ("releases/42/deep/\u{e4} \n\"x\"", "odd"),
+    ] {
+        assert_eq!(fs::read_to_string(kept.join(name)).unwrap(), text, "{name}");
+    }
+    assert_eq!(fs::read_link(kept.join("current")).unwrap(), PathBuf::from("releases/42"));
+    assert_eq!(fs::read_link(kept.join("all/dangling")).unwrap(), PathBuf::from("nowhere"));
+    assert!(!kept.join("all/spare").exists());
+    let notes = json_of(&out.join("notes.json"));
+    assert_eq!((&notes["missing"], notes["keys"].as_array().unwrap().len()), (&json!([]), 1), "{notes:#}");
+}
+
 #[test]
 fn patterns_that_are_none_are_refused() {
-    for (pattern, told) in
-        [("etc/x", "must start with `/`"), ("/etc/[", "is no pattern"), ("/a***", "is no pattern")]
-    {
+    for (pattern, told) in [
+        ("etc/x", "must start with `/`"),
+        ("/etc/[", "is no pattern"),
+        ("/a***", "is no pattern"),
+        ("/etc/../x", "may not hold `.` or `..`"),
+    ] {
         let mut site = Site::new().local_only();
         site.config.set("config.files", vec![pattern]);
         site.pgkeep(["backup", "config"]).code(2).stderr_has("line ").stderr_has(told).run();

@@ -76,7 +76,7 @@ fn no_step_is_left_out() {
     assert_eq!(words, all);
 }
 
-fn kill_at(call: Pgkeep, step: Step, time: u32) {
+pub(crate) fn kill_at(call: Pgkeep, step: Step, time: u32) {
     let running = held_at(call, step, time).start();
     running.wait_for_stderr("stands still at");
     running.signal(Signal::KILL);
@@ -123,7 +123,8 @@ fn while_the_key_and_the_catalog_are_made() {
     let id = call().any_stdout().run().id();
     assert_eq!(fs::read(&key).unwrap(), made);
     let mut client = cluster().connect(&visitor.database);
-    let row = client.query_one("SELECT id, status FROM pgkeep.backup", &[]).unwrap();
+    let row =
+        client.query_one("SELECT id, status FROM pgkeep.backup WHERE backup_type = 'full'", &[]).unwrap();
     assert_eq!((row.get::<_, String>(0), row.get::<_, String>(1)), (id, "verified".to_owned()));
 }
 

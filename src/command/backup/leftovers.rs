@@ -76,7 +76,8 @@ impl Leftovers {
     fn by_month(&self, store: &dyn Store) -> BTreeMap<String, Vec<String>> {
         let mut months: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for unmade in self.unmade.iter().filter(|unmade| is_in(unmade, store.name())) {
-            let artifact = format!("{}.dump", unmade.id);
+            // Whatever is inside.
+            let artifact = format!("{}.", unmade.id);
             let prefix =
                 store.path_of(&name::object_key(&self.source, &self.database, &unmade.id, &artifact));
             let folder = prefix.strip_suffix(&artifact).unwrap_or(&prefix).to_owned();

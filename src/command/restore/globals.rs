@@ -37,12 +37,7 @@ impl<'a> Globals<'a> {
     }
 
     pub(super) fn describe(&self) -> String {
-        let how = if self.is_dry_run {
-            "roles and tablespaces that would be made"
-        } else {
-            "roles and tablespaces"
-        };
-        format!("{how}, {}", self.info.describe_place())
+        format!("its roles and tablespaces, into {}", self.info.describe_place())
     }
 
     /// Makes what the script makes and is not there, or shows it; gives what is to be told of it.

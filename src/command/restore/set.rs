@@ -1,7 +1,8 @@
 //! A config backup that is brought back: listed, put into a folder, its roles and tablespaces made. Its archive is read to
 //! its proven end, into a file without a name, before anything is made of it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -86,11 +87,12 @@ impl<'a> Set<'a> {
         self.shown.as_ref()
     }
 
-    pub(super) fn describe(&self) -> String {
+    /// What is about to be done, where anything is to be changed.
+    pub(super) fn describe(&self) -> Option<String> {
         match &self.what {
-            Wanted::List => "to show what is in it".to_owned(),
-            Wanted::Folder(folder) => format!("into the new folder `{}`", folder.display()),
-            Wanted::Globals(globals) => globals.describe(),
+            Wanted::Folder(folder) => Some(format!("into the new folder `{}`", folder.display())),
+            Wanted::Globals(globals) if !globals.is_dry_run() => Some(globals.describe()),
+            Wanted::List | Wanted::Globals(_) => None,
         }
     }
 
@@ -199,6 +201,7 @@ fn into_folder(archive: &mut File, folder: &Path) -> Result<()> {
     let made = tempfile::Builder::new()
         .prefix(".pgkeep-")
         .suffix(".part")
+        .permissions(Permissions::from_mode(0o700))
         .tempdir_in(parent)
         .with_context(|| format!("cannot make a folder in `{}`", parent.display()))?;
     let taken = entries::extract(archive, made.path(), environment::is_root())?;

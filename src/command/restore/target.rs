@@ -118,7 +118,7 @@ impl<'a> Target<'a> {
             Place::Stdout => format!("to stdout, {}", self.what),
             Place::File(path) => format!("into the new file `{}`, {}", path.display(), self.what),
             Place::Database(database) => database.describe(),
-            Place::Set(set) => set.describe(),
+            Place::Set(set) => return set.describe(),
             Place::Nameless(_) => return None,
         })
     }

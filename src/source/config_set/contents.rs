@@ -1,7 +1,7 @@
 //! What a config set holds of the server, as it is asked for.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -69,8 +69,9 @@ pub fn of_server(asked: &Asked<'_>) -> Result<(Vec<Document>, Notes)> {
         let here = || files::read_limited(Path::new(&file.path), FILE_LIMIT_BYTES).ok();
         match file.bytes.or_else(here) {
             Some(bytes) => {
-                let path = file.path.trim_start_matches('/');
-                documents.push(Document { name: format!("{SERVER_FILES}/{path}"), bytes });
+                let parts = Path::new(&file.path).components();
+                let plain = parts.filter(|part| matches!(part, Component::Normal(_))).collect::<PathBuf>();
+                documents.push(Document { name: format!("{SERVER_FILES}/{}", plain.display()), bytes });
             }
             None => notes.unread.push(file.path),
         }

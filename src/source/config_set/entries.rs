@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use tar::EntryType;
 
@@ -35,6 +35,7 @@ pub enum What {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Entry {
     /// Its path in the set, in which nothing but plain names stands.
+    #[serde(serialize_with = "as_text")]
     pub path: PathBuf,
     /// What it is.
     pub what: What,
@@ -53,7 +54,20 @@ pub struct Entry {
     /// When it was last changed, in seconds since 1970.
     pub modified_at: u64,
     /// Where a link leads.
+    #[serde(serialize_with = "as_optional_text")]
     pub target: Option<PathBuf>,
+}
+
+/// A name may be any bytes, and JSON has text alone.
+fn as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
+}
+
+fn as_optional_text<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    match path {
+        Some(path) => as_text(path, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// Every entry of an archive, from its beginning on, in its order. Nothing is made of any.

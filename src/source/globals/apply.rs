@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
 
-use super::script::{About, Statement, statements, without_secrets};
+use super::script::{About, Statement, statements, without_secrets, words};
 use crate::params;
 use crate::source::server::Server;
 
@@ -14,6 +14,9 @@ const QUIET: [&str; 3] = [
     "SET log_min_duration_statement = -1",
     "SET log_min_error_statement = 'panic'",
 ];
+
+/// What a new role is not, and only a superuser may say.
+const USUAL: [&str; 3] = ["NOSUPERUSER", "NOREPLICATION", "NOBYPASSRLS"];
 
 /// What is there already.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,7 +57,10 @@ impl Plan {
                     remember(&mut plan.left_tablespaces, name);
                 }
                 About::Tablespace(_) => plan.tablespaces.push(statement),
-                About::Role(_) | About::Membership { .. } | About::Parameter { .. } | About::Other => {
+                About::Role(_) => {
+                    plan.roles.push(Statement { sql: without_what_is_usual(&statement.sql), ..statement });
+                }
+                About::Membership { .. } | About::Parameter { .. } | About::Other => {
                     plan.roles.push(statement);
                 }
             }
@@ -75,6 +81,26 @@ impl Plan {
         });
         (roles.collect(), tablespaces.collect())
     }
+}
+
+/// `ALTER ROLE ... WITH ...` without what a new role is anyway, and what only a superuser may say of one.
+fn without_what_is_usual(sql: &str) -> String {
+    let words = words(sql);
+    let is = |at: usize, keyword: &str| words.get(at).is_some_and(|word| word.is(keyword));
+    let mut text = sql.to_owned();
+    if is(0, "ALTER") && is(3, "WITH") {
+        let usual = words
+            .iter()
+            .skip(4)
+            .filter(|word| USUAL.iter().any(|keyword| word.is(keyword)))
+            .collect::<Vec<_>>();
+        for word in usual.into_iter().rev() {
+            let after = text.get(word.range.end..).unwrap_or_default();
+            let spaces = after.len().saturating_sub(after.trim_start().len());
+            text.replace_range(word.range.start..word.range.end.saturating_add(spaces), "");
+        }
+    }
+    text.trim_end().to_owned()
 }
 
 fn remember(names: &mut Vec<String>, name: &str) {
@@ -141,7 +167,8 @@ mod tests {
 
     #[test]
     fn what_is_there_is_left_and_named() {
-        let script = "SET x = 1;CREATE ROLE a;ALTER ROLE a LOGIN;CREATE ROLE b;GRANT a TO c;GRANT a TO b;\
+        let script = "SET x = 1;CREATE ROLE a;ALTER ROLE a LOGIN;CREATE ROLE b;\
+                      ALTER ROLE b WITH NOSUPERUSER INHERIT NOREPLICATION NOBYPASSRLS PASSWORD 'NOSUPERUSER';GRANT a TO c;GRANT a TO b;\
                       GRANT SET ON PARAMETER x TO a;CREATE TABLESPACE s LOCATION '/s';CREATE TABLESPACE t LOCATION '/t';\
                       GRANT b TO a;GRANT SET ON PARAMETER x TO b;SELECT 1";
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
@@ -150,7 +177,14 @@ mod tests {
         let sql = |list: &[Statement]| list.iter().map(|it| it.sql.clone()).collect::<Vec<_>>();
         assert_eq!(
             sql(&plan.roles),
-            ["CREATE ROLE b", "GRANT a TO b", "GRANT b TO a", "GRANT SET ON PARAMETER x TO b", "SELECT 1"]
+            [
+                "CREATE ROLE b",
+                "ALTER ROLE b WITH INHERIT PASSWORD 'NOSUPERUSER'",
+                "GRANT a TO b",
+                "GRANT b TO a",
+                "GRANT SET ON PARAMETER x TO b",
+                "SELECT 1"
+            ]
         );
         assert_eq!(sql(&plan.tablespaces), ["CREATE TABLESPACE t LOCATION '/t'"]);
         assert_eq!(
