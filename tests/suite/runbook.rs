@@ -10,6 +10,8 @@ use crate::support::compare::{contents, schema};
 use crate::support::tools::{binary, pg_bin};
 use crate::support::{Site, key, project};
 
+mod lost_host;
+
 /// The page as plain text, a line of groff each.
 fn page() -> Vec<String> {
     let text = fs::read_to_string(project().join("man/pgkeep-recovery.7")).unwrap();
@@ -104,23 +106,6 @@ fn the_database_is_lost() {
     assert_eq!(contents(site.cluster, "shop_mine"), held);
     let one = contents(site.cluster, "shop_table");
     assert_eq!(one["r public.invoice"], held["r public.invoice"]);
-}
-
-#[test]
-fn the_host_is_lost() {
-    let (mut site, id, held) = shop();
-    // What a new host has: the configuration, the key and the secrets.
-    site.cluster.execute("postgres", "DROP DATABASE shop");
-    drop_catalog(&site);
-    fs::remove_dir_all(site.local()).unwrap();
-    fs::remove_dir_all(site.path("state")).unwrap();
-    let catalog = site.cluster.url("shop");
-    site.config.set("catalog.url", catalog);
-    site.catalog = "shop".to_owned();
-    let said = type_in(&site, &site.path(""), &commands("THE HOST IS LOST")["THE HOST IS LOST"]);
-    assert!(said.contains(&id), "{said}");
-    assert_eq!(contents(site.cluster, "shop"), held);
-    assert_eq!(site.row(&id)["status"], "verified");
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn what_changed_between_two_nights_is_told_and_no_secret() {
         "roles gone: removed CREATEDB -",
         "roles newbie: added - CONNECTION LIMIT 2, LOGIN",
         "hba host all newbie 192.168.0.0 255.255.0.0 md5: added - -",
-        "hba host all all 10.0.0.0 255.0.0.0 ldap ldapserver=l ldapbindpasswd=(hidden) ldapbasedn=dc=x: changed - - secret",
+        "hba host all all 10.0.0.0 255.0.0.0 ldap ldapserver=l ldapbasedn=dc=x ldapbindpasswd=(hidden) ldapscope=2: changed - - secret",
         "databases shop / extension pg_trgm: added - 1.6",
     ] {
         assert!(found.iter().any(|line| line == expected), "{expected}: {found:#?}");

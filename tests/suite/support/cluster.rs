@@ -1,7 +1,7 @@
 //! One throwaway `PostgreSQL` cluster for the whole test run; each test has databases of its own in it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -67,7 +67,32 @@ impl Cluster {
 
     fn try_start() -> Option<Self> {
         let folder = tempfile::Builder::new().prefix("pgkeep-pg").tempdir().unwrap().keep();
-        give_to_postgres(&folder);
+        Self::try_start_in(&folder, free_port())
+    }
+
+    /// The server is gone at once, with all that it had, as when its host burns down.
+    pub(crate) fn destroy(&self) {
+        let data = self.socket_dir.join("data");
+        finish(as_postgres(pg_bin().join("pg_ctl")).args(["stop", "-m", "immediate", "-D"]).arg(&data));
+        fs::remove_dir_all(data).unwrap();
+    }
+
+    /// A cluster that knows nothing of this one, which is destroyed, in its place and on its port.
+    pub(crate) fn anew(&self) -> Self {
+        Self::try_start_in(&self.socket_dir, self.port).expect("its port is free")
+    }
+
+    /// The server reads its files again, from its start on.
+    pub(crate) fn restart(&self) {
+        let data = self.socket_dir.join("data");
+        let mut call = as_postgres(pg_bin().join("pg_ctl"));
+        finish(
+            call.args(["restart", "-w", "-l"]).arg(self.socket_dir.join("log.again")).arg("-D").arg(&data),
+        );
+    }
+
+    fn try_start_in(folder: &Path, port: u16) -> Option<Self> {
+        give_to_postgres(folder);
         let data = folder.join("data");
         finish(
             as_postgres(pg_bin().join("initdb"))
@@ -75,7 +100,6 @@ impl Cluster {
                 .args(["--encoding=UTF8", "--locale=C.UTF-8", "--pgdata"])
                 .arg(&data),
         );
-        let port = free_port();
         let mut settings = fs::read_to_string(data.join("postgresql.conf")).unwrap();
         settings.push_str(&format!(
             "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = '{}'\n\
@@ -86,8 +110,8 @@ impl Cluster {
         fs::write(data.join("postgresql.conf"), settings).unwrap();
         let mut server = as_postgres(pg_bin().join("postgres"));
         server.arg("-D").arg(&data);
-        let watched = Watched::start(&server, "QUIT", &folder);
-        let cluster = Self { port, socket_dir: folder.clone(), _watched: watched };
+        let watched = Watched::start(&server, "QUIT", folder);
+        let cluster = Self { port, socket_dir: folder.to_path_buf(), _watched: watched };
         let mut answer = None;
         wait_until("the test cluster answers", || {
             let log = fs::read_to_string(folder.join("log")).unwrap_or_default();

@@ -25,6 +25,8 @@ const OF_DATABASE: [&str; 10] = [
     "allows_connections",
     "acl",
 ];
+/// What most databases are.
+const USUAL: [(&str, &str); 2] = [("connection_limit", "-1"), ("allows_connections", "true")];
 
 /// A rule of `pg_hba.conf`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,7 +144,7 @@ impl Facts {
             self.add(Section::Databases, name, None, String::new(), false);
             for property in OF_DATABASE {
                 let value = text(database.get(property));
-                if !value.is_empty() {
+                if !value.is_empty() && !USUAL.contains(&(property, value.as_str())) {
                     self.add(Section::Databases, name, Some(property), value, false);
                 }
             }
