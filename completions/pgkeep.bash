@@ -25,6 +25,9 @@ _pgkeep() {
             pgkeep,catalog)
                 cmd="pgkeep__subcmd__catalog"
                 ;;
+            pgkeep,diff)
+                cmd="pgkeep__subcmd__diff"
+                ;;
             pgkeep,doctor)
                 cmd="pgkeep__subcmd__doctor"
                 ;;
@@ -92,7 +95,7 @@ _pgkeep() {
 
     case "${cmd}" in
         pgkeep)
-            opts="-q -v -h -V --config --json --quiet --verbose --help --version backup list verify restore prune pin unpin alert catalog key doctor generate"
+            opts="-q -v -h -V --config --json --quiet --verbose --help --version backup list verify restore diff prune pin unpin alert catalog key doctor generate"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -349,6 +352,28 @@ _pgkeep() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        pgkeep__subcmd__diff)
+            opts="-q -v -h --from --config --json --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         pgkeep__subcmd__doctor)
             opts="-q -v -h --config --json --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -550,7 +575,7 @@ _pgkeep() {
             return 0
             ;;
         pgkeep__subcmd__restore)
-            opts="-q -v -h --into --output --create --clean --jobs --table --schema --schema-only --data-only --no-owner --role --from --type --database --status --since --config --json --quiet --verbose --help"
+            opts="-q -v -h --into --output --list --globals --dry-run --create --clean --jobs --table --schema --schema-only --data-only --no-owner --role --from --type --database --status --since --config --json --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -33,7 +33,8 @@ complete -c pgkeep -n "__fish_pgkeep_needs_command" -s V -l version -d 'Print ve
 complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "backup" -d 'Make a backup, send it to every store, and read every copy back'
 complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "list" -d 'Show the backups on record, the newest first'
 complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "verify" -d 'Prove the copies of a backup, as deep as asked, and repair them from one another'
-complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "restore" -d 'Bring a backup back, into a database or as a plain pg_dump archive'
+complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "restore" -d 'Bring a backup back: into a database, as a plain pg_dump archive, or what a config backup holds'
+complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "diff" -d 'Show what changed in settings, roles, rules of pg_hba.conf, databases and files between two config backups'
 complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "prune" -d 'Remove the copies that no rule of retention keeps, and what dead runs left'
 complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "pin" -d 'Keep a backup, whatever the rules of retention say'
 complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "unpin" -d 'Leave a backup to the rules of retention again'
@@ -103,7 +104,7 @@ complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -s q -l quiet -d '
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -s h -l help -d 'Print help'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l into -d 'Restore into this database through pg_restore; it must exist, and be empty unless --clean is given' -r
-complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l output -d 'Write the plain pg_dump archive, of a config backup the tar archive, into this new file (`-` for stdout)' -r -F
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l output -d 'Write the plain pg_dump archive into this new file; of a config backup all that is in it into this new or empty folder, and nothing anywhere else (`-` for stdout: of a config backup a tar archive)' -r -F
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l jobs -d 'Restore on so many sessions at once; the dump is put into a temporary file first ($TMPDIR, or /var/tmp)' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l table -d 'Only this table, view or sequence, named as it is, without quotes and schema; like pg_restore, without its indexes and constraints; may be given several times' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l schema -d 'Only what is in this schema, which must exist; may be given several times' -r
@@ -120,6 +121,9 @@ failed\t''
 expired\t''"
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l since -d 'Only backups begun since then: an age (`7d`), a date (`2026-11-01`) or a time (RFC 3339)' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l list -d 'Show what is in a config backup: each file with its owner, mode, size and time'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l globals -d 'Make the roles, memberships and tablespaces of a config backup in the cluster that --into names a database of; those that are there are left as they are, and named'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l dry-run -d 'With --globals: show the SQL, passwords left out, and run none of it'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l create -d 'Make the database of the dump\'s own name, by way of the one that --into names; with --clean one of that name is dropped first'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l clean -d 'Drop what the dump has before it is made anew, all in one transaction (with --jobs: up to the first error)'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l schema-only -d 'Only definitions, no rows'
@@ -129,6 +133,12 @@ complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l json -d 'Print
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -s q -l quiet -d 'Print nothing on success'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -s h -l help -d 'Print help'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand diff" -l from -d 'Read the copies in this store alone, which are found by the manifests there; no catalog is asked' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand diff" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand diff" -l json -d 'Print one JSON document instead of text'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand diff" -s q -l quiet -d 'Print nothing on success'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand diff" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand diff" -s h -l help -d 'Print help'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand prune" -l database -d 'Only copies of this database; may be given several times' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand prune" -l store -d 'Only copies in this store; may be given several times' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand prune" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F

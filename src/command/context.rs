@@ -115,7 +115,7 @@ impl Context {
             log::warn!(
                 "made a new key ({}) in {}\n  Every backup is sealed with it, and nothing opens without \
                  it: copy this file NOW\n  to a safe place that is neither this host nor one of the \
-                 stores. This is said only once.",
+                 stores. It is in no backup, config backups\n  included. This is said only once.",
                 key.id(),
                 path.display()
             );

@@ -84,11 +84,18 @@ fn state_folder(context: &Context) -> Result<String> {
 fn keys(context: &Context) -> Result<String> {
     let file = &context.config.encryption.key_file;
     if context.config.encryption.make_key && !file.try_exists().unwrap_or(true) {
-        return Ok(format!("none yet: the first backup makes one in {}", file.display()));
+        return Ok(format!(
+            "none yet: the first backup makes one in {}; it is in no backup: keep a copy in a safe place, neither on this \
+             host nor in a store",
+            file.display()
+        ));
     }
     let ring = context.existing_keys()?;
     let path = file.display();
-    Ok(format!("{} in {path} seals; is there a copy of it in a safe place?", ring.sealing().id()))
+    Ok(format!(
+        "{} in {path} seals, and is in no backup; is there a copy of it in a safe place, neither on this host nor in a store?",
+        ring.sealing().id()
+    ))
 }
 
 fn source(context: &Context) -> Result<String> {

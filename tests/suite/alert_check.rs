@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::support::tools::files_under;
 use crate::support::{Gate, Pgkeep, Site};
 
+mod config;
 mod metrics;
 mod places;
 mod runs;

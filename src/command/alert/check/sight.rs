@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::record::Record;
 use super::shown::{Shown, StoreLook, is_future};
-use crate::backup::{Backup, CLUSTER, CopyState};
+use crate::backup::{Backup, CLUSTER, CONFIG, CopyState};
 use crate::catalog::kept::{Kept, KeptCopy};
 use crate::command::context::Context;
 use crate::command::inventory;
@@ -48,6 +48,11 @@ impl Sight<'_> {
     /// Whether that name stands for the config backups.
     pub(super) fn is_config(&self, database: &str) -> bool {
         self.has_config && database == CLUSTER
+    }
+
+    /// Whether a backup of that type is one of what a name stands for: one that a database has as well means the database.
+    fn is_of_that_kind(&self, database: &str, backup_type: &str) -> bool {
+        database != CLUSTER || (backup_type == CONFIG) == self.has_config
     }
 
     /// Neither the catalog nor any store could be asked.
@@ -104,11 +109,14 @@ impl Sight<'_> {
     }
 
     fn candidates(&self, look: &StoreLook<'_>, database: &str, has_key: bool) -> Vec<(Timestamp, String)> {
-        let proven = self.proven(look, database).filter(|_| has_key);
+        let proven = self
+            .proven(look, database)
+            .filter(|backup| has_key && self.is_of_that_kind(database, &backup.backup_type));
         let proven = proven.map(|backup| (backup.created_at, backup.id.as_str().to_owned()));
         let Ok(record) = &self.record else { return proven.into_iter().collect() };
         let whole = self.whole(look, database);
         let known = record.of(database, self.now).filter(|row| whole.contains(&row.id));
+        let known = known.filter(|row| self.is_of_that_kind(database, &row.backup_type));
         let known: Vec<_> = known.map(|row| (row.begun_at, row.id.clone())).collect();
         let unknown = proven.filter(|(_, id)| !record.kept.iter().any(|row| row.id == *id));
         known.into_iter().chain(unknown).collect()
