@@ -20,6 +20,7 @@ use crate::command::output::printable;
 use crate::config::environment;
 use crate::exit::{Code, Failure, wrap};
 use crate::files;
+use crate::interrupt::Interrupt;
 use crate::source::config_set::entries::{self, Entry, What};
 use crate::source::config_set::{GLOBALS, NOTES, Notes};
 
@@ -116,7 +117,7 @@ impl<'a> Set<'a> {
                 self.shown = Some(json!({ "id": self.backup.id, "notes": notes, "entries": entries }));
                 Ok(())
             }
-            Wanted::Folder(folder) => into_folder(archive, folder).map_err(sound),
+            Wanted::Folder(folder) => into_folder(archive, folder, &self.context.interrupt).map_err(sound),
             Wanted::Globals(globals) => {
                 let script = entries::document(archive, GLOBALS).map_err(sound)?;
                 let script = String::from_utf8(script).map_err(|_| {
@@ -196,7 +197,7 @@ fn ensure_new_folder(folder: &Path) -> Result<()> {
 }
 
 /// Everything goes into a folder beside, which takes the name once it is whole.
-fn into_folder(archive: &mut File, folder: &Path) -> Result<()> {
+fn into_folder(archive: &mut File, folder: &Path, interrupt: &Interrupt) -> Result<()> {
     let parent = files::parent_of(folder);
     let made = tempfile::Builder::new()
         .prefix(".pgkeep-")
@@ -204,7 +205,7 @@ fn into_folder(archive: &mut File, folder: &Path) -> Result<()> {
         .permissions(Permissions::from_mode(0o700))
         .tempdir_in(parent)
         .with_context(|| format!("cannot make a folder in `{}`", parent.display()))?;
-    let taken = entries::extract(archive, made.path(), environment::is_root())?;
+    let taken = entries::extract(archive, made.path(), environment::is_root(), interrupt)?;
     fs::rename(made.path(), folder).with_context(|| format!("cannot make `{}`", folder.display()))?;
     drop(made.keep());
     files::sync_parent(folder)?;

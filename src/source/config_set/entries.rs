@@ -13,11 +13,15 @@ use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use tar::EntryType;
 
+use crate::interrupt::Interrupt;
 use crate::key::hex;
 use crate::process::Names;
 
 /// No document that is read whole is larger.
 const DOCUMENT_LIMIT_BYTES: u64 = 256 * 1024 * 1024;
+
+/// No set has more entries: so many files, and what pgkeep adds.
+const MOST_ENTRIES: usize = 200_000;
 
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -73,24 +77,37 @@ fn as_optional_text<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Res
 /// Every entry of an archive, from its beginning on, in its order. Nothing is made of any.
 ///
 /// # Errors
-/// When it can't be read, or one of them is none that pgkeep puts in: a name that leads elsewhere, something else than a
-/// file, a folder or a link, something below a link, the same name twice.
+/// As [`check`].
 pub fn list(archive: &mut File) -> Result<Vec<Entry>> {
+    archive.rewind()?;
+    check(archive)
+}
+
+/// Every entry of an archive that is read to its end, in its order.
+///
+/// # Errors
+/// When it can't be read, or one of them is none that pgkeep puts in: a name that leads elsewhere, something else than a
+/// file, a folder or a link, something below a link, the same name twice, more of them than any set has.
+pub fn check(archive: impl Read) -> Result<Vec<Entry>> {
     let mut entries: Vec<Entry> = Vec::new();
-    each(archive, |entry, _| {
+    walk(archive, |entry, from| {
+        if entries.len() >= MOST_ENTRIES {
+            bail!("it holds more than {MOST_ENTRIES} entries");
+        }
+        io::copy(from, &mut io::sink()).with_context(|| format!("`{}`", entry.path.display()))?;
         entries.push(entry);
         Ok(())
     })?;
     let mut names: BTreeSet<&Path> = BTreeSet::new();
     let links: BTreeSet<&Path> =
-        entries.iter().filter(|entry| entry.what == What::Link).map(|entry| entry.path.as_path()).collect();
+        entries.iter().filter(|entry| entry.what != What::Folder).map(|entry| entry.path.as_path()).collect();
     for entry in &entries {
         let name = entry.path.display();
         if !names.insert(&entry.path) {
             bail!("`{name}` stands in it twice");
         }
         if entry.path.ancestors().skip(1).any(|above| links.contains(above)) {
-            bail!("`{name}` stands below a link");
+            bail!("`{name}` stands below what is no folder");
         }
     }
     Ok(entries)
@@ -141,12 +158,20 @@ pub fn digests(archive: &mut File) -> Result<Vec<(Entry, String)>> {
 /// Makes every entry below a folder that is new and nobody else's; owners where `with_owners` says so.
 ///
 /// # Errors
-/// When one can't be made, or is none that pgkeep puts in.
-pub fn extract(archive: &mut File, folder: &Path, with_owners: bool) -> Result<Vec<Entry>> {
+/// When one can't be made, or is none that pgkeep puts in, and when it is interrupted.
+pub fn extract(
+    archive: &mut File,
+    folder: &Path,
+    with_owners: bool,
+    interrupt: &Interrupt,
+) -> Result<Vec<Entry>> {
     let entries = list(archive)?;
     each(archive, |entry, from| {
         let path = folder.join(&entry.path);
         let told = || format!("cannot make `{}`", path.display());
+        if interrupt.is_raised() {
+            bail!("interrupted");
+        }
         match entry.what {
             What::Folder => private_folder(&path).with_context(told)?,
             What::File => {
@@ -201,8 +226,12 @@ fn private_folder(path: &Path) -> io::Result<()> {
 }
 
 /// Reads an archive from its beginning on.
-fn each(archive: &mut File, mut work: impl FnMut(Entry, &mut dyn Read) -> Result<()>) -> Result<()> {
+fn each(archive: &mut File, work: impl FnMut(Entry, &mut dyn Read) -> Result<()>) -> Result<()> {
     archive.rewind()?;
+    walk(archive, work)
+}
+
+fn walk(archive: impl Read, mut work: impl FnMut(Entry, &mut dyn Read) -> Result<()>) -> Result<()> {
     let mut archive = tar::Archive::new(archive);
     for entry in archive.entries().context("it is no tar archive")? {
         let mut entry = entry.context("it is no tar archive")?;
@@ -290,6 +319,7 @@ mod tests {
             vec![("files/../../x", file, None)],
             vec![("a", EntryType::Symlink, Some("/etc")), ("a/x", file, None)],
             vec![("a/x", file, None), ("a", EntryType::Symlink, Some("/etc"))],
+            vec![("a", file, None), ("a/x", file, None)],
             vec![("a", EntryType::Link, Some("b"))],
             vec![("a", EntryType::Char, None)],
             vec![("a", EntryType::Fifo, None)],
@@ -299,14 +329,14 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let below = folder.path().join("d");
             fs::create_dir(&below).unwrap();
-            let told = extract(&mut archive(&hostile), &below, false);
+            let told = extract(&mut archive(&hostile), &below, false, &Interrupt::new());
             assert!(told.is_err(), "{hostile:?}");
             assert_eq!(fs::read_dir(&below).unwrap().count(), 0, "{hostile:?}");
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "{hostile:?}");
         }
         let good = [("a/x", file, None), ("a/l", EntryType::Symlink, Some("/etc/x"))];
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(extract(&mut archive(&good), folder.path(), false).unwrap().len(), 2);
+        assert_eq!(extract(&mut archive(&good), folder.path(), false, &Interrupt::new()).unwrap().len(), 2);
         assert_eq!(fs::read_link(folder.path().join("a/l")).unwrap(), Path::new("/etc/x"));
         let about = fs::symlink_metadata(folder.path().join("a/x")).unwrap();
         assert_eq!(about.permissions().mode() & 0o7777, 0o644);

@@ -6,6 +6,8 @@ use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result, anyhow};
 
+use super::entries;
+
 /// Reads an archive to its end as it is written into this, and keeps nothing of it.
 pub struct Check {
     pipe: Option<PipeWriter>,
@@ -46,17 +48,11 @@ impl Write for Check {
 }
 
 fn count(mut from: impl Read) -> Result<usize> {
-    let mut entries = 0usize;
-    let mut archive = tar::Archive::new(&mut from);
-    for entry in archive.entries()? {
-        let mut entry = entry.context("it is no tar archive")?;
-        io::copy(&mut entry, &mut io::sink()).context("an entry of it can't be read")?;
-        entries = entries.saturating_add(1);
-    }
-    if entries == 0 {
+    let entries = entries::check(&mut from)?;
+    if entries.is_empty() {
         return Err(anyhow!("it holds nothing"));
     }
     // Whoever writes it goes on to the end.
     io::copy(&mut from, &mut io::sink())?;
-    Ok(entries)
+    Ok(entries.len())
 }
