@@ -138,7 +138,7 @@ struct Outcome {
 
 impl Outcome {
     /// Backs up one database.
-    fn add(&mut self, order: &Order<'_>, database: &String, watch: &mut Watch<'_>) {
+    fn add(&mut self, order: &Order<'_>, database: &str, watch: &mut Watch<'_>) {
         let context = order.context;
         let attempts = context.config.retry.attempts;
         let tried = RefCell::new(None);
@@ -149,7 +149,7 @@ impl Outcome {
                 watch.done(database, &done, tried.borrow().as_ref());
                 self.code = self.code.worse(told).worse(done.code);
                 if done.code == Code::Done {
-                    self.succeeded.push(database.clone());
+                    self.succeeded.push(database.to_owned());
                 }
                 self.made.push(done.backup);
             }

@@ -22,15 +22,12 @@ const SERVER: &str = "server";
 pub(super) fn run(context: &Context, flags: &cli::Diff) -> Result<Code> {
     let from = flags.from.as_deref();
     let (before, mut was) = of_backup(context, &flags.before, from)?;
-    let (after, is) = match &flags.after {
-        Some(id) => {
-            let (backup, facts) = of_backup(context, id, from)?;
-            (Some(backup), facts)
-        }
-        None => {
-            was.keep_server_files();
-            (None, of_server(context)?)
-        }
+    let (after, is) = if let Some(id) = &flags.after {
+        let (backup, facts) = of_backup(context, id, from)?;
+        (Some(backup), facts)
+    } else {
+        was.keep_server_files();
+        (None, of_server(context)?)
     };
     let found = changes(&was, &is);
     let after_id = after.as_ref().map_or(SERVER, |backup| backup.id.as_str());

@@ -78,7 +78,7 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Starts to write documents, files and notes.
+    /// Starts to write documents, made at that time in seconds since 1970, files and notes.
     ///
     /// # Errors
     /// When there is no pipe or no thread to be had.
@@ -86,12 +86,13 @@ impl Stream {
         documents: Vec<Document>,
         files: Vec<Found>,
         notes: Notes,
+        made_at: u64,
         interrupt: Interrupt,
     ) -> Result<Self> {
         let (pipe, into) = io::pipe().context("there is no pipe to be had")?;
         let writer = thread::Builder::new()
             .name("config set".to_owned())
-            .spawn(move || write(into, &documents, &files, notes))?;
+            .spawn(move || write(into, made_at, &documents, &files, notes))?;
         Ok(Self { pipe, writer: Some(writer), notes: None, interrupt })
     }
 
@@ -120,8 +121,14 @@ impl Read for Stream {
     }
 }
 
-fn write(into: PipeWriter, documents: &[Document], files: &[Found], mut notes: Notes) -> Result<Notes> {
-    let mut writer = Writer::new(io::BufWriter::with_capacity(64 * 1024, into));
+fn write(
+    into: PipeWriter,
+    made_at: u64,
+    documents: &[Document],
+    files: &[Found],
+    mut notes: Notes,
+) -> Result<Notes> {
+    let mut writer = Writer::new(io::BufWriter::with_capacity(64 * 1024, into), made_at);
     for document in documents {
         writer.document(&document.name, &document.bytes)?;
     }

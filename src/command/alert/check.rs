@@ -106,8 +106,8 @@ fn look<'a>(
     let mut wanted = scope::wanted(context, named, notes)?;
     let is_named = named.iter().any(|name| name == CLUSTER);
     let has_config = scope::has_config(context, wanted.as_deref().filter(|_| !is_named));
-    if has_config && named.is_empty() {
-        wanted.iter_mut().for_each(|names| names.push(CLUSTER.to_owned()));
+    if let Some(names) = wanted.as_mut().filter(|_| has_config && named.is_empty()) {
+        names.push(CLUSTER.to_owned());
     }
     let now = now();
     // First the stores: what a run has published by then has had its row since it began.

@@ -52,7 +52,8 @@ impl Content for ConfigSet {
         let sizes = files.iter().filter_map(|file| Some(file.path.symlink_metadata().ok()?.len()));
         let expected_bytes = sizes.fold(known as u64, u64::saturating_add);
         let part_size_bytes = planned_part_size(ledger, backup, expected_bytes);
-        let mut stream = Stream::start(documents, files, notes, context.interrupt.clone())?;
+        let made_at = u64::try_from(backup.created_at.as_second()).unwrap_or_default();
+        let mut stream = Stream::start(documents, files, notes, made_at, context.interrupt.clone())?;
         let (made, ends) = send(order, backup, &mut stream, part_size_bytes, expected_bytes)?;
         let made = match made {
             Ok(made) if !context.interrupt.is_raised() => made,

@@ -160,7 +160,7 @@ fn notes_of(archive: &mut File) -> Result<Notes> {
 
 /// Whatever is wrong with what the archive holds, another copy holds the same.
 fn wrap_hostile(error: anyhow::Error, backup: &Backup) -> anyhow::Error {
-    if error.chain().any(|cause| cause.is::<std::io::Error>()) {
+    if error.chain().any(<dyn std::error::Error>::is::<std::io::Error>) {
         return wrap(error, format!("`{}` can't be brought back", backup.id));
     }
     error.context(Failure::new(

@@ -100,16 +100,16 @@ impl Fact {
 #[must_use]
 pub fn changes(before: &Facts, after: &Facts) -> Vec<Change> {
     let both: BTreeSet<Section> = before.known.intersection(&after.known).copied().collect();
-    let places: BTreeSet<&Place> = before.facts.keys().chain(after.facts.keys()).collect();
+    let places: BTreeSet<&Place> = before.by_place.keys().chain(after.by_place.keys()).collect();
     let mut found: Vec<Change> = Vec::new();
     for place in places.into_iter().filter(|place| both.contains(&place.section)) {
         let whole = Place { property: None, ..place.clone() };
-        let (was, is) = (before.facts.get(place), after.facts.get(place));
+        let (was, is) = (before.by_place.get(place), after.by_place.get(place));
         // What is gone or new as a whole is told once, with all that is known of it.
         let is_part = place.property.is_some();
         let has_whole = |facts: &BTreeMap<Place, Fact>| facts.contains_key(&whole);
-        let is_known_whole = has_whole(&before.facts) || has_whole(&after.facts);
-        if is_part && is_known_whole && has_whole(&before.facts) != has_whole(&after.facts) {
+        let is_known_whole = has_whole(&before.by_place) || has_whole(&after.by_place);
+        if is_part && is_known_whole && has_whole(&before.by_place) != has_whole(&after.by_place) {
             continue;
         }
         let how = match (was, is) {

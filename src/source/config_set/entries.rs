@@ -58,7 +58,7 @@ pub struct Entry {
     /// When it was last changed, in seconds since 1970.
     pub modified_at: u64,
     /// Where a link leads.
-    #[serde(serialize_with = "as_optional_text")]
+    #[serde(serialize_with = "as_text_if_any")]
     pub target: Option<PathBuf>,
 }
 
@@ -67,11 +67,9 @@ fn as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error>
     serializer.serialize_str(&path.to_string_lossy())
 }
 
-fn as_optional_text<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
-    match path {
-        Some(path) => as_text(path, serializer),
-        None => serializer.serialize_none(),
-    }
+#[allow(clippy::ref_option, reason = "serde hands it over so")]
+fn as_text_if_any<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    path.as_ref().map(|path| path.to_string_lossy()).serialize(serializer)
 }
 
 /// Every entry of an archive, from its beginning on, in its order. Nothing is made of any.

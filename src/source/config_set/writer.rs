@@ -4,7 +4,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use rustix::fs::{OFlags, SeekFrom, seek};
@@ -26,14 +25,13 @@ const FOLDER_MODE_MASK: u32 = 0o7777;
 pub(super) struct Writer<W: Write> {
     tar: Builder<W>,
     names: Names,
-    /// When it is written, in seconds since 1970.
-    now: u64,
+    /// When the documents were made, in seconds since 1970.
+    made_at: u64,
 }
 
 impl<W: Write> Writer<W> {
-    pub(super) fn new(into: W) -> Self {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Self { tar: Builder::new(into), names: Names::of_host(), now: now.as_secs() }
+    pub(super) fn new(into: W, made_at: u64) -> Self {
+        Self { tar: Builder::new(into), names: Names::of_host(), made_at }
     }
 
     /// Puts a document in.
@@ -41,7 +39,7 @@ impl<W: Write> Writer<W> {
         let mut header = Header::new_gnu();
         header.set_entry_type(EntryType::Regular);
         header.set_mode(DOCUMENT_MODE);
-        header.set_mtime(self.now);
+        header.set_mtime(self.made_at);
         header.set_uid(0);
         header.set_gid(0);
         header.set_size(bytes.len() as u64);

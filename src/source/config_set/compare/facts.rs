@@ -40,7 +40,7 @@ pub(super) struct Rule {
 /// All that is known of one side.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
-    pub(super) facts: BTreeMap<Place, Fact>,
+    pub(super) by_place: BTreeMap<Place, Fact>,
     pub(super) rules: Vec<Rule>,
     /// What it says anything of.
     pub(super) known: BTreeSet<Section>,
@@ -75,9 +75,9 @@ impl Facts {
     pub fn add_files<'a>(&mut self, files: impl IntoIterator<Item = (&'a str, String, Option<String>)>) {
         self.known.insert(Section::Files);
         for (name, digest, manner) in files {
-            self.add(Section::Files, name, None, digest, true);
+            self.add(Section::Files, name, None, &digest, true);
             if let Some(manner) = manner {
-                self.add(Section::Files, name, Some("owner and mode"), manner, false);
+                self.add(Section::Files, name, Some("owner and mode"), &manner, false);
             }
         }
     }
@@ -85,8 +85,8 @@ impl Facts {
     /// Leaves out the files of the host, of which the other side knows nothing.
     pub fn keep_server_files(&mut self) {
         let is_of_server = |name: &str| name.starts_with(&format!("{SERVER_FILES}/"));
-        self.facts.retain(|place, _| place.section != Section::Files || is_of_server(&place.name));
-        self.facts.retain(|place, _| place.section != Section::Files || place.property.is_none());
+        self.by_place.retain(|place, _| place.section != Section::Files || is_of_server(&place.name));
+        self.by_place.retain(|place, _| place.section != Section::Files || place.property.is_none());
     }
 
     pub(super) fn add(
@@ -94,22 +94,22 @@ impl Facts {
         section: Section,
         name: &str,
         property: Option<&str>,
-        value: String,
+        value: &str,
         is_secret: bool,
     ) {
         let place = Place { section, name: name.to_owned(), property: property.map(str::to_owned) };
         // Two of a kind, such as a membership that two others granted.
-        let fact = self.facts.entry(place).or_insert(Fact { value: String::new(), is_secret });
+        let fact = self.by_place.entry(place).or_insert(Fact { value: String::new(), is_secret });
         if !fact.value.is_empty() {
             fact.value.push_str("; ");
         }
-        fact.value.push_str(&value);
+        fact.value.push_str(value);
         fact.is_secret |= is_secret;
     }
 
     /// All that is known of a thing, in one line.
     pub(super) fn summary(&self, place: &Place) -> Option<String> {
-        let parts = self.facts.iter().filter(|(part, _)| {
+        let parts = self.by_place.iter().filter(|(part, _)| {
             part.section == place.section && part.name == place.name && part.property.is_some()
         });
         let parts: Vec<String> = parts
@@ -133,7 +133,7 @@ impl Facts {
             } else {
                 format!("{value}{unit}")
             };
-            self.add(Section::Settings, name, None, value, hidden);
+            self.add(Section::Settings, name, None, &value, hidden);
         }
     }
 
@@ -141,16 +141,16 @@ impl Facts {
         let databases = document.get("databases").and_then(Value::as_array);
         for database in databases.into_iter().flatten() {
             let Some(name) = database.get("name").and_then(Value::as_str) else { continue };
-            self.add(Section::Databases, name, None, String::new(), false);
+            self.add(Section::Databases, name, None, "", false);
             for property in OF_DATABASE {
                 let value = text(database.get(property));
                 if !value.is_empty() && !USUAL.contains(&(property, value.as_str())) {
-                    self.add(Section::Databases, name, Some(property), value, false);
+                    self.add(Section::Databases, name, Some(property), &value, false);
                 }
             }
             for extension in database.get("extensions").and_then(Value::as_array).into_iter().flatten() {
                 let property = format!("extension {}", text(extension.get("name")));
-                self.add(Section::Databases, name, Some(&property), text(extension.get("version")), false);
+                self.add(Section::Databases, name, Some(&property), &text(extension.get("version")), false);
             }
             for of_role in database.get("settings").and_then(Value::as_array).into_iter().flatten() {
                 let role = of_role.get("role").and_then(Value::as_str);
@@ -160,7 +160,7 @@ impl Facts {
                     let (key, value) = setting.split_once('=').unwrap_or((&setting, ""));
                     let property = format!("setting {key}{of}");
                     let hidden = is_secret(key) || is_secret(value);
-                    self.add(Section::Databases, name, Some(&property), value.to_owned(), hidden);
+                    self.add(Section::Databases, name, Some(&property), value, hidden);
                 }
             }
         }

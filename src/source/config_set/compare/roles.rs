@@ -17,10 +17,10 @@ pub(super) fn add(facts: &mut Facts, script: &str) {
                 let rest = words.get(4..).unwrap_or_default();
                 let end = rest.iter().position(|word| word.is("GRANTED")).unwrap_or(rest.len());
                 let how = text(&statement, rest.get(..end).unwrap_or_default());
-                facts.add(Section::Roles, member, Some(&format!("member of {of}")), how, false);
+                facts.add(Section::Roles, member, Some(&format!("member of {of}")), &how, false);
             }
             About::Parameter { role } => {
-                facts.add(Section::Roles, role, Some(&statement.sql), String::new(), false);
+                facts.add(Section::Roles, role, Some(&statement.sql), "", false);
             }
             About::Tablespace(name) => {
                 let is_made = words.first().is_some_and(|word| word.is("CREATE"));
@@ -30,7 +30,7 @@ pub(super) fn add(facts: &mut Facts, script: &str) {
                 } else {
                     String::new()
                 };
-                facts.add(Section::Tablespaces, name, property, value, false);
+                facts.add(Section::Tablespaces, name, property, &value, false);
             }
             About::Session | About::Other => {}
         }
@@ -40,17 +40,17 @@ pub(super) fn add(facts: &mut Facts, script: &str) {
 fn role(facts: &mut Facts, name: &str, statement: &Statement, words: &[Word]) {
     let is = |at: usize, keyword: &str| words.get(at).is_some_and(|word| word.is(keyword));
     if is(0, "CREATE") {
-        facts.add(Section::Roles, name, None, String::new(), false);
+        facts.add(Section::Roles, name, None, "", false);
     } else if is(0, "ALTER") && is(3, "SET") {
         // ALTER ROLE a SET b TO c
         let setting = words.get(4).and_then(Word::name).unwrap_or_default();
         let value = text(statement, words.get(6..).unwrap_or_default());
         let hidden = is_secret(&setting) || is_secret(&value);
-        facts.add(Section::Roles, name, Some(&format!("setting {setting}")), value, hidden);
+        facts.add(Section::Roles, name, Some(&format!("setting {setting}")), &value, hidden);
     } else if is(0, "ALTER") && is(3, "WITH") {
         attributes(facts, name, statement, words.get(4..).unwrap_or_default());
     } else {
-        facts.add(Section::Roles, name, Some("comment or label"), statement.sql.clone(), false);
+        facts.add(Section::Roles, name, Some("comment or label"), &statement.sql, false);
     }
 }
 
@@ -67,14 +67,14 @@ fn attributes(facts: &mut Facts, role: &str, statement: &Statement, words: &[Wor
                 while let Some(word) = rest.next_if(|word| value.is_empty() || value == "-" || word.is("-")) {
                     value.push_str(&text(statement, std::slice::from_ref(word)));
                 }
-                facts.add(Section::Roles, role, Some(&format!("{keyword} {second}")), value, false);
+                facts.add(Section::Roles, role, Some(&format!("{keyword} {second}")), &value, false);
             }
             "PASSWORD" => {
                 let value = rest.next().map(|word| text(statement, std::slice::from_ref(word)));
-                facts.add(Section::Roles, role, Some("password"), value.unwrap_or_default(), true);
+                facts.add(Section::Roles, role, Some("password"), &value.unwrap_or_default(), true);
             }
             _ if USUAL.contains(&keyword.as_str()) || keyword.is_empty() => {}
-            _ => facts.add(Section::Roles, role, Some(&keyword), String::new(), false),
+            _ => facts.add(Section::Roles, role, Some(&keyword), "", false),
         }
     }
 }
