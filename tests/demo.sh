@@ -48,5 +48,9 @@ contents shop >"$folder/before"
 contents shop_restored >"$folder/after"
 cat "$folder/after"
 if ! diff -u "$folder/before" "$folder/after"; then die "what came back is not what was there"; fi
-printf '\nThe same, row for row.\n'
+printf '\nThe same, row for row. What is in no dump was kept beside it:\n'
+show "$PGKEEP" restore latest --type config --list
+show "$PGKEEP" restore latest --globals --into "postgresql://postgres@127.0.0.1:$pg_port/postgres" --dry-run
+psql -d postgres -c "CREATE ROLE newcomer LOGIN"
+show "$PGKEEP" diff latest
 show "$PGKEEP" prune --dry-run

@@ -89,10 +89,10 @@ export PGKEEP PGKEEP_CONFIG=$folder/pgkeep.toml R2_SECRET=r2-secret B2_SECRET=b2
 # rclone 1.60 does not start where this is set.
 unset AWS_CA_BUNDLE
 
-# A catalog in a database of its own, so that all ways dump the same: config CATALOG
+# A catalog in a database of its own, and no config backup, so that all ways dump the same: config CATALOG
 config() {
     write_config "$r2_port" "$b2_port"
-    printf '\n[catalog]\nurl = "postgresql://postgres@127.0.0.1:%s/%s"\n\n[retry]\nattempts = 0\n' "$pg_port" "$1"
+    printf '\n[catalog]\nurl = "postgresql://postgres@127.0.0.1:%s/%s"\n\n[retry]\nattempts = 0\n\n[config]\nwith_full = false\n' "$pg_port" "$1"
 }
 
 # Two S3 servers, databases and configurations for backups of a shop.
