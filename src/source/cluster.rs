@@ -73,7 +73,10 @@ impl Server {
 
     /// The rules of `pg_hba.conf` as the server understands them; nothing where the role may not ask.
     pub fn hba_rules(&mut self) -> Option<String> {
-        self.document("SELECT * FROM pg_catalog.pg_hba_file_rules ORDER BY line_number").ok()
+        // Since version 16 one file may include others.
+        let has_number = self.has_column("pg_hba_file_rules", "rule_number").ok()?;
+        let order = if has_number { "rule_number, file_name, line_number" } else { "line_number" };
+        self.document(&format!("SELECT * FROM pg_catalog.pg_hba_file_rules ORDER BY {order}")).ok()
     }
 
     /// The files that the server is configured by, as far as it names them.
@@ -82,7 +85,13 @@ impl Server {
     /// When the server can't be asked.
     pub fn files(&mut self) -> Result<Vec<ServerFile>> {
         let mut paths: Vec<String> = Vec::new();
-        for query in [NAMED_FILES, SOURCE_FILES, AUTO_FILE] {
+        let mut queries = vec![NAMED_FILES.to_owned(), SOURCE_FILES.to_owned(), AUTO_FILE.to_owned()];
+        for view in INCLUDING {
+            if self.has_column(view, "file_name").unwrap_or_default() {
+                queries.push(format!("SELECT DISTINCT file_name FROM pg_catalog.{view} ORDER BY 1"));
+            }
+        }
+        for query in queries {
             // What the role may not see it is not told of.
             let rows = self.client.query(query, params![]).unwrap_or_default();
             for row in rows {
@@ -107,7 +116,7 @@ impl Server {
 
     fn has_column(&mut self, table: &str, column: &str) -> Result<bool> {
         let asked = "SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute \
-                     WHERE attrelid = $1::text::regclass AND attname = $2 AND NOT attisdropped)";
+                     WHERE attrelid = pg_catalog.to_regclass($1) AND attname = $2 AND NOT attisdropped)";
         Ok(self.client.query_one(asked, params![format!("pg_catalog.{table}"), column])?.try_get(0)?)
     }
 
@@ -149,6 +158,9 @@ SELECT pg_catalog.current_setting(name) FROM pg_catalog.unnest(ARRAY['config_fil
 
 const SOURCE_FILES: &str = "\
 SELECT DISTINCT sourcefile FROM pg_catalog.pg_file_settings WHERE sourcefile IS NOT NULL ORDER BY 1";
+
+/// What tells, since version 16, of the files that others include.
+const INCLUDING: [&str; 2] = ["pg_hba_file_rules", "pg_ident_file_mappings"];
 
 const AUTO_FILE: &str = "\
 SELECT pg_catalog.current_setting('data_directory') || '/postgresql.auto.conf'";

@@ -113,16 +113,18 @@ fn a_dump_that_fails_takes_nothing_else_along() {
 /// Killed half-way through it: the next night buries it, and clears away what it left.
 #[test]
 fn one_that_is_killed_is_buried_by_the_next() {
-    let site = site();
-    // The first row is the dump's.
-    kill_at(site.pgkeep(["backup", "full"]), Step::ArtifactPublished, 4);
-    site.backup();
-    let all = listed(&site, &[]);
-    let configs = of_type(&all, "config");
-    assert_eq!(configs.len(), 2, "{all:#?}");
-    assert!(configs.iter().all(|it| it["status"] != "in_progress"), "{configs:#?}");
-    assert_eq!(configs[0]["status"], "verified", "{configs:#?}");
-    site.assert_no_uploads();
+    // The first three are the dump's.
+    for (step, time) in [(Step::UploadBegun, 6), (Step::ArtifactPublished, 4)] {
+        let site = site();
+        kill_at(site.pgkeep(["backup", "full"]), step, time);
+        site.backup();
+        let all = listed(&site, &[]);
+        let configs = of_type(&all, "config");
+        assert_eq!(configs.len(), 2, "{all:#?}");
+        assert!(configs.iter().all(|it| it["status"] != "in_progress"), "{configs:#?}");
+        assert_eq!(configs[0]["status"], "verified", "{configs:#?}");
+        site.assert_no_uploads();
+    }
 }
 
 /// A run that is at it has the lock: this one has its dumps, and is well.
