@@ -10,11 +10,11 @@ use super::context::Context;
 use super::restore;
 use crate::backup::Backup;
 use crate::cli;
-use crate::exit::{Code, Failure, wrap};
+use crate::exit::{Code, Failure};
 use crate::key::hex;
-use crate::source::config_set::compare::{Change, Facts, How, Section, changes};
+use crate::source::config_set::compare::{Change, Facts, FileFact, How, Section, changes, not_compared};
 use crate::source::config_set::entries::{self, Entry};
-use crate::source::config_set::{DATABASES, Document, FILES, GLOBALS, HBA, SERVER_FILES, SETTINGS};
+use crate::source::config_set::{DATABASES, Document, FILES, GLOBALS, HBA, NOTES, SERVER_FILES, SETTINGS};
 
 /// How the server is called in `--json`.
 const SERVER: &str = "server";
@@ -29,23 +29,26 @@ pub(super) fn run(context: &Context, flags: &cli::Diff) -> Result<Code> {
         was.keep_server_files();
         (None, of_server(context)?)
     };
-    let found = changes(&was, &is);
+    let (found, not_compared) = (changes(&was, &is), not_compared(&was, &is));
     let after_id = after.as_ref().map_or(SERVER, |backup| backup.id.as_str());
-    context.out.json(&json!({ "before": before.id, "after": after_id, "changes": found }))?;
+    context.out.json(&json!({
+        "before": before.id, "after": after_id, "changes": found, "not_compared": not_compared
+    }))?;
     context.out.line(&text(&before, after.as_ref(), &found))?;
+    not_compared.iter().try_for_each(|what| context.out.line(&format!("not compared: {what}")))?;
     Ok(Code::Done)
 }
 
 fn of_backup(context: &Context, id: &str, from: Option<&str>) -> Result<(Backup, Facts)> {
     let (backup, mut archive) = restore::config_set(context, id, from)?;
-    let facts = facts(&mut archive)
-        .map_err(|error| wrap(error, format!("`{}` is no config backup as it should be", backup.id)))?;
+    let facts = facts(&mut archive).map_err(|error| restore::unsound(error, &backup))?;
     Ok((backup, facts))
 }
 
 fn facts(archive: &mut File) -> Result<Facts> {
     // Nothing is taken from an archive that holds what pgkeep does not put in.
     let names = entries::list(archive)?;
+    entries::ensure_complete(&names)?;
     let is_there = |name: &str| names.iter().any(|entry| entry.path.as_os_str() == name);
     let mut documents = Vec::new();
     for name in [GLOBALS, SETTINGS, DATABASES, HBA] {
@@ -54,29 +57,35 @@ fn facts(archive: &mut File) -> Result<Facts> {
             documents.push(Document { name: name.to_owned(), bytes });
         }
     }
-    let mut facts = Facts::of(&documents)?;
-    let digests = entries::digests(archive)?;
-    let named: Vec<(&Entry, String, &String)> = digests
-        .iter()
-        .map(|(entry, digest)| (entry, entry.path.to_string_lossy().into_owned(), digest))
-        .collect();
-    let files = named.iter().filter(|(_, name, _)| {
-        [FILES, SERVER_FILES].iter().any(|folder| name.starts_with(&format!("{folder}/")))
-    });
-    facts.add_files(files.map(|(entry, name, digest)| {
-        let owner = |name: &Option<String>, number: u32| name.clone().unwrap_or_else(|| number.to_string());
-        let (user, group) = (owner(&entry.user, entry.uid), owner(&entry.group, entry.gid));
-        let manner = format!("{user}:{group} {:04o}", entry.mode);
-        (name.as_str(), (*digest).clone(), name.starts_with(FILES).then_some(manner))
-    }));
+    let notes = serde_json::from_slice(&entries::document(archive, NOTES)?)?;
+    let mut facts = Facts::of(&documents, &notes)?;
+    facts
+        .add_files(entries::digests(archive)?.into_iter().filter_map(|(entry, digest)| file(&entry, digest)));
     Ok(facts)
 }
 
+/// What is compared of a file of the server or the host.
+fn file(entry: &Entry, digest: Option<String>) -> Option<FileFact> {
+    let name = entry.path.to_string_lossy().into_owned();
+    let is_in = |folder: &str| entry.path.starts_with(folder);
+    let owner = |name: &Option<String>, number: u32| name.clone().unwrap_or_else(|| number.to_string());
+    let (user, group) = (owner(&entry.user, entry.uid), owner(&entry.group, entry.gid));
+    // What the server read has neither.
+    let manner = is_in(FILES).then(|| format!("{user}:{group} {:04o}", entry.mode));
+    let target = entry.target.as_ref().map(|target| target.to_string_lossy().into_owned());
+    (is_in(FILES) || is_in(SERVER_FILES)).then_some(FileFact { name, digest, target, manner })
+}
+
 fn of_server(context: &Context) -> Result<Facts> {
-    let (documents, _) = gather(context).context(Failure::failed("the server can't be compared with"))?;
-    let mut facts = Facts::of(&documents)?;
+    let (documents, notes) = gather(context).context(Failure::failed("the server can't be compared with"))?;
+    let mut facts = Facts::of(&documents, &notes)?;
     let files = documents.iter().filter(|it| it.name.starts_with(&format!("{SERVER_FILES}/")));
-    facts.add_files(files.map(|file| (file.name.as_str(), digest(&file.bytes), None)));
+    facts.add_files(files.map(|file| FileFact {
+        name: file.name.clone(),
+        digest: Some(digest(&file.bytes)),
+        target: None,
+        manner: None,
+    }));
     Ok(facts)
 }
 

@@ -26,6 +26,8 @@ mod target;
 use reading::{Attempt, Reading, Trouble, copies_of};
 use target::Target;
 
+pub(super) use set::unsound;
+
 /// What is restored, and with what.
 struct Job<'a> {
     context: &'a Context,

@@ -25,6 +25,15 @@ impl Server {
         Ok(self.client.query_one(asked, params![])?.try_get(0)?)
     }
 
+    /// Whether the role may see every setting.
+    ///
+    /// # Errors
+    /// When the server can't be asked.
+    pub fn may_read_settings(&mut self) -> Result<bool> {
+        let asked = "SELECT pg_catalog.pg_has_role('pg_read_all_settings', 'MEMBER')";
+        Ok(self.client.query_one(asked, params![])?.try_get(0)?)
+    }
+
     /// Every setting that is not the default, with the place where it is set, as far as the role may see it.
     ///
     /// # Errors
@@ -129,10 +138,11 @@ impl Server {
     }
 }
 
-/// What the session itself set is nothing of the server's.
+/// What the session, its role or its database set is nothing of the server's; the latter two stand with those.
 const SETTINGS: &str = "\
 SELECT name, setting, unit, source, sourcefile, sourceline, context, vartype, boot_val, pending_restart
-FROM pg_catalog.pg_settings WHERE source NOT IN ('default', 'client', 'session', 'interactive') ORDER BY name";
+FROM pg_catalog.pg_settings WHERE source NOT IN ('default', 'client', 'session', 'interactive', 'user', 'database', 'database user')
+ORDER BY name";
 
 const CLUSTER: &str = "\
 SELECT d.datname AS name, pg_catalog.pg_get_userbyid(d.datdba) AS owner,

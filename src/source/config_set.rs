@@ -50,6 +50,8 @@ pub struct Notes {
     pub system_identifier: Option<String>,
     /// Whether roles come with the hashes of their passwords.
     pub has_passwords: bool,
+    /// Whether the role saw only some of the settings.
+    pub hides_settings: bool,
     /// Files of the server that could not be read.
     pub unread: Vec<String>,
     /// What was asked for and is not in it, each with the reason.

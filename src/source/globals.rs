@@ -19,6 +19,9 @@ pub mod script;
 /// No cluster has more to say: a hundred thousand roles take a tenth of it.
 const LIMIT_BYTES: u64 = 256 * 1024 * 1024;
 
+/// The first version that may be told an encoding.
+const ENCODING_SINCE: u32 = 11;
+
 /// How it is asked.
 #[derive(Debug)]
 pub struct GlobalsPlan<'a> {
@@ -40,6 +43,9 @@ pub struct GlobalsPlan<'a> {
 /// When it can't be run, or exits with anything but 0.
 pub fn globals(plan: &GlobalsPlan<'_>, interrupt: &Interrupt) -> Result<Vec<u8>> {
     let mut arguments: Vec<OsString> = ["--globals-only", "--no-password"].map(OsString::from).to_vec();
+    if plan.client.major >= ENCODING_SINCE {
+        arguments.push("--encoding=UTF8".into());
+    }
     if !plan.with_passwords {
         arguments.push("--no-role-passwords".into());
     }
@@ -48,7 +54,11 @@ pub fn globals(plan: &GlobalsPlan<'_>, interrupt: &Interrupt) -> Result<Vec<u8>>
     arguments.push(format!("--dbname={}", connection.to_keyword_string()).into());
     arguments.push(format!("--database={}", plan.connection.dbname()).into());
     let mut environment = plan.connection.child_environment();
-    environment.push(("LC_ALL".to_owned(), "C".to_owned()));
+    // What stands in it means the same wherever it is read.
+    for (name, value) in [("LC_ALL", "C"), ("PGDATESTYLE", "ISO"), ("PGTZ", "UTC")] {
+        environment.retain(|(known, _)| known != name);
+        environment.push((name.to_owned(), value.to_owned()));
+    }
     let program = Program { path: plan.client.path.clone(), arguments, environment };
     let mut watch = Watch::of(plan.connection, plan.connect_timeout, interrupt.clone());
     let quiet = Quiet { after: plan.stall, ask: Box::new(move |times| watch.ask(times)) };

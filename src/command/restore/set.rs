@@ -2,7 +2,7 @@
 //! its proven end, into a file without a name, before anything is made of it.
 
 use std::fs::{self, File, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -21,9 +21,11 @@ use crate::config::environment;
 use crate::exit::{Code, Failure, wrap};
 use crate::files;
 use crate::interrupt::Interrupt;
-use crate::source::config_set::entries::{self, Entry, What};
+use crate::source::config_set::entries::{self, Entry, Unsound, What};
 use crate::source::config_set::{GLOBALS, NOTES, Notes};
 
+const OTHERS_WRITE: u32 = 0o022;
+const STICKY: u32 = 0o1000;
 pub(super) const NO_ROOM: &str = "free some, or let TMPDIR name another folder";
 
 /// What is made of a config backup.
@@ -62,13 +64,18 @@ impl<'a> Set<'a> {
         };
         let set = Self { context, backup, what, shown: None };
         let size_bytes = backup.metadata_u64("dump_bytes").unwrap_or_default();
-        let hint = if matches!(set.what, Wanted::Folder(_)) { "name a folder elsewhere" } else { NO_ROOM };
+        // A folder is made beside the archive that it is made of.
+        let (size_bytes, hint) = match set.what {
+            Wanted::Folder(_) => (size_bytes.saturating_mul(2), "name a folder elsewhere"),
+            Wanted::List | Wanted::Globals(_) => (size_bytes, NO_ROOM),
+        };
         file::ensure_room(&set.working_folder(), size_bytes, hint)?;
         Ok(set)
     }
 
     fn working_folder(&self) -> PathBuf {
         match &self.what {
+            Wanted::Folder(folder) if folder.is_dir() => folder.to_path_buf(),
             Wanted::Folder(folder) => files::parent_of(folder).to_path_buf(),
             Wanted::List | Wanted::Globals(_) => file::temporary_folder(self.context),
         }
@@ -107,12 +114,14 @@ impl<'a> Set<'a> {
     }
 
     fn use_archive(&mut self, archive: &mut File) -> Result<()> {
-        let sound = |error| wrap_hostile(error, self.backup);
+        let sound = |error| unsound(error, self.backup);
+        // Nothing is taken from an archive that holds what pgkeep does not put in.
+        let entries = entries::list(archive).map_err(sound)?;
+        entries::ensure_complete(&entries).map_err(sound)?;
         let notes = notes_of(archive).map_err(sound)?;
         self.tell(&notes);
         match &mut self.what {
             Wanted::List => {
-                let entries = entries::list(archive).map_err(sound)?;
                 self.context.out.line(&table(&entries))?;
                 self.shown = Some(json!({ "id": self.backup.id, "notes": notes, "entries": entries }));
                 Ok(())
@@ -155,60 +164,82 @@ impl<'a> Set<'a> {
 
 fn notes_of(archive: &mut File) -> Result<Notes> {
     let notes = entries::document(archive, NOTES)?;
-    serde_json::from_slice(&notes).with_context(|| format!("`{NOTES}` in it is damaged"))
+    let read = serde_json::from_slice(&notes);
+    read.map_err(|error| anyhow!(error).context(format!("`{NOTES}` in it is damaged")).context(Unsound))
 }
 
-/// Whatever is wrong with what the archive holds, another copy holds the same.
-fn wrap_hostile(error: anyhow::Error, backup: &Backup) -> anyhow::Error {
-    if error.chain().any(<dyn std::error::Error>::is::<std::io::Error>) {
+/// The error for what can't be done with an archive: where the archive itself is at fault, another copy holds the same.
+pub(in crate::command) fn unsound(error: anyhow::Error, backup: &Backup) -> anyhow::Error {
+    if error.downcast_ref::<Unsound>().is_none() {
         return wrap(error, format!("`{}` can't be brought back", backup.id));
     }
-    error.context(Failure::new(
-        Code::Verification,
-        format!("`{}` is no config backup as it should be", backup.id),
-    ))
+    let what = format!("`{}` is no config backup as it should be", backup.id);
+    error.context(Failure::new(Code::Verification, what))
 }
 
 /// A folder that is not there yet, or holds nothing.
 fn ensure_new_folder(folder: &Path) -> Result<()> {
     let taken = |why: &str| {
         let what = format!("`{}` {why} and is left as it is", folder.display());
-        Err(Failure::failed(what)
-            .hint("a config backup becomes a folder: name a new one, or an empty one")
-            .into())
+        let hint = "a config backup becomes a folder: name a new one, or an empty one";
+        Err(Failure::failed(what).hint(hint).into())
     };
-    match folder.symlink_metadata() {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let parent = files::parent_of(folder);
-            if parent.is_dir() {
-                return Ok(());
-            }
-            let what = format!("there is no folder `{}`", parent.display());
-            Err(Failure::failed(what).hint("make it first").into())
+    match folder.metadata() {
+        // A link that leads nowhere is there as well.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && folder.symlink_metadata().is_err() => {
+            ensure_safe_parent(files::parent_of(folder))
         }
         Err(error) => bail!("`{}` can't be looked at: {error}", folder.display()),
         Ok(about) if !about.is_dir() => taken("exists already"),
         Ok(_) => match fs::read_dir(folder).map(|mut entries| entries.next().is_none()) {
-            Ok(true) => Ok(()),
+            Ok(true) => ensure_nobody_elses(folder),
             Ok(false) => taken("is not empty"),
             Err(error) => bail!("`{}` can't be looked at: {error}", folder.display()),
         },
     }
 }
 
-/// Everything goes into a folder beside, which takes the name once it is whole.
+fn ensure_safe_parent(parent: &Path) -> Result<()> {
+    if !parent.is_dir() {
+        let what = format!("there is no folder `{}`", parent.display());
+        return Err(Failure::failed(what).hint("make it first").into());
+    }
+    ensure_nobody_elses(parent)
+}
+
+/// Makes sure, where root restores, that nobody else can put something in the way of what root makes there.
+fn ensure_nobody_elses(folder: &Path) -> Result<()> {
+    let about = folder.metadata().with_context(|| format!("`{}` can't be looked at", folder.display()))?;
+    let is_shared = about.mode() & OTHERS_WRITE != 0 && about.mode() & STICKY == 0;
+    if !environment::is_root() || (about.uid() == 0 && !is_shared) {
+        return Ok(());
+    }
+    let what = format!("`{}` is not root's alone: owners and modes come back there", folder.display());
+    Err(Failure::failed(what).hint("name a folder below one of root's own, such as /root").into())
+}
+
+/// Everything goes into a folder beside, or inside of one that is there, and takes its place once it is whole.
 fn into_folder(archive: &mut File, folder: &Path, interrupt: &Interrupt) -> Result<()> {
-    let parent = files::parent_of(folder);
+    let is_there = folder.is_dir();
+    let place = if is_there { folder } else { files::parent_of(folder) };
     let made = tempfile::Builder::new()
         .prefix(".pgkeep-")
         .suffix(".part")
         .permissions(Permissions::from_mode(0o700))
-        .tempdir_in(parent)
-        .with_context(|| format!("cannot make a folder in `{}`", parent.display()))?;
+        .tempdir_in(place)
+        .with_context(|| format!("cannot make a folder in `{}`", place.display()))?;
     let taken = entries::extract(archive, made.path(), environment::is_root(), interrupt)?;
-    fs::rename(made.path(), folder).with_context(|| format!("cannot make `{}`", folder.display()))?;
-    drop(made.keep());
-    files::sync_parent(folder)?;
+    let told = || format!("cannot make `{}`", folder.display());
+    if is_there {
+        for entry in fs::read_dir(made.path()).with_context(told)? {
+            let entry = entry.with_context(told)?;
+            fs::rename(entry.path(), folder.join(entry.file_name())).with_context(told)?;
+        }
+    } else {
+        fs::rename(made.path(), folder).with_context(told)?;
+        drop(made.keep());
+    }
+    files::sync_parent(&place.join("any"))?;
     log::info!("{} files, folders and links", taken.len());
     Ok(())
 }
@@ -247,6 +278,18 @@ fn mode(entry: &Entry) -> String {
         What::Link => 'l',
     };
     let bits = ['r', 'w', 'x'].into_iter().cycle().take(9).enumerate();
-    let bits = bits.map(|(at, letter)| if entry.mode >> (8 - at) & 1 == 1 { letter } else { '-' });
+    let bits = bits.map(|(at, letter)| {
+        let is_set = entry.mode >> (8 - at) & 1 == 1;
+        // Set-user-ID, set-group-ID, sticky: in the place of the `x` of owner, group and others.
+        let special = entry.mode >> (11 - at / 3) & 1 == 1;
+        match (letter, special, is_set) {
+            ('x', true, is_set) => {
+                let letter = if at == 8 { 't' } else { 's' };
+                if is_set { letter } else { letter.to_ascii_uppercase() }
+            }
+            (letter, _, true) => letter,
+            _ => '-',
+        }
+    });
     std::iter::once(kind).chain(bits).collect()
 }

@@ -8,12 +8,14 @@ use serde::Serialize;
 mod facts;
 mod roles;
 
-pub use facts::Facts;
+pub use facts::{Facts, FileFact};
 
 /// What a change is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Section {
+    /// The server's version, and whether its pages have checksums.
+    Server,
     /// Settings of the server.
     Settings,
     /// Roles, memberships, what they may do with parameters.
@@ -33,6 +35,7 @@ impl Section {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Server => "server",
             Self::Settings => "settings",
             Self::Roles => "roles",
             Self::Tablespaces => "tablespaces",
@@ -114,6 +117,8 @@ pub fn changes(before: &Facts, after: &Facts) -> Vec<Change> {
         }
         let how = match (was, is) {
             (Some(was), Some(is)) if was.value == is.value => continue,
+            (None, _) if before.may_hide(place) => continue,
+            (_, None) if after.may_hide(place) => continue,
             (Some(_), Some(_)) => How::Changed,
             (Some(_), None) => How::Removed,
             (None, _) => How::Added,
@@ -163,15 +168,10 @@ fn of_rules(before: &[facts::Rule], after: &[facts::Rule]) -> Vec<Change> {
         after: None,
         is_secret,
     };
-    if gone.is_empty() && new.is_empty() {
-        let is_same = before == after;
-        return if is_same {
-            Vec::new()
-        } else {
-            vec![change("the order of the rules", How::Changed, false)]
-        };
-    }
     let mut found = Vec::new();
+    if common(before, after) != common(after, before) {
+        found.push(change("the order of the rules", How::Changed, false));
+    }
     gone.retain(|old| {
         // The same but for what may not be shown.
         let Some(at) = new.iter().position(|rule| rule.shown == old.shown) else { return true };
@@ -181,4 +181,26 @@ fn of_rules(before: &[facts::Rule], after: &[facts::Rule]) -> Vec<Change> {
     found.extend(gone.iter().map(|rule| change(&rule.shown, How::Removed, false)));
     found.extend(new.iter().map(|rule| change(&rule.shown, How::Added, false)));
     found
+}
+
+/// The rules that others are among, in their order, each as often as it is there.
+fn common<'a>(rules: &'a [facts::Rule], others: &[facts::Rule]) -> Vec<&'a facts::Rule> {
+    let mut left: Vec<&facts::Rule> = others.iter().collect();
+    let is_there = |rule: &&facts::Rule| {
+        let at = left.iter().position(|other| other == rule);
+        at.map(|at| left.remove(at)).is_some()
+    };
+    rules.iter().filter(is_there).collect()
+}
+
+/// What could not be compared, since one side does not know it.
+#[must_use]
+pub fn not_compared(before: &Facts, after: &Facts) -> Vec<String> {
+    let one_knows = before.known.symmetric_difference(&after.known);
+    let sections = one_knows.map(|section| match section {
+        Section::Hba => "rules of pg_hba.conf".to_owned(),
+        section => section.as_str().to_owned(),
+    });
+    let limits: BTreeSet<_> = before.limits().iter().chain(after.limits()).collect();
+    sections.chain(limits.into_iter().map(|limit| limit.as_str().to_owned())).collect()
 }

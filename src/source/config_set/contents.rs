@@ -17,6 +17,10 @@ use crate::source::clients::Client;
 use crate::source::globals::{GlobalsPlan, globals};
 use crate::source::server::Server;
 
+/// How what is not known of the server's files, and of extensions, is said in the notes.
+pub(super) const SERVERS_FILES: &str =
+    "the files that the server is configured by, whose names the role may not see";
+pub(super) const EXTENSIONS_OF: &str = "the extensions of";
 /// No file that configures a server is larger.
 const FILE_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -47,6 +51,7 @@ pub fn of_server(asked: &Asked<'_>) -> Result<(Vec<Document>, Notes)> {
         server_version: facts.version.clone(),
         system_identifier: server.system_identifier(),
         has_passwords,
+        hides_settings: !server.may_read_settings()?,
         ..Notes::default()
     };
     let plan = GlobalsPlan {
@@ -65,7 +70,11 @@ pub fn of_server(asked: &Asked<'_>) -> Result<(Vec<Document>, Notes)> {
         Some(rules) => documents.push(Document { name: HBA.to_owned(), bytes: rules.into_bytes() }),
         None => notes.unread.push("the rules of pg_hba.conf".to_owned()),
     }
-    for file in server.files()? {
+    let files = server.files()?;
+    if files.is_empty() {
+        notes.unread.push(SERVERS_FILES.to_owned());
+    }
+    for file in files {
         let here = || files::read_limited(Path::new(&file.path), FILE_LIMIT_BYTES).ok();
         match file.bytes.or_else(here) {
             Some(bytes) => {
@@ -93,7 +102,7 @@ fn databases(asked: &Asked<'_>, server: &mut Server, notes: &mut Notes) -> Resul
                 .and_then(|text| Ok(serde_json::from_str::<Value>(&text)?));
             match extensions {
                 Ok(extensions) => drop(database.insert("extensions".to_owned(), extensions)),
-                Err(error) => notes.unread.push(format!("the extensions of `{name}`: {}", one_line(&error))),
+                Err(error) => notes.unread.push(format!("{EXTENSIONS_OF} `{name}`: {}", one_line(&error))),
             }
         }
         databases.push(database);

@@ -2,17 +2,20 @@
 //! made of it.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use tar::EntryType;
 
+use super::{DATABASES, GLOBALS, NOTES, SERVER_FILES, SETTINGS};
 use crate::interrupt::Interrupt;
 use crate::key::hex;
 use crate::process::Names;
@@ -20,8 +23,23 @@ use crate::process::Names;
 /// No document that is read whole is larger.
 const DOCUMENT_LIMIT_BYTES: u64 = 256 * 1024 * 1024;
 
+/// No message shows more of a name.
+const NAME_CHARACTERS: usize = 200;
+const BLOCK_BYTES: usize = 64 * 1024;
+/// No path is longer, its end included.
+const PATH_LIMIT_BYTES: u64 = 4097;
+/// Two blocks of zeros end an archive.
+const END_BYTES: u64 = 1024;
+const TAR_BLOCK_BYTES: u64 = 512;
+/// Bits of a mode that give the rights of the owner to whoever runs the file.
+const SET_ID_BITS: u32 = 0o6000;
 /// No set has more entries: so many files, and what pgkeep adds.
 const MOST_ENTRIES: usize = 200_000;
+
+/// That an archive is not as pgkeep makes it, whatever copy it was read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the archive is not as pgkeep makes it")]
+pub struct Unsound;
 
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -84,31 +102,98 @@ pub fn list(archive: &mut File) -> Result<Vec<Entry>> {
 /// Every entry of an archive that is read to its end, in its order.
 ///
 /// # Errors
-/// When it can't be read, or one of them is none that pgkeep puts in: a name that leads elsewhere, something else than a
-/// file, a folder or a link, something below a link, the same name twice, more of them than any set has.
+/// [`Unsound`] when it can't be read, does not end as an archive does, or one of the entries is none that pgkeep puts in: a
+/// name that leads elsewhere, something else than a file, a folder or a link, something below what is no folder, the same
+/// name twice, more of them than any set has.
 pub fn check(archive: impl Read) -> Result<Vec<Entry>> {
     let mut entries: Vec<Entry> = Vec::new();
-    walk(archive, |entry, from| {
+    let mut archive = Counted { archive, count: 0 };
+    let read = walk(&mut archive, |entry, from| {
         if entries.len() >= MOST_ENTRIES {
             bail!("it holds more than {MOST_ENTRIES} entries");
         }
-        io::copy(from, &mut io::sink()).with_context(|| format!("`{}`", entry.path.display()))?;
+        io::copy(from, &mut io::sink()).with_context(|| named(&entry.path))?;
         entries.push(entry);
         Ok(())
-    })?;
-    let mut names: BTreeSet<&Path> = BTreeSet::new();
-    let links: BTreeSet<&Path> =
-        entries.iter().filter(|entry| entry.what != What::Folder).map(|entry| entry.path.as_path()).collect();
-    for entry in &entries {
-        let name = entry.path.display();
-        if !names.insert(&entry.path) {
-            bail!("`{name}` stands in it twice");
-        }
-        if entry.path.ancestors().skip(1).any(|above| links.contains(above)) {
-            bail!("`{name}` stands below what is no folder");
+    });
+    let checked = read.and_then(|end| {
+        ensure_end(&mut archive, end)?;
+        ensure_names(&entries)
+    });
+    checked.map_err(|error| error.context(Unsound))?;
+    Ok(entries)
+}
+
+/// Makes sure that it ends with two blocks of zeros, and nothing else after them.
+fn ensure_end(archive: &mut Counted<impl Read>, end: u64) -> Result<()> {
+    let mut block = vec![0u8; BLOCK_BYTES];
+    loop {
+        let count = archive.read(&mut block)?;
+        let Some(read) = block.get(..count).filter(|read| !read.is_empty()) else { break };
+        if read.iter().any(|byte| *byte != 0) {
+            bail!("something follows its end");
         }
     }
-    Ok(entries)
+    if archive.count < end.saturating_add(END_BYTES) {
+        bail!("its end is missing");
+    }
+    Ok(())
+}
+
+fn ensure_names(entries: &[Entry]) -> Result<()> {
+    let mut names: BTreeSet<&Path> = BTreeSet::new();
+    let is_closed = |entry: &&Entry| entry.what != What::Folder;
+    let closed: BTreeSet<&Path> =
+        entries.iter().filter(is_closed).map(|entry| entry.path.as_path()).collect();
+    for entry in entries {
+        let name = named(&entry.path);
+        if !names.insert(&entry.path) {
+            bail!("{name} stands in it twice");
+        }
+        if entry.path.ancestors().skip(1).any(|above| closed.contains(above)) {
+            bail!("{name} stands below what is no folder");
+        }
+        if entry.path.starts_with(SERVER_FILES) && entry.what != What::File {
+            bail!("{name} is no file, as all of the server's are");
+        }
+    }
+    Ok(())
+}
+
+/// Makes sure that what every set holds is there.
+///
+/// # Errors
+/// [`Unsound`] when it is not.
+pub fn ensure_complete(entries: &[Entry]) -> Result<()> {
+    for name in [GLOBALS, SETTINGS, DATABASES, NOTES] {
+        if !entries.iter().any(|entry| entry.path == Path::new(name) && entry.what == What::File) {
+            return Err(anyhow!("there is no `{name}` in it").context(Unsound));
+        }
+    }
+    Ok(())
+}
+
+/// A name for a message: no longer than anybody reads.
+fn named(path: &Path) -> String {
+    let text = path.display().to_string();
+    match text.char_indices().nth(NAME_CHARACTERS) {
+        Some((at, _)) => format!("`{} ...`", text.get(..at).unwrap_or_default()),
+        None => format!("`{text}`"),
+    }
+}
+
+/// How far an archive was read.
+struct Counted<R> {
+    archive: R,
+    count: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.archive.read(buffer)?;
+        self.count = self.count.saturating_add(count as u64);
+        Ok(count)
+    }
 }
 
 /// The bytes of one document.
@@ -128,26 +213,25 @@ pub fn document(archive: &mut File, name: &str) -> Result<Vec<u8>> {
         }
         Ok(())
     })?;
-    found.with_context(|| format!("there is no `{name}` in it"))
+    found.ok_or_else(|| anyhow!("there is no `{name}` in it").context(Unsound))
 }
 
-/// The SHA-256 of each file in it, in hex, with its entry.
+/// Every entry, a file with its SHA-256 in hex.
 ///
 /// # Errors
 /// When the archive can't be read.
-pub fn digests(archive: &mut File) -> Result<Vec<(Entry, String)>> {
+pub fn digests(archive: &mut File) -> Result<Vec<(Entry, Option<String>)>> {
     let mut found = Vec::new();
     each(archive, |entry, from| {
-        if entry.what == What::File {
-            let mut digest = Sha256::new();
-            let mut block = vec![0u8; 64 * 1024];
-            loop {
-                let count = from.read(&mut block)?;
-                let Some(read) = block.get(..count).filter(|read| !read.is_empty()) else { break };
-                digest.update(read);
-            }
-            found.push((entry, hex(digest.finalize().as_slice())));
+        let mut digest = Sha256::new();
+        let mut block = vec![0u8; BLOCK_BYTES];
+        loop {
+            let count = from.read(&mut block)?;
+            let Some(read) = block.get(..count).filter(|read| !read.is_empty()) else { break };
+            digest.update(read);
         }
+        let digest = (entry.what == What::File).then(|| hex(digest.finalize().as_slice()));
+        found.push((entry, digest));
         Ok(())
     })?;
     Ok(found)
@@ -210,13 +294,13 @@ fn dress(entry: &Entry, path: &Path, owners: Option<&Names>) -> Result<()> {
         std::os::unix::fs::lchown(path, Some(uid), Some(gid))?;
     }
     if entry.what != What::Link {
-        let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(entry.modified_at));
-        if let Some(time) = time {
-            File::open(path)?.set_modified(time)?;
-        }
-        fs::set_permissions(path, Permissions::from_mode(entry.mode))?;
+        // Whoever is not the owner that was must not lend the rights of another one.
+        let hidden = if owners.is_some() { 0 } else { SET_ID_BITS };
+        fs::set_permissions(path, Permissions::from_mode(entry.mode & !hidden))?;
     }
-    Ok(())
+    let at = Timespec { tv_sec: i64::try_from(entry.modified_at)?, tv_nsec: 0 };
+    let times = Timestamps { last_access: at, last_modification: at };
+    Ok(utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 fn private_folder(path: &Path) -> io::Result<()> {
@@ -226,33 +310,69 @@ fn private_folder(path: &Path) -> io::Result<()> {
 /// Reads an archive from its beginning on.
 fn each(archive: &mut File, work: impl FnMut(Entry, &mut dyn Read) -> Result<()>) -> Result<()> {
     archive.rewind()?;
-    walk(archive, work)
+    walk(archive, work).map(drop)
 }
 
-fn walk(archive: impl Read, mut work: impl FnMut(Entry, &mut dyn Read) -> Result<()>) -> Result<()> {
+/// Gives where the last entry ended, in bytes. A name that does not fit a header stands before it, as GNU tar writes it
+/// (its manual, "Basic Tar Format").
+fn walk(archive: impl Read, mut work: impl FnMut(Entry, &mut dyn Read) -> Result<()>) -> Result<u64> {
     let mut archive = tar::Archive::new(archive);
-    for entry in archive.entries().context("it is no tar archive")? {
+    let (mut end, mut name, mut target) = (0, None, None);
+    for entry in archive.entries().context("it is no tar archive")?.raw(true) {
         let mut entry = entry.context("it is no tar archive")?;
-        let about = about(&entry)?;
-        work(about, &mut entry)?;
+        let blocks = entry.size().div_ceil(TAR_BLOCK_BYTES);
+        end = entry.raw_file_position().saturating_add(blocks.saturating_mul(TAR_BLOCK_BYTES));
+        match entry.header().entry_type() {
+            EntryType::GNULongName => name = Some(long(&mut entry)?),
+            EntryType::GNULongLink => target = Some(long(&mut entry)?),
+            _ => {
+                let about = about(&entry, name.take(), target.take())?;
+                work(about, &mut entry)?;
+            }
+        }
     }
-    Ok(())
+    Ok(end)
 }
 
-fn about(entry: &tar::Entry<'_, impl Read>) -> Result<Entry> {
-    let path = entry.path().context("an entry has no name")?.into_owned();
-    let path = plain(&path).with_context(|| format!("`{}` is no name below a folder", path.display()))?;
+fn long(entry: &mut impl Read) -> Result<PathBuf> {
+    let mut bytes = Vec::new();
+    entry.take(PATH_LIMIT_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > PATH_LIMIT_BYTES {
+        bail!("a name in it is longer than any");
+    }
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    bytes.truncate(end);
+    Ok(PathBuf::from(OsString::from_vec(bytes)))
+}
+
+fn about(
+    entry: &tar::Entry<'_, impl Read>,
+    long_name: Option<PathBuf>,
+    long_target: Option<PathBuf>,
+) -> Result<Entry> {
     let header = entry.header();
+    let path = match long_name {
+        Some(name) => name,
+        None => header.path().context("an entry has no name")?.into_owned(),
+    };
+    let path = plain(&path).with_context(|| format!("{} is no name below a folder", named(&path)))?;
     let what = match header.entry_type() {
         EntryType::Regular => What::File,
         EntryType::Directory => What::Folder,
         EntryType::Symlink => What::Link,
-        other => bail!("`{}` is neither a file nor a folder nor a link: {other:?}", path.display()),
+        other => bail!("{} is neither a file nor a folder nor a link: {other:?}", named(&path)),
     };
-    let target = entry.link_name()?.map(std::borrow::Cow::into_owned).filter(|_| what == What::Link);
+    let target = match long_target {
+        Some(target) => Some(target),
+        None => header.link_name()?.map(std::borrow::Cow::into_owned),
+    };
+    let target = target.filter(|_| what == What::Link);
     if what == What::Link && target.is_none() {
-        bail!("the link `{}` leads nowhere", path.display());
+        bail!("the link {} leads nowhere", named(&path));
     }
+    let text = |name: Result<Option<&str>, std::str::Utf8Error>| -> Result<Option<String>> {
+        Ok(name?.filter(|name| !name.is_empty()).map(str::to_owned))
+    };
     Ok(Entry {
         path,
         what,
@@ -260,8 +380,8 @@ fn about(entry: &tar::Entry<'_, impl Read>) -> Result<Entry> {
         mode: header.mode()? & 0o7777,
         uid: u32::try_from(header.uid()?)?,
         gid: u32::try_from(header.gid()?)?,
-        user: header.username()?.filter(|name| !name.is_empty()).map(str::to_owned),
-        group: header.groupname()?.filter(|name| !name.is_empty()).map(str::to_owned),
+        user: text(header.username())?,
+        group: text(header.groupname())?,
         modified_at: header.mtime()?,
         target,
     })
@@ -284,6 +404,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use std::io::Write;
+    use std::time::SystemTime;
 
     fn archive(entries: &[(&str, EntryType, Option<&str>)]) -> File {
         let mut file = tempfile::tempfile().unwrap();
@@ -342,6 +463,16 @@ mod tests {
             about.modified().unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs(),
             1_700_000_000
         );
-        assert!(list(&mut tempfile::tempfile().unwrap()).unwrap().is_empty());
+        for broken in [&b""[..], &[0; 512], &[b'x'; 1024]] {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(broken).unwrap();
+            let told = list(&mut file).unwrap_err();
+            assert!(told.downcast_ref::<Unsound>().is_some(), "{told:?}");
+        }
+        let mut followed = archive(&good);
+        followed.seek(io::SeekFrom::End(0)).unwrap();
+        followed.write_all(b"more").unwrap();
+        assert!(list(&mut followed).is_err());
+        assert!(ensure_complete(&list(&mut archive(&good)).unwrap()).is_err());
     }
 }

@@ -49,10 +49,6 @@ impl Write for Check {
 
 fn count(mut from: impl Read) -> Result<usize> {
     let entries = entries::check(&mut from)?;
-    if entries.is_empty() {
-        return Err(anyhow!("it holds nothing"));
-    }
-    // Whoever writes it goes on to the end.
-    io::copy(&mut from, &mut io::sink())?;
+    entries::ensure_complete(&entries)?;
     Ok(entries.len())
 }

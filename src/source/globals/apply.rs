@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
-use super::script::{About, Statement, statements, without_secrets, words};
+use super::script::{About, Statement, beginning, statements, without_secrets, words};
 use crate::params;
 use crate::source::server::Server;
+use crate::source::target::quoted;
 
 /// What a server would write into its log of statements that hold the hashes of passwords; who may not set it leaves it.
 const QUIET: [&str; 3] = [
@@ -38,49 +39,73 @@ pub struct Plan {
     pub left_roles: Vec<String>,
     /// The tablespaces that are.
     pub left_tablespaces: Vec<String>,
+    /// Memberships and rights of roles that are there already.
+    pub left_rights: Vec<String>,
 }
 
 impl Plan {
     /// What of a script is to be done where all that is there.
-    #[must_use]
-    pub fn of(script: &str, there: &There) -> Self {
+    ///
+    /// # Errors
+    /// When it holds anything else than `pg_dumpall` writes; names the beginning of that.
+    pub fn of(script: &str, there: &There) -> Result<Self> {
         let mut plan = Self::default();
         for statement in statements(script) {
             let is_there = |role: &String| there.roles.contains(role);
             match &statement.about {
-                // What speaks the protocol is in UTF-8, and the rest is the server's own default.
-                About::Session => {}
-                About::Role(name) if is_there(name) => remember(&mut plan.left_roles, name),
-                About::Membership { of, member } if is_there(of) && is_there(member) => {}
-                About::Parameter { role } if is_there(role) => {}
-                About::Tablespace(name) if there.tablespaces.contains(name) => {
+                About::Unknown => {
+                    let beginning = beginning(&statement.sql);
+                    return Err(anyhow!(
+                        "it holds a statement that pg_dumpall does not write: `{beginning} ...`"
+                    ));
+                }
+                // What is said of the session is so anyway, and who grants stands with each right.
+                About::Session | About::Authorization(_) => {}
+                About::NewRole(name) | About::Role(name) if is_there(name) => {
+                    remember(&mut plan.left_roles, name);
+                }
+                About::Membership { of, member } if is_there(of) && is_there(member) => {
+                    plan.left_rights.push(statement.sql);
+                }
+                About::Parameter { role } if is_there(role) => plan.left_rights.push(statement.sql),
+                About::NewTablespace(name) | About::Tablespace(name) if there.tablespaces.contains(name) => {
                     remember(&mut plan.left_tablespaces, name);
                 }
-                About::Tablespace(_) => plan.tablespaces.push(statement),
-                About::Role(_) => {
+                About::NewTablespace(_) | About::Tablespace(_) => plan.tablespaces.push(statement),
+                // These come with the database.
+                About::Role(_) if words(&statement.sql).get(3).is_some_and(|word| word.is("IN")) => {
+                    plan.left_rights.push(statement.sql);
+                }
+                About::NewRole(_) | About::Role(_) => {
                     plan.roles.push(Statement { sql: without_what_is_usual(&statement.sql), ..statement });
                 }
-                About::Membership { .. } | About::Parameter { .. } | About::Other => {
-                    plan.roles.push(statement);
-                }
+                About::Membership { .. } | About::Parameter { .. } => plan.roles.push(statement),
             }
         }
-        plan
+        Ok(plan)
     }
 
     /// The names of the roles that it makes, and those of the tablespaces.
     #[must_use]
     pub fn made(&self) -> (BTreeSet<&str>, BTreeSet<&str>) {
         let roles = self.roles.iter().filter_map(|statement| match &statement.about {
-            About::Role(name) => Some(name.as_str()),
+            About::NewRole(name) => Some(name.as_str()),
             _ => None,
         });
         let tablespaces = self.tablespaces.iter().filter_map(|statement| match &statement.about {
-            About::Tablespace(name) => Some(name.as_str()),
+            About::NewTablespace(name) => Some(name.as_str()),
             _ => None,
         });
         (roles.collect(), tablespaces.collect())
     }
+}
+
+/// The SQL of a statement, in the name of whoever said it.
+#[must_use]
+pub fn lines(statement: &Statement) -> Vec<String> {
+    let said = statement.by.as_ref().map(|by| format!("SET SESSION AUTHORIZATION {}", quoted(by)));
+    let end = said.as_ref().map(|_| "RESET SESSION AUTHORIZATION".to_owned());
+    said.into_iter().chain([statement.sql.clone()]).chain(end).collect()
 }
 
 /// `ALTER ROLE ... WITH ...` without what a new role is anyway, and what only a superuser may say of one.
@@ -131,7 +156,8 @@ impl Server {
     /// At the first statement that fails, which is named without what it hides; nothing is changed then.
     pub fn make_roles(&mut self, statements: &[Statement]) -> Result<()> {
         self.keep_quiet();
-        self.client.batch_execute("BEGIN")?;
+        // As the script was taken apart.
+        self.client.batch_execute("SET standard_conforming_strings = on; BEGIN")?;
         for statement in statements {
             self.run(statement)?;
         }
@@ -143,13 +169,15 @@ impl Server {
     /// # Errors
     /// At the first that fails; what was made before it stays.
     pub fn make_tablespaces(&mut self, statements: &[Statement]) -> Result<()> {
+        self.client.batch_execute("SET standard_conforming_strings = on")?;
         statements.iter().try_for_each(|statement| self.run(statement))
     }
 
     fn run(&mut self, statement: &Statement) -> Result<()> {
-        self.client
-            .batch_execute(statement.sql.as_str())
-            .with_context(|| format!("the server refuses `{}`", without_secrets(&statement.sql)))
+        lines(statement).into_iter().try_for_each(|line| {
+            let told = format!("the server refuses `{}`", without_secrets(&line));
+            self.client.batch_execute(line).context(told)
+        })
     }
 
     fn keep_quiet(&mut self) {
@@ -163,17 +191,18 @@ impl Server {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
     fn what_is_there_is_left_and_named() {
-        let script = "SET x = 1;CREATE ROLE a;ALTER ROLE a LOGIN;CREATE ROLE b;\
+        let script = "SET client_encoding = 'UTF8';CREATE ROLE a;ALTER ROLE a WITH LOGIN;CREATE ROLE b;\
                       ALTER ROLE b WITH NOSUPERUSER INHERIT NOREPLICATION NOBYPASSRLS PASSWORD 'NOSUPERUSER';GRANT a TO c;GRANT a TO b;\
-                      GRANT SET ON PARAMETER x TO a;CREATE TABLESPACE s LOCATION '/s';CREATE TABLESPACE t LOCATION '/t';\
-                      GRANT b TO a;GRANT SET ON PARAMETER x TO b;SELECT 1";
+                      GRANT SET ON PARAMETER x TO a;CREATE TABLESPACE s OWNER a LOCATION '/s';CREATE TABLESPACE t OWNER a LOCATION '/t';\
+                      GRANT b TO a;SET SESSION AUTHORIZATION c;GRANT SET ON PARAMETER x TO b";
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
         let there = There { roles: names(&["a", "c"]), tablespaces: names(&["s"]) };
-        let plan = Plan::of(script, &there);
+        let plan = Plan::of(script, &there).unwrap();
         let sql = |list: &[Statement]| list.iter().map(|it| it.sql.clone()).collect::<Vec<_>>();
         assert_eq!(
             sql(&plan.roles),
@@ -182,11 +211,10 @@ mod tests {
                 "ALTER ROLE b WITH INHERIT PASSWORD 'NOSUPERUSER'",
                 "GRANT a TO b",
                 "GRANT b TO a",
-                "GRANT SET ON PARAMETER x TO b",
-                "SELECT 1"
+                "GRANT SET ON PARAMETER x TO b"
             ]
         );
-        assert_eq!(sql(&plan.tablespaces), ["CREATE TABLESPACE t LOCATION '/t'"]);
+        assert_eq!(sql(&plan.tablespaces), ["CREATE TABLESPACE t OWNER a LOCATION '/t'"]);
         assert_eq!(
             (plan.left_roles.as_slice(), plan.left_tablespaces.as_slice()),
             (&["a".to_owned()][..], &["s".to_owned()][..])

@@ -3,17 +3,43 @@
 
 use std::ops::Range;
 
+mod grammar;
+
 /// What stands in place of a password.
 const HIDDEN: &str = "'(hidden)'";
-/// A statement is known by no more of its first words.
-const FIRST_WORDS: usize = 64;
+/// No number is longer, nor is a unit.
+const MOST_PLAIN: usize = 24;
+const UNIT: usize = 3;
+/// What names of secrets are made of, and texts that hold some.
+const SECRET_WORDS: [&str; 14] = [
+    "pass",
+    "pwd",
+    "secret",
+    "token",
+    "credential",
+    "conninfo",
+    "api_key",
+    "apikey",
+    "access_key",
+    "private_key",
+    "encryption_key",
+    "bearer",
+    "authorization",
+    "scram-sha",
+];
+/// A name that is none for all the words in it.
+const NO_SECRET: &str = "password_encryption";
 
 /// What a statement is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum About {
-    /// The session that it runs in.
+    /// The session that it runs in, which is made what it has to be anyway.
     Session,
-    /// One role.
+    /// The role that grants from here on; none is the one that connects.
+    Authorization(Option<String>),
+    /// A role that is made.
+    NewRole(String),
+    /// What one role is.
     Role(String),
     /// That one role is a member of another.
     Membership {
@@ -27,10 +53,12 @@ pub enum About {
         /// The role.
         role: String,
     },
-    /// One tablespace.
+    /// A tablespace that is made.
+    NewTablespace(String),
+    /// What one tablespace is.
     Tablespace(String),
-    /// Something else.
-    Other,
+    /// Nothing that `pg_dumpall` writes there.
+    Unknown,
 }
 
 /// One statement.
@@ -40,36 +68,59 @@ pub struct Statement {
     pub sql: String,
     /// What it is about.
     pub about: About,
+    /// The role in whose name it is said; none is the one that connects.
+    pub by: Option<String>,
 }
 
 /// Takes a script apart. Comments between statements go, and so do commands to psql, which are no SQL.
 #[must_use]
 pub fn statements(script: &str) -> Vec<Statement> {
     let mut found = Vec::new();
+    let mut by = None;
     let mut rest = script;
     while let Some(statement) = next(&mut rest) {
-        let about = about(&words(statement));
-        found.push(Statement { sql: statement.to_owned(), about });
+        let about = grammar::about(&words(statement));
+        if let About::Authorization(role) = &about {
+            by.clone_from(role);
+        }
+        found.push(Statement { sql: statement.to_owned(), about, by: by.clone() });
     }
     found
 }
 
-/// The statement without the password, or its hash, that it sets, and without a setting's value whose name says that it is
-/// secret.
+/// The keywords that a statement begins with: no name, and nothing that may be secret.
+#[must_use]
+pub fn beginning(sql: &str) -> String {
+    let words = words(sql);
+    let keywords = words.iter().map_while(|word| match &word.token {
+        Token::Name { name, is_quoted: false } => Some(name.to_uppercase()),
+        _ => None,
+    });
+    keywords.take(2).collect::<Vec<_>>().join(" ")
+}
+
+/// The statement without the password, or its hash, that it sets, and without what else [`is_secret`].
 #[must_use]
 pub fn without_secrets(sql: &str) -> String {
     let words = words(sql);
     let mut hidden: Vec<Range<usize>> = Vec::new();
+    let rest = |at: usize| words.get(at..).unwrap_or_default();
+    let all_of = |words: &[Word]| Some(words.first()?.range.start..words.last()?.range.end);
+    let text_of = |range: &Range<usize>| sql.get(range.clone()).unwrap_or_default();
     for (at, word) in words.iter().enumerate() {
-        let value = words.get(at.saturating_add(1)).filter(|word| matches!(word.token, Token::Text));
+        let after = rest(at.saturating_add(1));
         if word.is("PASSWORD") {
-            hidden.extend(value.map(|value| value.range.clone()));
-        }
-        if (word.is("TO") || word.is("="))
-            && let Some(name) = at.checked_sub(1).and_then(|at| words.get(at)).and_then(Word::name)
-            && is_secret(&name)
+            let end = after.iter().position(|word| word.is("VALID")).unwrap_or(after.len());
+            hidden.extend(all_of(after.get(..end).unwrap_or_default()));
+        } else if (word.is("TO") || word.is("=")) && rest(0).first().is_some_and(|word| word.is("ALTER")) {
+            let name =
+                at.checked_sub(1).and_then(|at| words.get(at)).and_then(Word::name).unwrap_or_default();
+            hidden.extend(all_of(after).filter(|range| is_secret(&name, text_of(range))));
+        } else if word.token == Token::Text
+            && !is_in(&hidden, word)
+            && speaks_of_secrets(text_of(&word.range))
         {
-            hidden.extend(words.get(at + 1..).unwrap_or_default().iter().map(|word| word.range.clone()));
+            hidden.push(word.range.clone());
         }
     }
     let mut text = sql.to_owned();
@@ -79,23 +130,35 @@ pub fn without_secrets(sql: &str) -> String {
     text
 }
 
-/// Whether a setting of that name may hold what nobody is to see.
+fn is_in(ranges: &[Range<usize>], word: &Word) -> bool {
+    ranges.iter().any(|range| range.contains(&word.range.start))
+}
+
+/// Whether nobody is to see what a setting of that name is. Settings of applications, and commands, hold whatever their
+/// users put in: of these only numbers and switches are shown.
 #[must_use]
-pub fn is_secret(name: &str) -> bool {
+pub fn is_secret(name: &str, value: &str) -> bool {
     let name = name.to_lowercase();
-    [
-        "password",
-        "passwd",
-        "passphrase",
-        "secret",
-        "token",
-        "credential",
-        "conninfo",
-        "api_key",
-        "private_key",
-    ]
-    .iter()
-    .any(|word| name.contains(word))
+    let is_open = name.contains('.') || name.ends_with("_command");
+    let is_told_by_name = name != NO_SECRET && (speaks_of_secrets(&name) || name.ends_with("_key"));
+    (is_open && !is_plain(value)) || is_told_by_name || speaks_of_secrets(value)
+}
+
+/// A number, perhaps with a unit, or a switch.
+fn is_plain(value: &str) -> bool {
+    let value = value.trim().trim_matches('\'');
+    let is_number = value.starts_with(|c: char| c.is_ascii_digit() || c == '-')
+        && value.len() <= MOST_PLAIN
+        && value.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '-' | '.')).len() <= UNIT;
+    is_number || ["", "on", "off", "true", "false", "none", "all", "(disabled)"].contains(&value)
+}
+
+/// Whether a text is, or may hold, what opens something.
+#[must_use]
+pub fn speaks_of_secrets(text: &str) -> bool {
+    let text = text.to_lowercase();
+    let has_login = text.split_once("://").is_some_and(|(_, rest)| rest.contains('@'));
+    has_login || SECRET_WORDS.iter().any(|word| text.contains(word))
 }
 
 /// What a word of a statement is.
@@ -270,47 +333,6 @@ pub fn words(sql: &str) -> Vec<Word> {
     found
 }
 
-fn about(words: &[Word]) -> About {
-    let first = words.get(..words.len().min(FIRST_WORDS)).unwrap_or_default();
-    let is = |at: usize, keywords: &[&str]| {
-        first.get(at).is_some_and(|word| keywords.iter().any(|keyword| word.is(keyword)))
-    };
-    let name = |at: usize| first.get(at).and_then(Word::name);
-    if is(0, &["SET"]) {
-        return About::Session;
-    }
-    let kinds = ["ROLE", "USER", "GROUP"];
-    if is(0, &["CREATE", "ALTER", "DROP"]) && is(1, &kinds) {
-        return name(2).map_or(About::Other, About::Role);
-    }
-    if is(0, &["CREATE", "ALTER", "DROP"]) && is(1, &["TABLESPACE"]) {
-        return name(2).map_or(About::Other, About::Tablespace);
-    }
-    // COMMENT ON ..., SECURITY LABEL FOR ... ON ..., GRANT ... ON ... TO ...
-    let on = first.iter().position(|word| word.is("ON"));
-    if let Some(on) = on {
-        let of = name(on.saturating_add(2));
-        if is(on + 1, &kinds) {
-            return of.map_or(About::Other, About::Role);
-        }
-        if is(on + 1, &["TABLESPACE"]) {
-            return of.map_or(About::Other, About::Tablespace);
-        }
-        let to = first.iter().position(|word| word.is("TO") || word.is("FROM"));
-        if is(on + 1, &["PARAMETER"]) {
-            let role = to.and_then(|to| name(to.saturating_add(1)));
-            return role.map_or(About::Other, |role| About::Parameter { role });
-        }
-    }
-    if is(0, &["GRANT", "REVOKE"])
-        && is(2, &["TO", "FROM"])
-        && let (Some(of), Some(member)) = (name(1), name(3))
-    {
-        return About::Membership { of, member };
-    }
-    About::Other
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -333,26 +355,26 @@ mod tests {
             COMMENT ON ROLE plain IS $x$;ON ROLE y$x$;\nSECURITY LABEL FOR 'p' ON ROLE plain IS 'x';\n\
             CREATE TABLESPACE \"T s\" OWNER plain LOCATION '/x;y';\nGRANT ALL ON TABLESPACE \"T s\" TO plain;\n\
             DO $$ BEGIN; END $$;\n\\unrestrict abc\nSELECT 1";
-        let space = || About::Tablespace("T s".to_owned());
+        let made = |name: &str| About::NewRole(name.to_owned());
         let expected = vec![
             About::Session,
-            role("odd \"; DROP ROLE x; --"),
+            made("odd \"; DROP ROLE x; --"),
             role("plain"),
             role("plain"),
-            role("new\nline\\! x"),
+            made("new\nline\\! x"),
             About::Membership { of: "a TO b".to_owned(), member: "plain".to_owned() },
             About::Parameter { role: "plain".to_owned() },
             role("plain"),
             role("plain"),
-            space(),
-            space(),
-            About::Other,
-            About::Other,
+            About::NewTablespace("T s".to_owned()),
+            About::Tablespace("T s".to_owned()),
+            About::Unknown,
+            About::Unknown,
         ];
         assert_eq!(of(script), expected);
         assert_eq!(of(""), []);
         assert_eq!(of(";;\n--x"), []);
-        assert_eq!(of("CREATE ROLE \"unended"), [role("unende")]);
+        assert_eq!(of("CREATE ROLE \"unended"), [made("unende")]);
     }
 
     #[test]

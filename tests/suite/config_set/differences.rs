@@ -1,6 +1,7 @@
 //! `pgkeep diff`: what changed in a cluster and on its host between two nights.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use serde_json::{Value, json};
 
@@ -37,7 +38,10 @@ fn what_changed_between_two_nights_is_told_and_no_secret() {
     let mut site = Site::alone().local_only();
     let file = site.path("app.env");
     fs::write(&file, "SECRET=one\n").unwrap();
-    site.config.set("config.files", vec![file.to_str().unwrap()]);
+    let sites = site.path("sites");
+    fs::create_dir(&sites).unwrap();
+    symlink("/etc/hostname", sites.join("one")).unwrap();
+    site.config.set("config.files", vec![file.to_str().unwrap(), sites.to_str().unwrap()]);
     site.cluster.execute(
         "postgres",
         "CREATE ROLE app LOGIN PASSWORD 'one'; CREATE ROLE gone CREATEDB; CREATE ROLE staff; ALTER ROLE app SET work_mem TO '7MB'",
@@ -51,19 +55,24 @@ fn what_changed_between_two_nights_is_told_and_no_secret() {
     let same = site.pgkeep(["backup", "config"]).any_stdout().run().id();
     site.pgkeep(["diff", &before, &same]).stdout_has("nothing differs between").run();
     let none = site.pgkeep(["diff", &before, "--json"]).any_stdout().run().json();
-    assert_eq!(none, json!({ "before": before, "after": "server", "changes": [] }));
+    assert_eq!(none, json!({ "before": before, "after": "server", "changes": [], "not_compared": [] }));
     site.cluster.execute(
         "postgres",
-        "ALTER ROLE app PASSWORD 'two' NOLOGIN; ALTER ROLE app SET work_mem TO '8MB'; DROP ROLE gone; \
+        "ALTER ROLE app SET app.dsn TO 'postgres://a:s3cret@h/x'; COMMENT ON ROLE staff IS 'initial: s3cret'; \
+         ALTER ROLE app PASSWORD 'two' NOLOGIN; ALTER ROLE app SET work_mem TO '8MB'; DROP ROLE gone; \
          ALTER ROLE app SET app.jwt_secret TO 's3cret-two'; CREATE ROLE newbie LOGIN CONNECTION LIMIT 2; GRANT staff TO app WITH ADMIN OPTION",
     );
     site.cluster.execute("shop", "CREATE EXTENSION pg_trgm");
     site.cluster.execute("postgres", "ALTER SYSTEM SET log_min_duration_statement = '1s'");
+    site.cluster.execute("postgres", "ALTER SYSTEM SET restore_command = 'wal-push --user u -p hunter9 %p'");
     let path: String = site.cluster.connect("postgres").query_one("SHOW hba_file", &[]).unwrap().get(0);
     let text = fs::read_to_string(&path).unwrap().replace("s3cret-one", "s3cret-two");
     fs::write(&path, text).unwrap();
     append(&site, "hba_file", "host all newbie 192.168.0.0/16 md5");
     fs::write(&file, "SECRET=two\n").unwrap();
+    fs::remove_file(sites.join("one")).unwrap();
+    symlink("/etc/other", sites.join("one")).unwrap();
+    fs::set_permissions(&sites, fs::Permissions::from_mode(0o700)).unwrap();
     let after = site.pgkeep(["backup", "config"]).any_stdout().run().id();
     let document = site.pgkeep(["diff", &before, "latest", "--json"]).any_stdout().run().json();
     assert_eq!((&document["before"], &document["after"]), (&json!(before), &json!(after)));
@@ -71,9 +80,12 @@ fn what_changed_between_two_nights_is_told_and_no_secret() {
     for expected in [
         "settings log_min_duration_statement: added - 1000ms",
         "roles app / LOGIN: removed - -",
-        "roles app / member of staff: added - WITH ADMIN OPTION",
+        "roles app / member of staff: added - WITH ADMIN OPTION GRANTED BY postgres",
         "roles app / password: changed - - secret",
+        "roles app / setting app.dsn: added - - secret",
         "roles app / setting app.jwt_secret: added - - secret",
+        "roles staff / comment or label: added - - secret",
+        "settings restore_command: added - - secret",
         "roles app / setting work_mem: changed '7MB' '8MB'",
         "roles gone: removed CREATEDB -",
         "roles newbie: added - CONNECTION LIMIT 2, LOGIN",
@@ -84,14 +96,17 @@ fn what_changed_between_two_nights_is_told_and_no_secret() {
         assert!(found.iter().any(|line| line == expected), "{expected}: {found:#?}");
     }
     let files: Vec<&String> = found.iter().filter(|line| line.starts_with("files ")).collect();
-    assert_eq!(files.len(), 3, "{files:#?}");
-    assert!(files.iter().all(|line| line.ends_with(": changed - - secret")), "{files:#?}");
-    assert_eq!(found.len(), 14, "{found:#?}");
+    let secret = files.iter().filter(|line| line.ends_with(": changed - - secret"));
+    assert_eq!((files.len(), secret.count()), (5, 3), "{files:#?}");
+    let shown = |end: &str| files.iter().any(|line| line.ends_with(end));
+    assert!(shown("sites/one: changed a link to /etc/hostname a link to /etc/other"), "{files:#?}");
+    assert!(files.iter().any(|line| line.contains("sites / owner and mode: changed")), "{files:#?}");
+    assert_eq!(found.len(), 19, "{found:#?}");
     let text = site.pgkeep(["diff", &before, &after]).any_stdout().run().stdout;
     assert!(text.contains("roles:\n") && text.contains("~ app, password changed"), "{text}");
     assert!(text.contains("~ app, setting work_mem: '7MB' -> '8MB'"), "{text}");
     for said in [&text, &document.to_string()] {
-        assert!(!said.contains("s3cret") && !said.contains("SCRAM"), "{said}");
+        assert!(!["s3cret", "SCRAM", "hunter9"].iter().any(|secret| said.contains(secret)), "{said}");
     }
     // The other way round, and beside the server, which is as it was in the last night.
     let back = site.pgkeep(["diff", &after, &before]).any_stdout().run().stdout;
@@ -115,6 +130,35 @@ fn the_order_of_rules_counts() {
     assert_ne!(swapped, text);
     fs::write(&path, swapped).unwrap();
     site.pgkeep(["diff", &before]).stdout_has("~ the order of the rules changed").run();
+    // Whatever else has changed as well.
+    append(&site, "hba_file", "host all three 10.0.0.3/32 md5");
+    site.pgkeep(["diff", &before])
+        .stdout_has("~ the order of the rules changed")
+        .stdout_has("+ host all three")
+        .run();
+}
+
+/// What a role may not see is not gone: it is said that it was not compared.
+#[test]
+fn what_a_role_may_not_see_is_not_compared() {
+    let mut site = Site::alone().local_only().with_own_catalog();
+    site.cluster.execute(
+        "postgres",
+        "CREATE ROLE weak LOGIN PASSWORD 'weak'; ALTER ROLE weak SET work_mem TO '77MB'",
+    );
+    let id = site.pgkeep(["backup", "config"]).any_stdout().run().id();
+    append(&site, "hba_file", "host all all 0.0.0.0/0 trust");
+    let url = format!("postgresql://weak:weak@127.0.0.1:{}/shop", site.cluster.port);
+    site.config.set("source.url", url);
+    let document = site.pgkeep(["diff", &id, "--json"]).any_stdout().run().json();
+    assert_eq!(document["changes"], json!([]), "{document:#}");
+    let not: Vec<&str> =
+        document["not_compared"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
+    for part in ["pg_hba.conf", "settings", "passwords", "files of the server"] {
+        assert!(not.iter().any(|what| what.contains(part)), "{part}: {not:?}");
+    }
+    let text = site.pgkeep(["diff", &id]).any_stdout().run().stdout;
+    assert!(text.contains("not compared: rules of pg_hba.conf"), "{text}");
 }
 
 /// Where a copy is away, or there is no such backup, it says so.

@@ -12,9 +12,9 @@ use pgkeep::pipeline::header::{self, Packing};
 use pgkeep::pipeline::seal::Sealer;
 use serde_json::{Value, json};
 
-use crate::support::Site;
 use crate::support::cluster::{Cluster, unique};
 use crate::support::tools::{give_to_postgres, is_root, sha256_hex};
+use crate::support::{FakeBin, Site};
 
 /// A site with a folder of a few files to keep, and a config backup of it.
 fn kept() -> (Site, String, PathBuf) {
@@ -34,6 +34,21 @@ fn kept() -> (Site, String, PathBuf) {
 
 fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().mode() & 0o7777
+}
+
+/// Where root restores, owners come back: nobody else may have a hand in that.
+#[test]
+fn root_restores_into_nobody_elses_folder() {
+    let (site, id, _) = kept();
+    let shared = site.path("shared");
+    fs::create_dir(&shared).unwrap();
+    give_to_postgres(&shared);
+    let out = shared.join("out");
+    let call = site.pgkeep(["restore", &id, "--output", out.to_str().unwrap()]).any_stdout().any_stderr();
+    let ran = call.any_code().run();
+    let is_refused = ran.code == 1 && ran.stderr.contains("is not root's alone");
+    assert_eq!(is_refused, is_root(), "{}", ran.stderr);
+    assert_eq!(out.exists(), !is_root());
 }
 
 #[test]
@@ -84,8 +99,13 @@ fn its_files_become_a_folder() {
         .run();
     let empty = site.path("empty");
     fs::create_dir(&empty).unwrap();
+    fs::set_permissions(&empty, fs::Permissions::from_mode(0o750)).unwrap();
     site.pgkeep(["restore", &id, "--output", empty.to_str().unwrap()]).any_stdout().any_stderr().run();
+    // It stays the folder that it was.
     assert!(empty.join("notes.json").exists());
+    assert_eq!(mode(&empty), 0o750);
+    let link = fs::symlink_metadata(file.with_file_name("link")).unwrap();
+    assert_eq!(link.mtime(), fs::symlink_metadata(etc.join("link")).unwrap().mtime());
     // Of a copy that is damaged nothing is made.
     let artifact = PathBuf::from(site.copies(&id)["local"]["path"].as_str().unwrap());
     let mut bytes = fs::read(&artifact).unwrap();
@@ -121,12 +141,21 @@ fn an_archive_that_leads_elsewhere_is_refused() {
         ),
         ("a device", vec![("files/x", tar::EntryType::Block, "")]),
         ("a hard link", vec![("files/x", tar::EntryType::Link, "/etc/passwd")]),
+        ("a server's link", vec![("server/etc/x", link, "/etc/passwd")]),
+        ("below a file", vec![("files/x", file, ""), ("files/x/y", file, "")]),
+        ("twice", vec![("globals.sql", file, "CREATE ROLE twice;")]),
         ("no notes", vec![("files/x", file, "")]),
+        ("no end", vec![("files/x", file, "")]),
     ] {
         let mut archive = tar::Builder::new(Vec::new());
-        let notes: &[(&str, tar::EntryType, &str)] =
-            if what == "no notes" { &[] } else { &[("notes.json", file, "{\"has_passwords\":true}")] };
-        for (path, kind, text) in notes.iter().chain(&entries) {
+        let always = [
+            ("notes.json", file, "{\"has_passwords\":true}"),
+            ("globals.sql", file, "CREATE ROLE made_by_it;"),
+            ("settings.json", file, "[]"),
+            ("databases.json", file, "{}"),
+        ];
+        let is_there = |it: &&(&str, tar::EntryType, &str)| what != "no notes" || it.0 != "notes.json";
+        for (path, kind, text) in always.iter().filter(is_there).chain(&entries) {
             let mut entry = tar::Header::new_gnu();
             entry.set_entry_type(*kind);
             entry.set_mode(0o644);
@@ -143,7 +172,10 @@ fn an_archive_that_leads_elsewhere_is_refused() {
             entry.set_cksum();
             archive.append(&entry, bytes).unwrap();
         }
-        let plain = archive.into_inner().unwrap();
+        let mut plain = archive.into_inner().unwrap();
+        if what == "no end" {
+            plain.truncate(plain.len() - 1024);
+        }
         let mut gz = GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gz.write_all(&plain).unwrap();
         let secrets = header::create(&name, Packing::Gzip, &Key::parse(&site.key).unwrap()).unwrap();
@@ -170,7 +202,11 @@ fn an_archive_that_leads_elsewhere_is_refused() {
             .run();
         assert!(!out.exists() && !escaped.exists(), "{what}: {}", said.stderr);
         site.pgkeep(["restore", &id, "--list"]).code(4).stderr_has("no config backup as it should be").run();
-        site.pgkeep(["diff", &id]).code(1).stderr_has("no config backup as it should be").run();
+        let url = site.cluster.url(&site.database);
+        let call = site.pgkeep(["restore", &id, "--globals", "--into", &url]).code(4).any_stderr();
+        call.stderr_has("no config backup as it should be").run();
+        site.pgkeep(["verify", &id, "--level", "content"]).code(4).any_stdout().any_stderr().run();
+        site.pgkeep(["diff", &id]).code(4).stderr_has("no config backup as it should be").run();
     }
 }
 
@@ -187,11 +223,16 @@ fn its_globals_are_made_where_they_are_missing() {
         "postgres",
         "CREATE ROLE staff; CREATE ROLE \"odd \"\"; DROP ROLE staff; --\" LOGIN PASSWORD 'pw' CONNECTION LIMIT 3; \
          GRANT staff TO \"odd \"\"; DROP ROLE staff; --\" WITH ADMIN OPTION; ALTER ROLE staff SET work_mem TO '7MB'; \
-         CREATE ROLE there LOGIN PASSWORD 'one'; GRANT staff TO there; COMMENT ON ROLE staff IS 'it''s; a comment'",
+         CREATE ROLE there LOGIN PASSWORD 'one'; CREATE ROLE deputy; GRANT staff TO there; COMMENT ON ROLE staff IS 'it''s; a comment'",
     );
     let make = format!("CREATE TABLESPACE fast OWNER staff LOCATION '{}'", space.display());
     site.cluster.execute("postgres", &make);
-    site.cluster.execute("postgres", "GRANT CREATE ON TABLESPACE fast TO there");
+    // Who granted a right is a part of it.
+    site.cluster.execute(
+        "postgres",
+        "GRANT CREATE ON TABLESPACE fast TO deputy WITH GRANT OPTION; SET SESSION AUTHORIZATION deputy; \
+         GRANT CREATE ON TABLESPACE fast TO there; RESET SESSION AUTHORIZATION",
+    );
     let id = site.pgkeep(["backup", "config"]).any_stdout().run().id();
     let other = Cluster::start();
     other.execute("postgres", "CREATE ROLE there NOLOGIN");
@@ -230,6 +271,12 @@ fn its_globals_are_made_where_they_are_missing() {
         .get(0);
     assert!(!login);
     assert!(globals(&other).contains("GRANT staff TO there"), "{}", globals(&other));
+    let rights = "SELECT string_agg(a.grantor::regrole || ' ' || a.grantee::regrole, ', ' ORDER BY 1) \
+                  FROM pg_tablespace t, aclexplode(spcacl) a WHERE spcname = 'fast'";
+    let of =
+        |cluster: &Cluster| -> String { cluster.connect("postgres").query_one(rights, &[]).unwrap().get(0) };
+    assert!(of(&other).contains("deputy there"), "{}", of(&other));
+    assert_eq!(of(&other), of(site.cluster));
     // A second time nothing is left to do.
     call(&[]).stdout_has("made 0 roles, 0 tablespaces").stderr_has("its roles and tablespaces, into").run();
 }
@@ -240,6 +287,67 @@ fn globals(cluster: &Cluster) -> String {
     // Newer ones have a word of their own in every dump.
     let text = String::from_utf8(output.stdout).unwrap();
     text.lines().filter(|line| !line.contains("restrict")).flat_map(|line| [line, "\n"]).collect()
+}
+
+/// Whatever stands there that `pg_dumpall` does not write: none of it is done.
+#[test]
+fn globals_that_are_more_than_roles_are_refused() {
+    let mut site = Site::new().local_only();
+    let (victim, boss, evil) = (unique("victim"), unique("boss"), unique("evil"));
+    site.cluster.execute("postgres", &format!("CREATE ROLE {victim}; CREATE ROLE {boss} SUPERUSER"));
+    site.cluster.execute(&site.database, "CREATE TABLE precious ()");
+    let before = globals(site.cluster);
+    for more in [
+        "ALTER ROLE SESSION_USER PASSWORD 'pwned'".to_owned(),
+        format!("ALTER ROLE U&\"\\0{:x}{}\" WITH SUPERUSER", b'v', &victim[1..]),
+        "ALTER ROLE ALL SET work_mem TO '1GB'".to_owned(),
+        format!("GRANT {boss}, pg_execute_server_program TO {victim}"),
+        "DROP TABLE precious".to_owned(),
+        "ROLLBACK".to_owned(),
+        "COMMIT; SELECT 1/0".to_owned(),
+        "COPY (SELECT 1) TO PROGRAM 'true'".to_owned(),
+    ] {
+        let script = site.path("hostile.sql");
+        fs::write(&script, format!("CREATE ROLE {evil};\n{more};\n")).unwrap();
+        let bin = FakeBin::of("pg_dumpall", &site.path(""), &format!("cat '{}'", script.display()));
+        site.config.set("source.pg_bin", bin.folder.to_str().unwrap());
+        let id = site.pgkeep(["backup", "config"]).any_stdout().run().id();
+        let into = site.cluster.url(&site.database);
+        for dry_run in [&["--dry-run"][..], &[]] {
+            let call = site.pgkeep(["restore", &id, "--globals", "--into", &into]).args(dry_run);
+            let said = call.code(4).any_stderr().stderr_has("pg_dumpall does not write").run();
+            assert!(!said.stderr.contains("pwned"), "{}", said.stderr);
+        }
+        assert!(globals(site.cluster).lines().all(|line| !line.contains(&evil)), "{more}");
+    }
+    // A membership of two that are there is theirs.
+    let granted = format!("CREATE ROLE {boss};\nCREATE ROLE {victim};\nGRANT {boss} TO {victim};\n");
+    fs::write(site.path("hostile.sql"), granted).unwrap();
+    let id = site.pgkeep(["backup", "config"]).any_stdout().run().id();
+    let into = site.cluster.url(&site.database);
+    let call = site.pgkeep(["restore", &id, "--globals", "--into", &into]).any_stderr();
+    call.stdout_has(&format!(
+        "not done, for it changes what is there or comes with a database: GRANT {boss} TO {victim}"
+    ))
+    .run();
+    let ours = |text: &str| {
+        text.lines().filter(|line| line.contains(&victim)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(ours(&globals(site.cluster)), ours(&before));
+    site.cluster.execute(&site.database, "SELECT FROM precious");
+}
+
+/// A date is the same date wherever it is read.
+#[test]
+fn a_date_style_of_the_server_changes_no_date() {
+    let site = Site::alone().local_only();
+    site.cluster.execute("postgres", "CREATE ROLE until VALID UNTIL '2031-02-01 03:04:05+00'");
+    site.cluster.execute("postgres", "ALTER DATABASE shop SET datestyle = 'SQL, DMY'");
+    let id = site.pgkeep(["backup", "config"]).any_stdout().run().id();
+    let out = site.path("out");
+    site.pgkeep(["restore", &id, "--output", out.to_str().unwrap()]).any_stdout().any_stderr().run();
+    let text = fs::read_to_string(out.join("globals.sql")).unwrap();
+    assert!(text.contains("VALID UNTIL '2031-02-01 03:04:05+00'"), "{text}");
 }
 
 /// The first statement that fails ends it, and takes all before it back; what it hides stays hidden.

@@ -1,5 +1,6 @@
 //! Roles and tablespaces, fact by fact, from the SQL that makes them.
 
+use super::facts::PASSWORD;
 use super::{Facts, Section};
 use crate::source::globals::script::{About, Statement, Word, is_secret, statements, words};
 
@@ -7,50 +8,64 @@ use crate::source::globals::script::{About, Statement, Word, is_secret, statemen
 const USUAL: [&str; 7] =
     ["NOSUPERUSER", "INHERIT", "NOCREATEROLE", "NOCREATEDB", "NOLOGIN", "NOREPLICATION", "NOBYPASSRLS"];
 
+/// What is said of a role or tablespace in words.
+const SAID: &str = "comment or label";
+
 pub(super) fn add(facts: &mut Facts, script: &str) {
     for statement in statements(script) {
         let words = words(&statement.sql);
         match &statement.about {
-            About::Role(name) => role(facts, name, &statement, &words),
+            About::NewRole(name) | About::Role(name) => role(facts, name, &statement, &words),
             About::Membership { of, member } => {
                 // GRANT a TO b WITH ... GRANTED BY c
-                let rest = words.get(4..).unwrap_or_default();
-                let end = rest.iter().position(|word| word.is("GRANTED")).unwrap_or(rest.len());
-                let how = text(&statement, rest.get(..end).unwrap_or_default());
+                let how = text(&statement, words.get(4..).unwrap_or_default());
                 facts.add(Section::Roles, member, Some(&format!("member of {of}")), &how, false);
             }
             About::Parameter { role } => {
-                facts.add(Section::Roles, role, Some(&statement.sql), "", false);
+                facts.add(Section::Roles, role, Some(&right(&statement)), "", false);
+            }
+            About::NewTablespace(name) => {
+                let what = text(&statement, words.get(3..).unwrap_or_default());
+                facts.add(Section::Tablespaces, name, None, &what, false);
+            }
+            About::Tablespace(name) if is_said(&words) => {
+                facts.add(Section::Tablespaces, name, Some(SAID), &statement.sql, true);
             }
             About::Tablespace(name) => {
-                let is_made = words.first().is_some_and(|word| word.is("CREATE"));
-                let property = (!is_made).then_some(statement.sql.as_str());
-                let value = if is_made {
-                    text(&statement, words.get(3..).unwrap_or_default())
-                } else {
-                    String::new()
-                };
-                facts.add(Section::Tablespaces, name, property, &value, false);
+                facts.add(Section::Tablespaces, name, Some(&right(&statement)), "", false);
             }
-            About::Session | About::Other => {}
+            About::Session | About::Authorization(_) | About::Unknown => {}
         }
     }
+}
+
+/// A right, and who gave it.
+fn right(statement: &Statement) -> String {
+    let by = statement.by.as_ref().map_or_else(String::new, |by| format!(" (granted by {by})"));
+    format!("{}{by}", statement.sql)
+}
+
+/// Whether it is a comment or a label: whatever stands there is for those who may see it.
+fn is_said(words: &[Word]) -> bool {
+    words.first().is_some_and(|word| word.is("COMMENT") || word.is("SECURITY"))
 }
 
 fn role(facts: &mut Facts, name: &str, statement: &Statement, words: &[Word]) {
     let is = |at: usize, keyword: &str| words.get(at).is_some_and(|word| word.is(keyword));
     if is(0, "CREATE") {
         facts.add(Section::Roles, name, None, "", false);
+    } else if is(0, "ALTER") && is(3, "IN") {
+        // It stands with the database, too.
     } else if is(0, "ALTER") && is(3, "SET") {
         // ALTER ROLE a SET b TO c
         let setting = words.get(4).and_then(Word::name).unwrap_or_default();
         let value = text(statement, words.get(6..).unwrap_or_default());
-        let hidden = is_secret(&setting) || is_secret(&value);
+        let hidden = is_secret(&setting, &value);
         facts.add(Section::Roles, name, Some(&format!("setting {setting}")), &value, hidden);
     } else if is(0, "ALTER") && is(3, "WITH") {
         attributes(facts, name, statement, words.get(4..).unwrap_or_default());
     } else {
-        facts.add(Section::Roles, name, Some("comment or label"), &statement.sql, false);
+        facts.add(Section::Roles, name, Some(SAID), &statement.sql, true);
     }
 }
 
@@ -71,7 +86,7 @@ fn attributes(facts: &mut Facts, role: &str, statement: &Statement, words: &[Wor
             }
             "PASSWORD" => {
                 let value = rest.next().map(|word| text(statement, std::slice::from_ref(word)));
-                facts.add(Section::Roles, role, Some("password"), &value.unwrap_or_default(), true);
+                facts.add(Section::Roles, role, Some(PASSWORD), &value.unwrap_or_default(), true);
             }
             _ if USUAL.contains(&keyword.as_str()) || keyword.is_empty() => {}
             _ => facts.add(Section::Roles, role, Some(&keyword), "", false),
