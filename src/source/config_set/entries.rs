@@ -1,24 +1,24 @@
 //! The entries of a config set as they are read from an archive that lies in a file: each is looked at before anything is
 //! made of it.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Read, Seek};
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use tar::EntryType;
 
-use super::{DATABASES, GLOBALS, NOTES, SERVER_FILES, SETTINGS};
-use crate::interrupt::Interrupt;
 use crate::key::hex;
-use crate::process::Names;
+
+mod extract;
+mod sound;
+
+pub use extract::extract;
+pub use sound::{Unsound, check, ensure_complete};
 
 /// No document that is read whole is larger.
 const DOCUMENT_LIMIT_BYTES: u64 = 256 * 1024 * 1024;
@@ -28,18 +28,7 @@ const NAME_CHARACTERS: usize = 200;
 const BLOCK_BYTES: usize = 64 * 1024;
 /// No path is longer, its end included.
 const PATH_LIMIT_BYTES: u64 = 4097;
-/// Two blocks of zeros end an archive.
-const END_BYTES: u64 = 1024;
 const TAR_BLOCK_BYTES: u64 = 512;
-/// Bits of a mode that give the rights of the owner to whoever runs the file.
-const SET_ID_BITS: u32 = 0o6000;
-/// No set has more entries: so many files, and what pgkeep adds.
-const MOST_ENTRIES: usize = 200_000;
-
-/// That an archive is not as pgkeep makes it, whatever copy it was read from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the archive is not as pgkeep makes it")]
-pub struct Unsound;
 
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -99,100 +88,12 @@ pub fn list(archive: &mut File) -> Result<Vec<Entry>> {
     check(archive)
 }
 
-/// Every entry of an archive that is read to its end, in its order.
-///
-/// # Errors
-/// [`Unsound`] when it can't be read, does not end as an archive does, or one of the entries is none that pgkeep puts in: a
-/// name that leads elsewhere, something else than a file, a folder or a link, something below what is no folder, the same
-/// name twice, more of them than any set has.
-pub fn check(archive: impl Read) -> Result<Vec<Entry>> {
-    let mut entries: Vec<Entry> = Vec::new();
-    let mut archive = Counted { archive, count: 0 };
-    let read = walk(&mut archive, |entry, from| {
-        if entries.len() >= MOST_ENTRIES {
-            bail!("it holds more than {MOST_ENTRIES} entries");
-        }
-        io::copy(from, &mut io::sink()).with_context(|| named(&entry.path))?;
-        entries.push(entry);
-        Ok(())
-    });
-    let checked = read.and_then(|end| {
-        ensure_end(&mut archive, end)?;
-        ensure_names(&entries)
-    });
-    checked.map_err(|error| error.context(Unsound))?;
-    Ok(entries)
-}
-
-/// Makes sure that it ends with two blocks of zeros, and nothing else after them.
-fn ensure_end(archive: &mut Counted<impl Read>, end: u64) -> Result<()> {
-    let mut block = vec![0u8; BLOCK_BYTES];
-    loop {
-        let count = archive.read(&mut block)?;
-        let Some(read) = block.get(..count).filter(|read| !read.is_empty()) else { break };
-        if read.iter().any(|byte| *byte != 0) {
-            bail!("something follows its end");
-        }
-    }
-    if archive.count < end.saturating_add(END_BYTES) {
-        bail!("its end is missing");
-    }
-    Ok(())
-}
-
-fn ensure_names(entries: &[Entry]) -> Result<()> {
-    let mut names: BTreeSet<&Path> = BTreeSet::new();
-    let is_closed = |entry: &&Entry| entry.what != What::Folder;
-    let closed: BTreeSet<&Path> =
-        entries.iter().filter(is_closed).map(|entry| entry.path.as_path()).collect();
-    for entry in entries {
-        let name = named(&entry.path);
-        if !names.insert(&entry.path) {
-            bail!("{name} stands in it twice");
-        }
-        if entry.path.ancestors().skip(1).any(|above| closed.contains(above)) {
-            bail!("{name} stands below what is no folder");
-        }
-        if entry.path.starts_with(SERVER_FILES) && entry.what != What::File {
-            bail!("{name} is no file, as all of the server's are");
-        }
-    }
-    Ok(())
-}
-
-/// Makes sure that what every set holds is there.
-///
-/// # Errors
-/// [`Unsound`] when it is not.
-pub fn ensure_complete(entries: &[Entry]) -> Result<()> {
-    for name in [GLOBALS, SETTINGS, DATABASES, NOTES] {
-        if !entries.iter().any(|entry| entry.path == Path::new(name) && entry.what == What::File) {
-            return Err(anyhow!("there is no `{name}` in it").context(Unsound));
-        }
-    }
-    Ok(())
-}
-
 /// A name for a message: no longer than anybody reads.
 fn named(path: &Path) -> String {
     let text = path.display().to_string();
     match text.char_indices().nth(NAME_CHARACTERS) {
         Some((at, _)) => format!("`{} ...`", text.get(..at).unwrap_or_default()),
         None => format!("`{text}`"),
-    }
-}
-
-/// How far an archive was read.
-struct Counted<R> {
-    archive: R,
-    count: u64,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.archive.read(buffer)?;
-        self.count = self.count.saturating_add(count as u64);
-        Ok(count)
     }
 }
 
@@ -235,76 +136,6 @@ pub fn digests(archive: &mut File) -> Result<Vec<(Entry, Option<String>)>> {
         Ok(())
     })?;
     Ok(found)
-}
-
-/// Makes every entry below a folder that is new and nobody else's; owners where `with_owners` says so.
-///
-/// # Errors
-/// When one can't be made, or is none that pgkeep puts in, and when it is interrupted.
-pub fn extract(
-    archive: &mut File,
-    folder: &Path,
-    with_owners: bool,
-    interrupt: &Interrupt,
-) -> Result<Vec<Entry>> {
-    let entries = list(archive)?;
-    each(archive, |entry, from| {
-        let path = folder.join(&entry.path);
-        let told = || format!("cannot make `{}`", path.display());
-        if interrupt.is_raised() {
-            bail!("interrupted");
-        }
-        match entry.what {
-            What::Folder => private_folder(&path).with_context(told)?,
-            What::File => {
-                private_folder(path.parent().unwrap_or(folder)).with_context(told)?;
-                let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-                let mut file = file.with_context(told)?;
-                io::copy(from, &mut file).with_context(told)?;
-                file.sync_all().with_context(told)?;
-            }
-            // Made last: nothing is ever written through one.
-            What::Link => {}
-        }
-        Ok(())
-    })?;
-    for entry in &entries {
-        let path = folder.join(&entry.path);
-        if let Some(target) = &entry.target {
-            private_folder(path.parent().unwrap_or(folder))?;
-            symlink(target, &path).with_context(|| format!("cannot make `{}`", path.display()))?;
-        }
-    }
-    let owners = with_owners.then(Names::of_host);
-    // The deepest first: a folder that may not be written to any more is done with.
-    for entry in entries.iter().rev() {
-        let path = folder.join(&entry.path);
-        dress(entry, &path, owners.as_ref())
-            .with_context(|| format!("cannot make `{}` what it was", path.display()))?;
-    }
-    Ok(entries)
-}
-
-/// Owner, mode and time as they were.
-fn dress(entry: &Entry, path: &Path, owners: Option<&Names>) -> Result<()> {
-    if let Some(names) = owners {
-        // By name where this host has that name, as tar does it.
-        let uid = entry.user.as_ref().and_then(|user| names.uid(user)).unwrap_or(entry.uid);
-        let gid = entry.group.as_ref().and_then(|group| names.gid(group)).unwrap_or(entry.gid);
-        std::os::unix::fs::lchown(path, Some(uid), Some(gid))?;
-    }
-    if entry.what != What::Link {
-        // Whoever is not the owner that was must not lend the rights of another one.
-        let hidden = if owners.is_some() { 0 } else { SET_ID_BITS };
-        fs::set_permissions(path, Permissions::from_mode(entry.mode & !hidden))?;
-    }
-    let at = Timespec { tv_sec: i64::try_from(entry.modified_at)?, tv_nsec: 0 };
-    let times = Timestamps { last_access: at, last_modification: at };
-    Ok(utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
-}
-
-fn private_folder(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// Reads an archive from its beginning on.
@@ -402,9 +233,13 @@ fn plain(path: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-    use super::*;
+    use std::fs;
     use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
     use std::time::SystemTime;
+
+    use super::*;
+    use crate::interrupt::Interrupt;
 
     fn archive(entries: &[(&str, EntryType, Option<&str>)]) -> File {
         let mut file = tempfile::tempfile().unwrap();
@@ -470,7 +305,7 @@ mod tests {
             assert!(told.downcast_ref::<Unsound>().is_some(), "{told:?}");
         }
         let mut followed = archive(&good);
-        followed.seek(io::SeekFrom::End(0)).unwrap();
+        followed.seek(std::io::SeekFrom::End(0)).unwrap();
         followed.write_all(b"more").unwrap();
         assert!(list(&mut followed).is_err());
         assert!(ensure_complete(&list(&mut archive(&good)).unwrap()).is_err());
