@@ -25,7 +25,7 @@ mod statement;
 mod user;
 
 pub use guard::{GUARD, run_guarded};
-pub use pipes::{ChildReader, ChildWriter, Quiet, wait_ready};
+pub use pipes::{ChildReader, ChildWriter, Quiet, wait_ready, wait_ready_within};
 pub use running::Killed;
 pub use service::{Service, run_to_end};
 pub use user::{Names, User};

@@ -35,13 +35,20 @@ fn without_password(url: &str) -> String {
         .map_or_else(|_| LEFT_OUT.to_owned(), |info| info.without_password().to_keyword_string())
 }
 
+/// Whether it is an address with a name or a password in it.
+fn has_login(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(_, rest)| rest.contains('@'))
+}
+
 fn hide(value: &mut Value) {
     match value {
         Value::Array(values) => values.iter_mut().for_each(hide),
         Value::Table(table) => {
             for (key, value) in table.iter_mut() {
                 match value {
-                    Value::String(text) if SECRET_KEYS.contains(&key.as_str()) => LEFT_OUT.clone_into(text),
+                    Value::String(text) if SECRET_KEYS.contains(&key.as_str()) || has_login(text) => {
+                        LEFT_OUT.clone_into(text);
+                    }
                     value => hide(value),
                 }
             }
@@ -59,7 +66,8 @@ mod tests {
     fn secrets_go_and_the_places_of_secrets_stay() {
         let text = "# pw: s3cret\n[source]\nurl = 'postgresql://a:s3cret@db/shop?sslpassword=s3cret'\n\
                     [[store]]\nname = 'r2'\nkind = 's3'\nsecret_access_key = 's3cret'\naccess_key_id = { env = 'R2' }\n\
-                    [[alert.channel]]\nname = 'x'\nkind = 'webhook'\nurl = 'https://h/s3cret'\ntoken = { file = '/t' }\n";
+                    [[alert.channel]]\nname = 'x'\nkind = 'webhook'\nurl = 'https://h/s3cret'\ntoken = { file = '/t' }\n\
+                    smtp = 'smtp://a:s3cret@mail'\n";
         let kept = without_secrets(text).unwrap();
         assert!(!kept.contains("s3cret"), "{kept}");
         for part in ["name = \"r2\"", "env = \"R2\"", "file = \"/t\"", "shop", "name = \"x\""] {

@@ -127,6 +127,29 @@ pub fn wait_ready(pipe: impl AsFd, wanted: PollFlags, interrupt: &Interrupt) -> 
     }
 }
 
+/// The same, no longer than `limit`.
+///
+/// # Errors
+/// When it can't be waited for, or was waited for in vain.
+pub fn wait_ready_within(
+    pipe: impl AsFd,
+    wanted: PollFlags,
+    interrupt: &Interrupt,
+    limit: Duration,
+) -> io::Result<bool> {
+    let begun = Instant::now();
+    loop {
+        match look(&pipe, wanted, interrupt)? {
+            Look::Ready => return Ok(true),
+            Look::Interrupted => return Ok(false),
+            Look::NotYet if begun.elapsed() > limit => {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, format!("nothing came for {limit:?}")));
+            }
+            Look::NotYet => {}
+        }
+    }
+}
+
 enum Look {
     Ready,
     Interrupted,

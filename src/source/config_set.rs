@@ -4,13 +4,14 @@
 use std::io::{self, PipeReader, PipeWriter, Read};
 use std::os::fd::AsFd;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use rustix::event::PollFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::interrupt::Interrupt;
-use crate::process::wait_ready;
+use crate::process::wait_ready_within;
 
 pub mod compare;
 pub mod contents;
@@ -77,25 +78,31 @@ pub struct Stream {
     writer: Option<JoinHandle<Result<Notes>>>,
     notes: Option<Notes>,
     interrupt: Interrupt,
+    stall: Duration,
+}
+
+/// What goes into a set.
+pub struct Contents {
+    /// What was made for it.
+    pub documents: Vec<Document>,
+    /// When that was, in seconds since 1970.
+    pub made_at: u64,
+    /// Files of this host.
+    pub files: Vec<Found>,
+    /// What it says of itself, as far as that is known before.
+    pub notes: Notes,
 }
 
 impl Stream {
-    /// Starts to write documents, made at that time in seconds since 1970, files and notes.
+    /// Starts to write one. No file may give nothing for longer than `stall`.
     ///
     /// # Errors
     /// When there is no pipe or no thread to be had.
-    pub fn start(
-        documents: Vec<Document>,
-        files: Vec<Found>,
-        notes: Notes,
-        made_at: u64,
-        interrupt: Interrupt,
-    ) -> Result<Self> {
+    pub fn start(contents: Contents, stall: Duration, interrupt: Interrupt) -> Result<Self> {
         let (pipe, into) = io::pipe().context("there is no pipe to be had")?;
-        let writer = thread::Builder::new()
-            .name("config set".to_owned())
-            .spawn(move || write(into, made_at, &documents, &files, notes))?;
-        Ok(Self { pipe, writer: Some(writer), notes: None, interrupt })
+        let writer =
+            thread::Builder::new().name("config set".to_owned()).spawn(move || write(into, contents))?;
+        Ok(Self { pipe, writer: Some(writer), notes: None, interrupt, stall })
     }
 
     /// What was written, once all of it was read.
@@ -107,7 +114,9 @@ impl Stream {
 
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if !wait_ready(self.pipe.as_fd(), PollFlags::IN, &self.interrupt)? {
+        // A disk that is away may hold up whoever reads a file for ever.
+        let ready = wait_ready_within(self.pipe.as_fd(), PollFlags::IN, &self.interrupt, self.stall);
+        if !ready.map_err(|error| io::Error::new(error.kind(), format!("a file can't be read: {error}")))? {
             return Err(io::Error::other("interrupted"));
         }
         let count = self.pipe.read(buffer)?;
@@ -123,18 +132,13 @@ impl Read for Stream {
     }
 }
 
-fn write(
-    into: PipeWriter,
-    made_at: u64,
-    documents: &[Document],
-    files: &[Found],
-    mut notes: Notes,
-) -> Result<Notes> {
+fn write(into: PipeWriter, contents: Contents) -> Result<Notes> {
+    let Contents { documents, made_at, files, mut notes } = contents;
     let mut writer = Writer::new(io::BufWriter::with_capacity(64 * 1024, into), made_at);
-    for document in documents {
+    for document in &documents {
         writer.document(&document.name, &document.bytes)?;
     }
-    for found in files {
+    for found in &files {
         writer.file(found, &mut notes)?;
     }
     let bytes = serde_json::to_vec_pretty(&notes).map_err(|error| anyhow!(error))?;

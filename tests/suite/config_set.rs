@@ -8,8 +8,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::Site;
 use crate::support::cluster::unique;
+use crate::support::{Site, shim};
 
 mod differences;
 mod nightly;
@@ -138,11 +138,13 @@ fn what_is_missing_is_named() {
     let made = Command::new("mkfifo").arg(folder.join("pipe")).status().unwrap();
     assert!(made.success());
     let gone = folder.join("gone");
-    site.config.set("config.files", vec![folder.display().to_string(), gone.display().to_string()]);
-    let call = site.pgkeep(["backup", "config"]).code(3).any_stdout();
+    // What the kernel makes up as it is read.
+    let made_up = "/proc/version".to_owned();
+    site.config.set("config.files", vec![folder.display().to_string(), gone.display().to_string(), made_up]);
+    let call = site.pgkeep(["backup", "config"]).code(3).any_stdout().stderr_has("it says that it is empty");
     let id = call.stderr_has("gone: it is not there").stderr_has("a FIFO").stderr_has("sparse").run().id();
     let missing = site.row(&id)["metadata"]["missing"].as_array().unwrap().len();
-    assert_eq!(missing, 3);
+    assert_eq!(missing, 4);
     let query = "SELECT message FROM pgkeep.alert WHERE rule = 'backup_degraded' AND database = 'cluster'";
     let told: String = site.cluster.connect(&site.catalog).query_one(query, &[]).unwrap().get(0);
     assert!(told.contains("does not hold all that was asked for"), "{told}");
@@ -190,6 +192,31 @@ fn what_could_not_begin_is_told() {
     assert_eq!(open(), 1);
     site.pgkeep(["backup", "config"]).any_stdout().run();
     assert_eq!(open(), 0);
+}
+
+/// A disk that breaks, or is away, takes the files on it along; it holds nothing up.
+#[test]
+fn a_disk_that_breaks_takes_its_files_along_and_nothing_else() {
+    let mut site = Site::new().local_only();
+    let (good, bad) = (site.path("good"), site.path("bad"));
+    for folder in [&good, &bad] {
+        fs::create_dir(folder).unwrap();
+        fs::write(folder.join("file"), "x".repeat(1000)).unwrap();
+    }
+    site.config.set("config.files", vec![bad.display().to_string(), good.display().to_string()]);
+    let broken = shim::breaking(site.pgkeep(["backup", "config"]), &bad, "read", 1);
+    let call = broken.code(3).any_stdout().stderr_has("bad/file: it can't be read to its end");
+    let id = call.run().id();
+    let out = site.path("out");
+    let into = ["--output", out.to_str().unwrap()];
+    site.pgkeep(["restore", &id]).args(into).any_stdout().stderr_has("can't be read to its end").run();
+    let kept = out.join("files").join(good.strip_prefix("/").unwrap()).join("file");
+    assert_eq!(fs::read_to_string(kept).unwrap(), "x".repeat(1000));
+    site.config.set("timeouts.stall", "2s");
+    site.config.set("config.with_full", true);
+    let hanging = shim::hanging(site.pgkeep(["backup", "full"]), &bad, "read", 1);
+    let call = hanging.code(3).any_stdout().stderr_has("a file can't be read: nothing came for 2s");
+    assert_eq!(site.row(&call.run().id())["status"], "verified");
 }
 
 /// All below a folder, whatever leads to it, and never a key; an archive that holds links is brought back all the same.

@@ -10,12 +10,13 @@ use super::content::{Content, Order};
 use super::ledger::Ledger;
 use super::stream::{Streamed, abandon, in_order, planned_part_size, send, source_trouble};
 use super::watch::Watch;
+use crate::aside;
 use crate::backup::{Backup, CLUSTER, CONFIG};
 use crate::command::context::Context;
 use crate::config::redacted::without_secrets;
 use crate::exit::one_line;
 use crate::source::config_set::contents::{Asked, of_server};
-use crate::source::config_set::{Document, Notes, OWN, Stream, find};
+use crate::source::config_set::{Contents, Document, Found, Notes, OWN, Stream, find};
 
 /// Names of what is missing that stand in the log one by one.
 const NAMED: usize = 20;
@@ -46,14 +47,14 @@ impl Content for ConfigSet {
             Ok(own) => documents.extend(own),
             Err(error) => notes.missing.push(format!("pgkeep's own configuration: {}", one_line(&error))),
         }
-        let (files, missing) = find(&context.config.config_set.files);
+        let (files, file_bytes, missing) = files(context);
         notes.missing.extend(missing);
         let known: usize = documents.iter().map(|document| document.bytes.len()).sum();
-        let sizes = files.iter().filter_map(|file| Some(file.path.symlink_metadata().ok()?.len()));
-        let expected_bytes = sizes.fold(known as u64, u64::saturating_add);
+        let expected_bytes = file_bytes.saturating_add(known as u64);
         let part_size_bytes = planned_part_size(ledger, backup, expected_bytes);
         let made_at = u64::try_from(backup.created_at.as_second()).unwrap_or_default();
-        let mut stream = Stream::start(documents, files, notes, made_at, context.interrupt.clone())?;
+        let contents = Contents { documents, made_at, files, notes };
+        let mut stream = Stream::start(contents, context.config.timeouts.stall, context.interrupt.clone())?;
         let (made, ends) = send(order, backup, &mut stream, part_size_bytes, expected_bytes)?;
         let made = match made {
             Ok(made) if !context.interrupt.is_raised() => made,
@@ -116,6 +117,23 @@ pub(in crate::command) fn gather(context: &Context) -> Result<(Vec<Document>, No
         find_client: &|major| context.client("pg_dumpall", major),
         stall: context.config.timeouts.stall,
         interrupt: &context.interrupt,
+    })
+}
+
+/// The files that the configuration names, how much they have in all, and what is missing of them. A disk that is away takes
+/// its files along, and nothing else.
+fn files(context: &Context) -> (Vec<Found>, u64, Vec<String>) {
+    let patterns = context.config.config_set.files.clone();
+    let (limit, interrupt) = (context.config.timeouts.request, context.interrupt.clone());
+    let look = move || {
+        let (files, missing) = find(&patterns);
+        let sizes = files.iter().filter_map(|file| Some(file.path.symlink_metadata().ok()?.len()));
+        let bytes = sizes.fold(0, u64::saturating_add);
+        (files, bytes, missing)
+    };
+    aside::until("files", |took| took >= limit || interrupt.is_raised(), look).unwrap_or_else(|_| {
+        let why = format!("the files of `[config] files` could not all be looked at within {limit:?}");
+        (Vec::new(), 0, vec![why])
     })
 }
 

@@ -104,15 +104,22 @@ impl<W: Write> Writer<W> {
         let before = file.metadata().with_context(|| format!("cannot read `{}`", path.display()))?;
         header.set_entry_type(EntryType::Regular);
         header.set_size(before.len());
-        let mut exact = Exact { file, left: before.len(), is_short: false };
+        let mut exact = Exact { file, left: before.len(), end: None };
         self.tar
             .append_data(header, name, &mut exact)
             .with_context(|| format!("cannot keep `{}`", path.display()))?;
-        let is_short = exact.is_short;
+        let end = exact.end;
+        let name = path.display().to_string();
         let after = file.metadata().ok();
         let stamp = |about: &std::fs::Metadata| (about.len(), about.mtime(), about.mtime_nsec(), about.ino());
-        if is_short || after.is_none_or(|after| stamp(&after) != stamp(&before)) {
-            notes.changed.push(path.display().to_string());
+        let is_same = after.as_ref().is_some_and(|after| stamp(after) == stamp(&before));
+        if let Some(End::Error(error)) = end {
+            notes.missing.push(format!("{name}: it can't be read to its end: {error}"));
+        } else if is_same && before.len() == 0 && file.read(&mut [0; 1]).is_ok_and(|count| count > 0) {
+            // What the kernel makes up as it is read has no size.
+            notes.missing.push(format!("{name}: it says that it is empty, and is not"));
+        } else if end.is_some() || !is_same {
+            notes.changed.push(name);
         }
         Ok(())
     }
@@ -158,20 +165,33 @@ fn is_key(file: &File) -> bool {
 struct Exact<'a> {
     file: &'a mut File,
     left: u64,
-    is_short: bool,
+    /// Why zeros follow.
+    end: Option<End>,
+}
+
+enum End {
+    Early,
+    Error(io::Error),
 }
 
 impl Read for Exact<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
         let Some(wanted) = buffer.get_mut(..most).filter(|wanted| !wanted.is_empty()) else { return Ok(0) };
-        let got = if self.is_short { 0 } else { self.file.read(wanted)? };
-        let count = if got == 0 {
-            self.is_short = true;
-            wanted.fill(0);
-            wanted.len()
-        } else {
-            got
+        let got = if self.end.is_some() { Ok(0) } else { self.file.read(wanted) };
+        let count = match got {
+            Ok(0) => {
+                self.end.get_or_insert(End::Early);
+                wanted.fill(0);
+                wanted.len()
+            }
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
+            Err(error) => {
+                self.end = Some(End::Error(error));
+                wanted.fill(0);
+                wanted.len()
+            }
         };
         self.left = self.left.saturating_sub(count as u64);
         Ok(count)
