@@ -83,6 +83,9 @@ impl Server {
     /// The rules of `pg_hba.conf` as the server understands them; nothing where the role may not ask.
     pub fn hba_rules(&mut self) -> Option<String> {
         // Since version 16 one file may include others.
+        if !self.may_select("pg_hba_file_rules") {
+            return None;
+        }
         let has_number = self.has_column("pg_hba_file_rules", "rule_number").ok()?;
         let order = if has_number { "rule_number, file_name, line_number" } else { "line_number" };
         self.document(&format!("SELECT * FROM pg_catalog.pg_hba_file_rules ORDER BY {order}")).ok()
@@ -94,24 +97,31 @@ impl Server {
     /// When the server can't be asked.
     pub fn files(&mut self) -> Result<Vec<ServerFile>> {
         let mut paths: Vec<String> = Vec::new();
-        let mut queries = vec![NAMED_FILES.to_owned(), SOURCE_FILES.to_owned(), AUTO_FILE.to_owned()];
+        // What the role may not see it does not ask for: each refusal would stand in the server's log.
+        let mut queries = Vec::new();
+        if self.may_read_settings()? {
+            queries.extend([NAMED_FILES.to_owned(), AUTO_FILE.to_owned()]);
+        }
+        if self.may_select("pg_file_settings") {
+            queries.push(SOURCE_FILES.to_owned());
+        }
         for view in INCLUDING {
-            if self.has_column(view, "file_name").unwrap_or_default() {
+            if self.may_select(view) && self.has_column(view, "file_name").unwrap_or_default() {
                 queries.push(format!("SELECT DISTINCT file_name FROM pg_catalog.{view} ORDER BY 1"));
             }
         }
         for query in queries {
-            // What the role may not see it is not told of.
             let rows = self.client.query(query, params![]).unwrap_or_default();
             for row in rows {
                 let path: Option<String> = row.try_get(0)?;
                 paths.extend(path.filter(|path| !path.is_empty()));
             }
         }
+        let may_read = self.may("has_function_privilege('pg_catalog.pg_read_binary_file(text)', 'EXECUTE')");
         let mut files: Vec<ServerFile> = Vec::new();
         for path in paths {
             if !files.iter().any(|file| file.path == path) {
-                let bytes = self.read_file(&path);
+                let bytes = if may_read { self.read_file(&path) } else { None };
                 files.push(ServerFile { path, bytes });
             }
         }
@@ -121,6 +131,18 @@ impl Server {
     fn read_file(&mut self, path: &str) -> Option<Vec<u8>> {
         let asked = "SELECT pg_catalog.pg_read_binary_file($1)";
         self.client.query_one(asked, params![path]).ok()?.try_get(0).ok()
+    }
+
+    /// Whether the role may read a view of the system's; where there is none it may not.
+    fn may_select(&mut self, view: &str) -> bool {
+        self.may(&format!(
+            "coalesce(pg_catalog.has_table_privilege(pg_catalog.to_regclass('pg_catalog.{view}'), 'SELECT'), false)"
+        ))
+    }
+
+    fn may(&mut self, condition: &str) -> bool {
+        let row = self.client.query_one(format!("SELECT {condition}"), params![]);
+        row.and_then(|row| Ok(row.try_get(0)?)).unwrap_or_default()
     }
 
     fn has_column(&mut self, table: &str, column: &str) -> Result<bool> {
