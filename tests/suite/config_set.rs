@@ -1,4 +1,5 @@
 //! `pgkeep backup config`: what is in no database's dump, as a backup of its own.
+//! In clusters of their own: in the shared one there are hundreds of databases, each of which is asked.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -33,7 +34,7 @@ fn json_of(path: &PathBuf) -> Value {
 
 #[test]
 fn it_holds_roles_settings_databases_and_files() {
-    let mut site = Site::new();
+    let mut site = Site::alone();
     let role = unique("Odd role; \"x\"");
     let quoted = format!("\"{}\"", role.replace('"', "\"\""));
     site.cluster.execute(
@@ -104,7 +105,7 @@ fn all_below(folder: &std::path::Path) -> Vec<PathBuf> {
 /// Looked at as deep as there is a way, listed, and never what `latest` means by itself.
 #[test]
 fn it_is_verified_and_listed_as_what_it_is() {
-    let site = Site::new();
+    let site = Site::alone();
     let full = site.backup();
     let id = site.pgkeep(["backup", "config"]).any_stdout().run().id();
     site.pgkeep(["verify", &id, "--level", "content"]).any_stdout().run();
@@ -129,7 +130,7 @@ fn it_is_verified_and_listed_as_what_it_is() {
 /// What was asked for and is not to be had is named, and makes the exit code 3; the rest is kept.
 #[test]
 fn what_is_missing_is_named() {
-    let mut site = Site::new().local_only();
+    let mut site = Site::alone().local_only();
     let folder = site.path("etc");
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("kept"), "x").unwrap();
@@ -156,7 +157,7 @@ fn what_is_missing_is_named() {
 /// A role that may not read the hashes of passwords, nor the server's files: both are said.
 #[test]
 fn a_role_that_may_not_see_passwords() {
-    let mut site = Site::new().local_only().with_own_catalog();
+    let mut site = Site::alone().local_only().with_own_catalog();
     let (role, port, database) = (unique("weak"), site.cluster.port, site.database.clone());
     site.cluster.execute(&database, &format!("CREATE ROLE {role} LOGIN PASSWORD 'weak'"));
     site.config.set("source.url", format!("postgresql://{role}:weak@127.0.0.1:{port}/{database}"));
@@ -178,7 +179,7 @@ fn a_role_that_may_not_see_passwords() {
 /// One that could not even begin is an alert like any backup that failed, until one is made.
 #[test]
 fn what_could_not_begin_is_told() {
-    let site = Site::new().local_only().with_own_catalog();
+    let site = Site::alone().local_only().with_own_catalog();
     let (key, away) = (site.path("pgkeep.key"), site.path("away"));
     fs::rename(&key, &away).unwrap();
     site.pgkeep(["backup", "config"]).code(2).stderr_has("pgkeep.key").run();
@@ -197,7 +198,7 @@ fn what_could_not_begin_is_told() {
 /// A disk that breaks, or is away, takes the files on it along; it holds nothing up.
 #[test]
 fn a_disk_that_breaks_takes_its_files_along_and_nothing_else() {
-    let mut site = Site::new().local_only();
+    let mut site = Site::alone().local_only();
     let (good, bad) = (site.path("good"), site.path("bad"));
     for folder in [&good, &bad] {
         fs::create_dir(folder).unwrap();
@@ -222,7 +223,7 @@ fn a_disk_that_breaks_takes_its_files_along_and_nothing_else() {
 /// All below a folder, whatever leads to it, and never a key; an archive that holds links is brought back all the same.
 #[test]
 fn patterns_mean_what_they_say() {
-    let mut site = Site::new().local_only();
+    let mut site = Site::alone().local_only();
     let etc = site.path("etc");
     fs::create_dir_all(etc.join("releases/42/deep")).unwrap();
     fs::create_dir_all(etc.join("all/one/two")).unwrap();
@@ -263,7 +264,7 @@ fn patterns_that_are_none_are_refused() {
         ("/a***", "is no pattern"),
         ("/etc/../x", "may not hold `.` or `..`"),
     ] {
-        let mut site = Site::new().local_only();
+        let mut site = Site::alone().local_only();
         site.config.set("config.files", vec![pattern]);
         site.pgkeep(["backup", "config"]).code(2).stderr_has("line ").stderr_has(told).run();
     }

@@ -18,7 +18,7 @@ fn age_of(document: &Value, database: &str) -> String {
 }
 
 fn site() -> Site {
-    let mut site = Site::new().local_only().with_own_catalog();
+    let mut site = Site::alone().local_only().with_own_catalog();
     site.config.set("config.with_full", true);
     site
 }

@@ -164,7 +164,7 @@ fn what_a_role_may_not_see_is_not_compared() {
 /// Where a copy is away, or there is no such backup, it says so.
 #[test]
 fn what_can_not_be_compared() {
-    let site = Site::new();
+    let site = Site::alone();
     site.pgkeep(["diff", "latest"]).code(5).stderr_has("fits `latest`").run();
     let id = site.pgkeep(["backup", "config"]).any_stdout().run().id();
     site.pgkeep(["diff", &id, "nothing"]).code(5).stderr_has("there is no backup `nothing`").run();

@@ -11,7 +11,7 @@ use crate::kills::kill_at;
 use crate::support::{FakeBin, Site};
 
 fn site() -> Site {
-    let mut site = Site::new().with_own_catalog();
+    let mut site = Site::alone().with_own_catalog();
     site.config.set("config.with_full", true);
     site
 }

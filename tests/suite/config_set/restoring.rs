@@ -18,7 +18,7 @@ use crate::support::{FakeBin, Site};
 
 /// A site with a folder of a few files to keep, and a config backup of it.
 fn kept() -> (Site, String, PathBuf) {
-    let mut site = Site::new().local_only();
+    let mut site = Site::alone().local_only();
     let etc = site.path("etc");
     fs::create_dir(&etc).unwrap();
     fs::write(etc.join("site.conf"), "listen 80;\n").unwrap();
@@ -292,7 +292,7 @@ fn globals(cluster: &Cluster) -> String {
 /// Whatever stands there that `pg_dumpall` does not write: none of it is done.
 #[test]
 fn globals_that_are_more_than_roles_are_refused() {
-    let mut site = Site::new().local_only();
+    let mut site = Site::alone().local_only();
     let (victim, boss, evil) = (unique("victim"), unique("boss"), unique("evil"));
     site.cluster.execute("postgres", &format!("CREATE ROLE {victim}; CREATE ROLE {boss} SUPERUSER"));
     site.cluster.execute(&site.database, "CREATE TABLE precious ()");
@@ -371,7 +371,7 @@ fn globals_are_made_as_a_whole_or_not() {
 /// Each refusal says what would be right.
 #[test]
 fn what_does_not_fit_is_refused() {
-    let site = Site::new().local_only();
+    let site = Site::alone().local_only();
     let full = site.backup();
     let id = site.pgkeep(["backup", "config"]).any_stdout().run().id();
     let url = site.cluster.url(&site.database);
