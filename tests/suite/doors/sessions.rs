@@ -57,14 +57,11 @@ fn cast_shadows(cluster: &Cluster, database: &str, names: &[String; 3], with_row
     cluster.execute("postgres", &set.replace("{}", database));
 }
 
-/// What the shadows said since `log` was so long.
-fn marks(cluster: &Cluster, from: usize) -> (Vec<String>, usize) {
+/// What the shadows said since the log was so long, and how long it is now.
+fn marks(cluster: &Cluster, from: usize) -> (BTreeSet<String>, usize) {
     let log = fs::read_to_string(cluster.socket_dir.join("log")).unwrap();
-    let new = &log[from..];
-    let mut marks: Vec<String> =
-        new.lines().filter_map(|line| Some(line.split_once("LOG:  shadow: ")?.1.to_owned())).collect();
-    marks.dedup();
-    (marks, log.len())
+    let mark = |line: &str| Some(line.split_once("LOG:  shadow: ")?.1.to_owned());
+    (log[from..].lines().filter_map(mark).collect(), log.len())
 }
 
 /// The commands that the binary's help names, each to its last word.

@@ -50,13 +50,15 @@ BEGIN
     FOR one IN SELECT typname FROM pg_type WHERE typnamespace = 'pg_catalog'::regnamespace AND typtype = 'b'
         AND typcategory NOT IN ('A', 'Z') AND typname !~ '^(pg_|reg[^c])'
     LOOP
-        EXECUTE format('CREATE DOMAIN evil.%I AS pg_catalog.%1$I CHECK (evil.mark(%L))', one.typname,
+        EXECUTE format('CREATE DOMAIN evil.%1$I AS pg_catalog.%1$I CHECK (evil.mark(%2$L))', one.typname,
             'type ' || one.typname);
     END LOOP;
-    FOR one IN SELECT relname FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind IN ('r', 'v')
-        AND relname = ANY ({relations})
+    FOR one IN SELECT relname, string_agg(quote_ident(attname), ', ' ORDER BY attnum) AS columns
+        FROM pg_class c JOIN pg_attribute a ON attrelid = c.oid AND attnum > 0 AND atttypid <> 'anyarray'::regtype
+        WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind IN ('r', 'v') AND relname = ANY ({relations})
+        GROUP BY relname
     LOOP
-        EXECUTE format('CREATE VIEW evil.%I AS SELECT * FROM pg_catalog.%1$I WHERE evil.mark(%L)', one.relname,
-            'relation ' || one.relname);
+        EXECUTE format('CREATE VIEW evil.%1$I AS SELECT %2$s FROM pg_catalog.%1$I WHERE evil.mark(%3$L)', one.relname,
+            one.columns, 'relation ' || one.relname);
     END LOOP;
 END $do$;
