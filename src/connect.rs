@@ -6,6 +6,7 @@ mod bounded;
 mod cancel;
 mod error;
 mod order;
+mod session;
 mod settings;
 mod tls;
 mod verify;
@@ -47,6 +48,10 @@ pub struct ConnectOptions<'a> {
 /// in libpq an existing `sslrootcert` or `~/.postgresql/root.crt` makes every mode check the chain. The name
 /// of a server is sought in the subject alternative names of its certificate only, never in its common name,
 /// and a certificate of X.509 version 1 is refused, so that `prefer` goes on without TLS there.
+///
+/// Before anything else is asked the session's settings are pinned, the `search_path` first, to an empty one: what
+/// an owner has set for a database must not change what a statement means. Every name is looked for in `pg_catalog`
+/// alone then; statements give way after 60 s, and waits for locks after 30 s.
 ///
 /// Every attempt ends after its time limit, whatever the other side does. One that was given up may leave a
 /// thread behind, until the other side closes the connection or the process ends.

@@ -145,7 +145,7 @@ fn held_in(catalog: &mut Catalog, claimant: &Claimant, holder: Option<&Backup>) 
     };
     let of_server = session.map(|session| {
         format!(
-            "; if its host is gone, `SELECT pg_terminate_backend({})` in the catalog frees it",
+            "; if its host is gone, `SELECT pg_catalog.pg_terminate_backend({})` in the catalog frees it",
             session.server_pid
         )
     });

@@ -7,6 +7,7 @@ use postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
 use super::cancel::Canceller;
 use super::error::{ConnectErrorKind, Failure};
+use super::session;
 use super::settings::Session;
 use super::tls::Tls;
 use crate::aside::{self, GivenUp};
@@ -49,6 +50,7 @@ pub(super) fn connect(
             None => config.connect(NoTls),
         };
         let mut client = connected.map_err(|error| Failure::of(&error))?;
+        session::pin(&mut client, config.get_options())?;
         ensure_session(&mut client, session)?;
         let canceller = Canceller::of(&client, connector);
         Ok((client, canceller))

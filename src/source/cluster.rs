@@ -2,6 +2,7 @@
 //! documents that the server makes itself, and the bytes of files.
 
 use anyhow::{Context as _, Result};
+use postgres::SimpleQueryMessage;
 
 use super::server::Server;
 use crate::params;
@@ -21,7 +22,7 @@ impl Server {
     /// # Errors
     /// When the server can't be asked.
     pub fn may_read_passwords(&mut self) -> Result<bool> {
-        let asked = "SELECT has_table_privilege('pg_catalog.pg_authid', 'SELECT')";
+        let asked = "SELECT pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT')";
         Ok(self.client.query_one(asked, params![])?.try_get(0)?)
     }
 
@@ -39,7 +40,27 @@ impl Server {
     /// # Errors
     /// When the server can't be asked.
     pub fn settings(&mut self) -> Result<String> {
-        self.document(SETTINGS)
+        let unpinned = format!(
+            "BEGIN READ ONLY; RESET ALL; SET LOCAL exit_on_error = off; SET LOCAL statement_timeout = '60s'; \
+             {}; ROLLBACK",
+            as_document(SETTINGS)
+        );
+        let told = self.client.ask(move |client| {
+            let answer = client.simple_query(&unpinned);
+            if answer.is_err() {
+                client.batch_execute("ROLLBACK")?;
+            }
+            let rows = answer?;
+            let row = rows.iter().find_map(|message| match message {
+                SimpleQueryMessage::Row(row) => row.get(0),
+                _ => None,
+            });
+            row.map(str::to_owned).context("the server does not say")
+        });
+        told.or_else(|error| {
+            log::info!("settings of this session hide those of the server: {error:#}");
+            self.document(SETTINGS)
+        })
     }
 
     /// Every database of the cluster, and what the cluster says of itself. Their extensions are for each to say.
@@ -55,7 +76,7 @@ impl Server {
                 found = Some(column);
             }
         }
-        let provider = if provider { "d.datlocprovider::text" } else { "'c'" };
+        let provider = if provider { "d.datlocprovider::pg_catalog.text" } else { "'c'" };
         let locale = found.map_or_else(|| "NULL".to_owned(), |column| format!("d.{column}"));
         self.document(&CLUSTER.replace("{provider}", provider).replace("{locale}", &locale))
     }
@@ -70,7 +91,7 @@ impl Server {
 
     /// What identifies the cluster; nothing where the role may not ask.
     pub fn system_identifier(&mut self) -> Option<String> {
-        let asked = "SELECT system_identifier::text FROM pg_catalog.pg_control_system()";
+        let asked = "SELECT system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system()";
         self.client.query_one(asked, params![]).ok()?.try_get(0).ok()
     }
 
@@ -117,7 +138,9 @@ impl Server {
                 paths.extend(path.filter(|path| !path.is_empty()));
             }
         }
-        let may_read = self.may("has_function_privilege('pg_catalog.pg_read_binary_file(text)', 'EXECUTE')");
+        let may_read = self.may(
+            "pg_catalog.has_function_privilege('pg_catalog.pg_read_binary_file(pg_catalog.text)', 'EXECUTE')",
+        );
         let mut files: Vec<ServerFile> = Vec::new();
         for path in paths {
             if !files.iter().any(|file| file.path == path) {
@@ -152,18 +175,24 @@ impl Server {
     }
 
     fn document(&mut self, query: &str) -> Result<String> {
-        let asked = format!(
-            "SELECT coalesce(pg_catalog.json_agg(pg_catalog.row_to_json(t)), '[]')::text FROM ({query}) t"
-        );
-        let row = self.client.query_one(asked, params![]).context("the server does not say")?;
+        let row = self.client.query_one(as_document(query), params![]).context("the server does not say")?;
         Ok(row.try_get(0)?)
     }
 }
 
-/// What the session, its role or its database set is nothing of the server's; the latter two stand with those.
+fn as_document(query: &str) -> String {
+    format!(
+        "SELECT coalesce(pg_catalog.json_agg(pg_catalog.row_to_json(t)), '[]')::pg_catalog.text FROM ({query}) t"
+    )
+}
+
+/// What the session, its role or its database set is nothing of the server's; the latter two stand with those. What
+/// every session of ours sets would hide the server's own value: this is asked while all is as the server has it,
+/// the search path too, so that nothing in it may be looked for there, no operator either.
 const SETTINGS: &str = "\
 SELECT name, setting, unit, source, sourcefile, sourceline, context, vartype, boot_val, pending_restart
-FROM pg_catalog.pg_settings WHERE source NOT IN ('default', 'client', 'session', 'interactive', 'user', 'database', 'database user')
+FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.<>) ALL (ARRAY[
+    'default', 'client', 'session', 'interactive', 'user', 'database', 'database user']::pg_catalog.text[])
 ORDER BY name";
 
 const CLUSTER: &str = "\
@@ -171,7 +200,7 @@ SELECT d.datname AS name, pg_catalog.pg_get_userbyid(d.datdba) AS owner,
     pg_catalog.pg_encoding_to_char(d.encoding) AS encoding, d.datcollate AS collate, d.datctype AS ctype,
     {provider} AS provider, {locale} AS locale, d.datistemplate AS is_template,
     d.datallowconn AS allows_connections, d.datconnlimit AS connection_limit, t.spcname AS tablespace,
-    d.datacl::text AS acl,
+    d.datacl::pg_catalog.text AS acl,
     CASE WHEN pg_catalog.has_database_privilege(d.oid, 'CONNECT')
         THEN pg_catalog.pg_database_size(d.oid) END AS size_bytes,
     (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('role', r.rolname, 'settings', s.setconfig)

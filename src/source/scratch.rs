@@ -171,7 +171,10 @@ impl ScratchServer {
     }
 
     fn connect(&self, info: &ConnInfo) -> Result<postgres::Client> {
-        Ok(connect::connect(info, &self.connect_options())?)
+        let mut client = connect::connect(info, &self.connect_options())?;
+        // Databases are made and dropped in their own time.
+        client.batch_execute("SET statement_timeout TO 0; SET lock_timeout TO 0")?;
+        Ok(client)
     }
 
     /// How sessions with it are opened.

@@ -28,8 +28,7 @@ impl Server {
     /// # Errors
     /// When it can't be reached or refuses; see [`is_passing`].
     pub fn connect(info: &ConnInfo, options: &ConnectOptions<'_>) -> Result<Self> {
-        let mut client = BoundedClient::new(connect::connect(info, options)?, options.answer_timeout);
-        client.batch_execute("SET statement_timeout TO '60s'; SET lock_timeout TO '30s'")?;
+        let client = BoundedClient::new(connect::connect(info, options)?, options.answer_timeout);
         Ok(Self { client })
     }
 
@@ -39,8 +38,9 @@ impl Server {
     /// When it can't be asked.
     pub fn facts(&mut self) -> Result<Facts> {
         let row = self.client.query_one(
-            "SELECT current_setting('server_version'), current_setting('server_version_num')::int, \
-             pg_database_size(current_database())",
+            "SELECT pg_catalog.current_setting('server_version'), \
+             pg_catalog.current_setting('server_version_num')::pg_catalog.int4, \
+             pg_catalog.pg_database_size(pg_catalog.current_database())",
             params![],
         )?;
         let number: i32 = row.try_get(1)?;
@@ -58,7 +58,7 @@ impl Server {
     /// When it can't be asked.
     pub fn databases(&mut self) -> Result<Vec<String>> {
         let rows = self.client.query(
-            "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname",
+            "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname",
             params![],
         )?;
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
@@ -70,11 +70,12 @@ impl Server {
     /// When it can't be asked.
     pub fn catalog_in(&mut self, schema: &str) -> Result<Option<String>> {
         let quoted = format!("\"{}\".identity", schema.replace('"', "\"\""));
-        let known = self.client.query_one("SELECT to_regclass($1) IS NOT NULL", params![quoted])?;
+        let known =
+            self.client.query_one("SELECT pg_catalog.to_regclass($1) IS NOT NULL", params![quoted])?;
         if !known.try_get::<_, bool>(0)? {
             return Ok(None);
         }
-        let row = self.client.query_opt(format!("SELECT id::text FROM {quoted}"), params![])?;
+        let row = self.client.query_opt(format!("SELECT id::pg_catalog.text FROM {quoted}"), params![])?;
         row.map(|row| Ok(row.try_get(0)?)).transpose()
     }
 }

@@ -79,7 +79,7 @@ impl Server {
     /// When it can't be asked.
     pub fn relations(&mut self) -> Result<Vec<Relation>> {
         let rows = self.client.query(
-            "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+            "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
              WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND n.nspname NOT LIKE 'pg\\_%' \
              AND n.nspname <> 'information_schema'",
             params![],
@@ -92,7 +92,7 @@ impl Server {
     /// # Errors
     /// When it can't be asked.
     pub fn schemas(&mut self) -> Result<Vec<String>> {
-        let rows = self.client.query("SELECT nspname FROM pg_namespace", params![])?;
+        let rows = self.client.query("SELECT nspname FROM pg_catalog.pg_namespace", params![])?;
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 
@@ -101,7 +101,8 @@ impl Server {
     /// # Errors
     /// When it can't be asked.
     pub fn has_database(&mut self, name: &str) -> Result<bool> {
-        let row = self.client.query_opt("SELECT FROM pg_database WHERE datname = $1", params![name])?;
+        let row =
+            self.client.query_opt("SELECT FROM pg_catalog.pg_database WHERE datname = $1", params![name])?;
         Ok(row.is_some())
     }
 
@@ -133,10 +134,12 @@ impl Server {
     /// # Errors
     /// When they can't be asked for, one does not end, or the interrupt is raised.
     pub fn await_end_of(&mut self, session: &str, interrupt: &Interrupt) -> Result<()> {
-        const OF_NAME: &str = "left(application_name, length($1::text)) = $1 AND pid <> pg_backend_pid()";
+        const OF_NAME: &str = "pg_catalog.left(application_name, pg_catalog.length($1::pg_catalog.text)) = $1 \
+                               AND pid <> pg_catalog.pg_backend_pid()";
         let begun = Instant::now();
         loop {
-            let count = format!("SELECT count(*) FROM pg_stat_activity WHERE {OF_NAME}");
+            let count =
+                format!("SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity WHERE {OF_NAME}");
             let left: i64 = self.client.query_one(count, params![session])?.try_get(0)?;
             if left == 0 {
                 return Ok(());
@@ -146,7 +149,9 @@ impl Server {
                 return Err(Failure::failed(what).hint("look for them in pg_stat_activity").into());
             }
             if begun.elapsed() > PATIENCE {
-                let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {OF_NAME}");
+                let end = format!(
+                    "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE {OF_NAME}"
+                );
                 self.client.query(end, params![session])?;
             }
             if interrupt.wait(Duration::from_millis(50)) {

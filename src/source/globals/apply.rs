@@ -145,8 +145,8 @@ impl Server {
             rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
         };
         Ok(There {
-            roles: names("SELECT rolname::text FROM pg_catalog.pg_roles")?,
-            tablespaces: names("SELECT spcname::text FROM pg_catalog.pg_tablespace")?,
+            roles: names("SELECT rolname::pg_catalog.text FROM pg_catalog.pg_roles")?,
+            tablespaces: names("SELECT spcname::pg_catalog.text FROM pg_catalog.pg_tablespace")?,
         })
     }
 

@@ -103,7 +103,8 @@ impl ScratchDatabase<'_> {
     /// When it can't be asked.
     pub fn missing_extensions<'n>(&self, names: impl Iterator<Item = &'n String>) -> Result<Vec<String>> {
         let mut client = self.server.connect(&self.connection())?;
-        let rows = client.query("SELECT name::text FROM pg_available_extensions", &[])?;
+        let rows =
+            client.query("SELECT name::pg_catalog.text FROM pg_catalog.pg_available_extensions", &[])?;
         let there = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>()?;
         Ok(names.filter(|name| !there.contains(name)).cloned().collect())
     }
@@ -115,7 +116,7 @@ impl ScratchDatabase<'_> {
     }
 
     fn make_roles(&mut self, client: &mut Client, wanted: &[String]) -> Result<()> {
-        let rows = client.query("SELECT rolname::text FROM pg_roles", &[])?;
+        let rows = client.query("SELECT rolname::pg_catalog.text FROM pg_catalog.pg_roles", &[])?;
         let there = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>()?;
         for role in wanted.iter().filter(|role| !there.contains(role)) {
             // Owners of event triggers and foreign-data wrappers must be superusers. On a server of others
@@ -178,7 +179,7 @@ impl ScratchDatabase<'_> {
             client.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))?;
         } else {
             client.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1",
+                "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE datname = $1",
                 &[&self.name],
             )?;
             client.batch_execute(&format!("DROP DATABASE IF EXISTS {name}"))?;
@@ -212,9 +213,9 @@ impl Drop for ScratchDatabase<'_> {
 /// Drops the databases that killed runs left. Nobody else's has both the name and the comment, and one in
 /// which there is a session is never dropped.
 fn sweep(client: &mut Client) {
-    let left = "SELECT d.datname::text FROM pg_database d WHERE d.datname LIKE $1 \
-         AND shobj_description(d.oid, 'pg_database') = $2 \
-         AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)";
+    let left = "SELECT d.datname::pg_catalog.text FROM pg_catalog.pg_database d WHERE d.datname LIKE $1 \
+         AND pg_catalog.shobj_description(d.oid, 'pg_database') = $2 \
+         AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid)";
     let pattern = format!("{}%", PREFIX.replace('_', "\\_"));
     let found = match client.query(left, &[&pattern, &MARK]) {
         Ok(found) => found,
@@ -229,8 +230,8 @@ fn sweep(client: &mut Client) {
 }
 
 fn server_major(client: &mut Client) -> Result<i32> {
-    let row = client.query_one("SELECT current_setting('server_version_num')::int / 10000", &[])?;
-    Ok(row.try_get(0)?)
+    let asked = "SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4 / 10000";
+    Ok(client.query_one(asked, &[])?.try_get(0)?)
 }
 
 /// The part of `CREATE DATABASE` that says whose locales are meant, where those are not the operating
