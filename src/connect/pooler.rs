@@ -117,9 +117,8 @@ fn hold(rival: &mut Client) -> Result<Option<i32>, Failure> {
 }
 
 fn process_of(client: &mut Client) -> Result<Option<i32>, Failure> {
-    let answer = client
-        .simple_query("SELECT pg_catalog.pg_backend_pid()")
-        .map_err(|error| Failure::of(&error))?;
+    let answer =
+        client.simple_query("SELECT pg_catalog.pg_backend_pid()").map_err(|error| Failure::of(&error))?;
     let number = answer.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
         _ => None,
@@ -146,9 +145,7 @@ fn has_lock_file(socket: &Path) -> bool {
         return false;
     };
     // One that a crashed server left is older than the socket that a pooler put in its place.
-    lock.is_file()
-        && lock.uid() == socket.uid()
-        && lock.mtime().abs_diff(socket.mtime()) <= ONE_GO_SECONDS
+    lock.is_file() && lock.uid() == socket.uid() && lock.mtime().abs_diff(socket.mtime()) <= ONE_GO_SECONDS
 }
 
 fn way_of(config: &Config) -> String {

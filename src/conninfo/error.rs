@@ -54,7 +54,7 @@ pub enum ConnInfoError {
     )]
     StrayAt,
     /// A URI where a name of a database is asked for: it may hold a password, and is not shown.
-    #[error("the name of the database is a URI; give it as the whole connection string")]
+    #[error("the name of the database is a connection URI; give that as the whole connection string")]
     UriAsDatabase,
     /// Lists of hosts, addresses and ports that do not go together.
     #[error("connection parameters name {hosts} hosts but {others} {what}")]
