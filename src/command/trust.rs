@@ -2,12 +2,16 @@
 //! none of it.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
 
 use crate::aside;
 use crate::config::Config;
 use crate::files;
+
+/// How long a look at the state folder may take.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// Makes sure of the configuration file, the folders that it and what it is a link to stand in, and the state folder. What
 /// is no regular file (a pipe, `/dev/null`) is for whoever named it to judge.
@@ -19,7 +23,7 @@ pub(super) fn ensure(config: &Config) -> Result<()> {
         ensure_file(file, config.holds_secret)?;
     }
     let folder = config.state_dir.clone();
-    let looked = aside::within("state folder", config.timeouts.stall, move || folder.metadata());
+    let looked = aside::within("state folder", LOOK, move || folder.metadata());
     // One that is not there is made; one that hangs is told of where it is used.
     if let Ok(Ok(about)) = looked {
         files::ensure_ours(&config.state_dir, &about)?;

@@ -19,8 +19,6 @@ use crate::aside::{self, GivenUp};
 const ROUNDS: usize = 4;
 /// A server touches its socket and the lock file beside it in one go.
 const ONE_GO_SECONDS: u64 = 2;
-/// How a server refuses what its pooler's mode does not allow.
-const PROTOCOL_VIOLATION: &str = "08P01";
 
 /// Ways that have been found good in this process; a pooler does not change its mode meanwhile.
 static GOOD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
@@ -49,20 +47,27 @@ pub(super) fn ensure_own_process(
         return Ok(());
     }
     let mut rival = second(config, transport, time_limit / 2)?;
-    let mut seen = BTreeSet::new();
-    for _ in 0..ROUNDS {
+    let mut seen = None;
+    for round in 0..ROUNDS {
         let ours = process_of(client)?;
-        let held = hold(&mut rival)?;
+        // At first without a transaction, which a pooler in statement mode ends the session for.
+        let held = match hold(&mut rival, round > 0) {
+            // The other session, which had been served, was ended, and this one goes on: it was not the server that ended.
+            Err(failure) if round > 0 && failure.kind.is_transient() && process_of(client).is_ok() => {
+                return Err(shared());
+            }
+            outcome => outcome?,
+        };
         // First: where both are served by one process, the next question would wait for the other session.
-        if ours.is_none() || ours == held {
+        if ours.is_none() || ours == held || process_of(client)? != ours {
             return Err(shared());
         }
-        let again = process_of(client)?;
-        seen.insert((ours, held));
-        if again != ours || seen.len() > 1 {
+        if round > 0 {
+            rival.batch_execute("ROLLBACK").map_err(|error| unclear(&error))?;
+        }
+        if seen.replace((ours, held)).is_some_and(|before| before != (ours, held)) {
             return Err(shared());
         }
-        rival.batch_execute("ROLLBACK").map_err(|error| unclear(&error))?;
     }
     if let Ok(mut good) = GOOD.lock() {
         good.insert(way);
@@ -107,13 +112,12 @@ fn unclear(error: &postgres::Error) -> Failure {
     Failure { cause, ..failure }
 }
 
-/// Begins a transaction, which keeps a process for itself in every mode but that of statements.
-fn hold(rival: &mut Client) -> Result<Option<i32>, Failure> {
-    match rival.batch_execute("BEGIN") {
-        Ok(()) => process_of(rival),
-        Err(error) if error.code().is_some_and(|state| state.code() == PROTOCOL_VIOLATION) => Err(shared()),
-        Err(error) => Err(unclear(&error)),
+/// The process of the other session; in a transaction, which keeps one for itself in every mode but that of statements.
+fn hold(rival: &mut Client, in_transaction: bool) -> Result<Option<i32>, Failure> {
+    if in_transaction {
+        rival.batch_execute("BEGIN").map_err(|error| unclear(&error))?;
     }
+    process_of(rival)
 }
 
 fn process_of(client: &mut Client) -> Result<Option<i32>, Failure> {
