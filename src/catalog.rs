@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, anyhow};
 
-use crate::connect::{self, BoundedClient, ConnectOptions};
+use crate::connect::{self, BoundedClient, ConnectError, ConnectOptions};
 use crate::conninfo::ConnInfo;
 use crate::exit::{Code, Failure};
 use crate::params;
@@ -55,7 +55,9 @@ impl Catalog {
     /// # Errors
     /// When it can't be reached, the role may not make the tables, or a newer pgkeep made them.
     pub fn open(info: &ConnInfo, schema: &str, options: &ConnectOptions<'static>) -> Result<Self> {
-        let client = connect::connect(info, options).context("cannot reach the catalog")?;
+        let client = connect::connect(info, options)
+            .map_err(ConnectError::told)
+            .context("cannot reach the catalog")?;
         let client = BoundedClient::new(client, options.answer_timeout);
         let mut catalog = Self { info: info.clone(), schema: schema.to_owned(), options: *options, client };
         catalog.prepare()?;

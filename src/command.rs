@@ -40,6 +40,7 @@ mod restore;
 pub(crate) mod select;
 mod signals;
 mod standing;
+mod trust;
 mod verify;
 
 use context::Context;
@@ -52,6 +53,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> Code {
     {
         return report(&process::run_guarded(&tie.to_string_lossy(), Path::new(program), rest));
     }
+    process::leave_no_core();
     let cli = match parse(&arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -97,6 +99,8 @@ fn run(cli: Cli) -> Result<Code> {
     step::heed(&interrupt);
     let environment = environment::of_process();
     let config = crate::config::load(cli.global.config.as_deref(), &environment)?;
+    process::withhold(&config.secret_variables, environment.variables.keys());
+    trust::ensure(&config)?;
     let context = Context::new(config, environment, interrupt, last_words, out);
     let done = match cli.command {
         cli::Command::Backup(cli::Backup::Full { databases }) => backup::run(&context, &databases),

@@ -238,6 +238,10 @@ pub enum Place {
 pub struct Config {
     /// The file it was read from, if there was one.
     pub file: Option<PathBuf>,
+    /// Whether a secret is written out in it.
+    pub holds_secret: bool,
+    /// The variables of the environment that it takes secrets from.
+    pub secret_variables: Vec<String>,
     /// Where pgkeep keeps its own state: locks, records that wait, the key it made.
     pub state_dir: PathBuf,
     /// The cluster being backed up.

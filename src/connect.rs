@@ -6,9 +6,11 @@ mod bounded;
 mod cancel;
 mod error;
 mod order;
+mod pooler;
 mod session;
 mod settings;
 mod tls;
+mod transport;
 mod verify;
 
 use std::time::Duration;
@@ -58,7 +60,8 @@ pub struct ConnectOptions<'a> {
 ///
 /// # Errors
 /// [`ConnectError`], which says whether another try may help. Parameters that cannot be honoured
-/// (`gssencmode=require`, `sslcrl`, `require_auth`, ...) are refused rather than passed over.
+/// (`gssencmode=require`, `sslcrl`, `require_auth`, ...) are refused rather than passed over, and so is a pooler in
+/// transaction or statement mode.
 pub fn connect(info: &ConnInfo, options: &ConnectOptions<'_>) -> Result<Client, ConnectError> {
     Ok(connect_cancellable(info, options)?.0)
 }

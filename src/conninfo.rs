@@ -137,6 +137,11 @@ impl ConnInfo {
         self.secrets.get(keyword).map(|value| value.as_str()).filter(|value| !value.is_empty())
     }
 
+    /// Whether any secret is given.
+    pub(crate) fn has_secret(&self) -> bool {
+        !self.secrets.is_empty()
+    }
+
     /// The directory of the user's certificates (`~/.postgresql`), once resolved and where the home directory
     /// is known.
     pub(crate) fn client_files(&self) -> Option<&Path> {

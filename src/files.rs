@@ -1,7 +1,7 @@
 //! Files that hold secrets or backups: made so that only their owner can read them, refused when others
 //! can. It knows nothing of what is in them.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -18,8 +18,8 @@ const SECRET_LIMIT_BYTES: u64 = 64 * 1024;
 /// Reads a file that holds a secret, as text.
 ///
 /// # Errors
-/// When it can't be read, is no text, is larger than 64 KiB, or others than its owner can read it. As
-/// with libpq's key files, a group may read a file that belongs to root.
+/// When it can't be read, is no text, is larger than 64 KiB, belongs to somebody else, or others than its owner can read
+/// it. As with libpq's key files, a group may read a file that belongs to root.
 pub fn read_secret(path: &Path) -> Result<Zeroizing<String>> {
     let shown = path.display();
     let file = open_at_once(path).with_context(|| format!("cannot open `{shown}`"))?;
@@ -27,14 +27,8 @@ pub fn read_secret(path: &Path) -> Result<Zeroizing<String>> {
     if !about.is_file() {
         bail!("`{shown}` is not a regular file");
     }
-    let group_may = about.uid() == 0 && !rustix::process::getuid().is_root();
-    let forbidden = if group_may { 0o037 } else { 0o077 };
-    if about.mode() & forbidden != 0 {
-        let mode = about.mode() & 0o7777;
-        return Err(Failure::usage(format!("`{shown}` can be read by others (mode {mode:04o})"))
-            .hint(format!("chmod 600 {shown}"))
-            .into());
-    }
+    ensure_owner(path, &about)?;
+    ensure_private(path, &about)?;
     let mut text = Zeroizing::new(String::new());
     file.take(SECRET_LIMIT_BYTES + 1)
         .read_to_string(&mut text)
@@ -43,6 +37,78 @@ pub fn read_secret(path: &Path) -> Result<Zeroizing<String>> {
         bail!("`{shown}` is larger than 64 KiB: not a secret");
     }
     Ok(text)
+}
+
+/// Makes sure that a file or folder was put there by this user or by root, and that nobody else can change it.
+///
+/// # Errors
+/// Exit code 2, with what mends it.
+pub fn ensure_ours(path: &Path, about: &Metadata) -> Result<(), Failure> {
+    ensure_owner(path, about)?;
+    let mode = about.mode() & 0o7777;
+    // What stands in a folder with the sticky bit is changed by its owner alone. A folder of root's that the group of this
+    // user may write to is how root gives it one.
+    let is_folder = about.is_dir();
+    let by_root = is_folder && about.uid() == 0 && !rustix::process::geteuid().is_root();
+    let forbidden = if by_root { 0o002 } else { 0o022 };
+    if mode & forbidden == 0 || (is_folder && mode & 0o1000 != 0) {
+        return Ok(());
+    }
+    let shown = path.display();
+    Err(Failure::usage(format!("`{shown}` can be changed by others than its owner (mode {mode:04o})"))
+        .hint(format!("chmod {} {shown}", if by_root { "o-w" } else { "go-w" })))
+}
+
+/// Makes sure that nobody else can read a file. As with libpq's key files, a group may read one that belongs to root.
+///
+/// # Errors
+/// Exit code 2, with what mends it.
+pub fn ensure_private(path: &Path, about: &Metadata) -> Result<(), Failure> {
+    let group_may = about.uid() == 0 && !rustix::process::getuid().is_root();
+    let forbidden = if group_may { 0o037 } else { 0o077 };
+    let mode = about.mode() & 0o7777;
+    if mode & forbidden == 0 {
+        return Ok(());
+    }
+    let shown = path.display();
+    Err(Failure::usage(format!("`{shown}` can be read by others (mode {mode:04o})"))
+        .hint(format!("chmod 600 {shown}")))
+}
+
+/// Makes sure that a file belongs to this user or to root.
+fn ensure_owner(path: &Path, about: &Metadata) -> Result<(), Failure> {
+    let (owner, us) = (about.uid(), rustix::process::geteuid().as_raw());
+    if owner == 0 || owner == us {
+        return Ok(());
+    }
+    let shown = path.display();
+    Err(Failure::usage(format!("`{shown}` belongs to user {owner}, neither to this user ({us}) nor to root"))
+        .hint(format!("look at what is in it, then `chown {us} {shown}`")))
+}
+
+/// Opens a lock file, or makes it, and leaves what is in it. No link is followed, and it must be a file of this user's or
+/// root's that has no other name.
+///
+/// # Errors
+/// When it can't be opened, or is something else.
+pub fn open_lock(path: &Path) -> Result<File> {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let shown = path.display();
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)
+        .with_context(|| format!("cannot open the lock file `{shown}`"))?;
+    let about = file.metadata().with_context(|| format!("cannot examine the lock file `{shown}`"))?;
+    if !about.is_file() || about.nlink() > 1 {
+        bail!("the lock file `{shown}` is no file of its own");
+    }
+    ensure_owner(path, &about)?;
+    Ok(file)
 }
 
 /// Opens a file to be read. A pipe that nobody writes to does not hold us up.

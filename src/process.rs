@@ -18,6 +18,7 @@ use crate::interrupt::Interrupt;
 
 pub mod feed;
 mod guard;
+mod hush;
 mod pipes;
 mod running;
 mod service;
@@ -25,6 +26,7 @@ mod statement;
 mod user;
 
 pub use guard::{GUARD, run_guarded};
+pub use hush::{leave_no_core, withhold};
 pub use pipes::{ChildReader, ChildWriter, Quiet, wait_ready, wait_ready_within};
 pub use running::Killed;
 pub use service::{Service, run_to_end};
@@ -53,8 +55,10 @@ pub struct Program {
 /// What else of pgkeep's environment a program gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Surroundings {
-    /// All of it.
+    /// All of it but the secrets.
     Inherited,
+    /// All of it but what the configuration names as secrets: what fetches one may need others for that.
+    Trusted,
     /// Nothing.
     Bare,
 }
@@ -97,8 +101,11 @@ impl Program {
         let tie = Tie { parent: std::process::id(), signal: manner.last_signal, user: manner.user };
         let mut command = Command::new("/proc/self/exe");
         command.arg(GUARD).arg(tie.to_argument()).arg(&self.path).args(&self.arguments);
-        if manner.surroundings == Surroundings::Bare {
-            command.env_clear();
+        match manner.surroundings {
+            Surroundings::Bare => {
+                command.env_clear();
+            }
+            kind => hush::without_secrets(&mut command, kind == Surroundings::Trusted),
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(folder) = &manner.folder {
@@ -120,7 +127,8 @@ pub fn output_of(path: &Path, arguments: &[String], interrupt: &Interrupt) -> Re
         arguments: arguments.iter().map(OsString::from).collect(),
         environment: Vec::new(),
     };
-    let mut running = Running::start(&program, &Manner::default(), Stdio::null(), Stdio::piped())?;
+    let manner = Manner { surroundings: Surroundings::Trusted, ..Manner::default() };
+    let mut running = Running::start(&program, &manner, Stdio::null(), Stdio::piped())?;
     let mut out = Vec::new();
     let begun = Instant::now();
     if let Some(mut stdout) = running.child.stdout.take() {

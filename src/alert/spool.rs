@@ -1,9 +1,8 @@
 //! The file under the state folder that keeps alerts and letters while the catalog is down: what was open when it was
 //! last seen, what has come of that since, and what is still to be sent.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::ErrorKind;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -144,8 +143,7 @@ fn lock(path: &Path) -> Result<File> {
     let folder = path.parent().context("the file of alerts has no folder")?;
     files::create_private_dir(folder)?;
     let lock = path.with_extension("lock");
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock);
-    let file = file.with_context(|| format!("cannot open `{}`", lock.display()))?;
+    let file = files::open_lock(&lock)?;
     file.lock().with_context(|| format!("cannot lock `{}`", lock.display()))?;
     Ok(file)
 }

@@ -1,9 +1,8 @@
 //! One run at a time for each source and database, and one prune: a file lock on this host, and an advisory lock in
 //! the catalog for all hosts. A run and a prune do not wait for each other: no backup is late for a prune.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -185,14 +184,7 @@ fn lock_file(state_dir: &Path, claimant: &Claimant) -> Result<File> {
     let short: String = hex(digest.as_slice()).chars().take(24).collect();
     let path = folder.join(format!("{short}.lock"));
     let shown = path.display();
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .with_context(|| format!("cannot open the lock file `{shown}`"))?;
+    let mut file = files::open_lock(&path)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {

@@ -13,10 +13,11 @@ use crate::backup::{Backup, CONFIG, CheckLevel, Copy};
 use crate::catalog::Catalog;
 use crate::catalog::query::CHECKED;
 use crate::cli;
-use crate::exit::{Code, Failure, one_line};
+use crate::exit::{Code, Failure, code_of, one_line};
 use crate::fingerprint::Level;
 use crate::key::KeyRing;
 use crate::name::BackupId;
+use crate::source::server::Server;
 
 mod check;
 mod mend;
@@ -52,10 +53,23 @@ struct Checked {
     code: Code,
 }
 
+/// Makes sure that a scratch server is named as one, and is none by its name alone. One that is away is no fault of the
+/// flag's: each test restore says so.
+fn ensure_usable(context: &Context, url: &str) -> Result<()> {
+    let info = context.connection(url)?;
+    match Server::connect(&info, &context.connect_options()) {
+        Err(error) if code_of(&error) == Code::Usage => Err(error),
+        _ => Ok(()),
+    }
+}
+
 pub(super) fn run(context: &Context, flags: &cli::Verify) -> Result<Code> {
     let level = flags.level.as_deref().and_then(CheckLevel::parse).unwrap_or(CheckLevel::Checksum);
     if flags.scratch.is_some() && level != CheckLevel::Restore {
         return Err(Failure::usage("`--scratch` is for test restores").hint("add --level restore").into());
+    }
+    if let Some(url) = &flags.scratch {
+        ensure_usable(context, url)?;
     }
     let ring = keys(context, level, flags.repair)?;
     let shelves = context.shelves()?;

@@ -13,7 +13,7 @@ use toml::Spanned;
 
 use super::{
     AfterBackup, Catalog, Compression, Config, ConfigSet, Databases, Encryption, Fingerprint, Method,
-    Retention, Retry, Source, Timeouts, environment, raw,
+    Retention, Retry, Source, Timeouts, environment, raw, redacted,
 };
 use crate::conninfo::{ConnInfo, Environment};
 use crate::exit::Failure;
@@ -109,6 +109,8 @@ pub(super) fn resolve(text: &str, file: Option<PathBuf>, environment: &Environme
         alerts: alerts::alerts(&page, raw.alert)?,
         stores,
         state_dir,
+        holds_secret: file.is_some() && redacted::holds_secret(text),
+        secret_variables: redacted::secret_variables(text),
         file,
     })
 }

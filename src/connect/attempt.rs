@@ -3,13 +3,16 @@
 use std::net::{IpAddr, ToSocketAddrs};
 use std::time::Duration;
 
+use postgres::config::Host;
 use postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
 use super::cancel::Canceller;
 use super::error::{ConnectErrorKind, Failure};
+use super::pooler;
 use super::session;
 use super::settings::Session;
 use super::tls::Tls;
+use super::transport::Transport;
 use crate::aside::{self, GivenUp};
 use crate::conninfo::Target;
 
@@ -36,23 +39,24 @@ pub(super) fn connect(
         (Encryption::Off, _) | (_, None) => None,
         (_, Some(tls)) => Some(tls.connector()),
     };
-    config.ssl_mode(match encryption {
-        Encryption::Off => postgres::config::SslMode::Disable,
-        Encryption::Offered => postgres::config::SslMode::Prefer,
-        Encryption::Required => postgres::config::SslMode::Require,
-    });
-    if encryption == Encryption::Off {
-        config.ssl_negotiation(postgres::config::SslNegotiation::Postgres);
-    }
+    let is_socket = config.get_hosts().iter().any(|host| matches!(host, Host::Unix(_)));
+    let transport = if is_socket {
+        config.ssl_mode(postgres::config::SslMode::Disable);
+        None
+    } else {
+        Some(Transport::over(&mut config, connector, encryption))
+    };
     within(time_limit, move || {
-        let connected = match &connector {
-            Some(connector) => config.connect(connector.clone()),
+        let connected = match &transport {
+            Some(transport) => config.connect(transport.clone()),
             None => config.connect(NoTls),
         };
         let mut client = connected.map_err(|error| Failure::of(&error))?;
+        // Before anything is set: it might be set for others.
+        pooler::ensure_own_process(&mut client, &config, transport.as_ref(), time_limit)?;
         session::pin(&mut client, config.get_options())?;
         ensure_session(&mut client, session)?;
-        let canceller = Canceller::of(&client, connector);
+        let canceller = Canceller::of(&client, transport);
         Ok((client, canceller))
     })
 }

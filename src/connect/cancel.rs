@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use postgres::{CancelToken, Client, NoTls};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::transport::Transport;
 use crate::aside;
 
 /// How long a server may take to hear of it.
@@ -16,12 +16,12 @@ const LIMIT: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Canceller {
     token: CancelToken,
-    connector: Option<MakeRustlsConnect>,
+    transport: Option<Transport>,
 }
 
 impl Canceller {
-    pub(super) fn of(client: &Client, connector: Option<MakeRustlsConnect>) -> Self {
-        Self { token: client.cancel_token(), connector }
+    pub(super) fn of(client: &Client, transport: Option<Transport>) -> Self {
+        Self { token: client.cancel_token(), transport }
     }
 
     /// Asks the server to end the query that runs, if one does. The server does not say whether it did; one that
@@ -30,9 +30,9 @@ impl Canceller {
     /// # Errors
     /// When the server can't be reached.
     pub fn cancel(&self) -> Result<()> {
-        let Self { token, connector } = self.clone();
-        let cancelled = aside::within("cancel", LIMIT, move || match connector {
-            Some(connector) => token.cancel_query(connector),
+        let Self { token, transport } = self.clone();
+        let cancelled = aside::within("cancel", LIMIT, move || match transport {
+            Some(transport) => token.cancel_query(transport.anew()),
             None => token.cancel_query(NoTls),
         });
         Ok(cancelled.context("a cancel request")??)

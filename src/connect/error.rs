@@ -6,6 +6,13 @@ use std::io;
 
 use postgres::error::SqlState;
 
+use super::transport::Asking;
+use crate::exit;
+
+/// What to do about a pooler.
+const POOLED_HINT: &str = "name the server itself, or a port of the pooler in session mode (PgBouncer: `pool_mode = session`; \
+    Supabase: port 5432 in place of 6543; Neon: the host without `-pooler`)";
+
 /// The kind of a [`ConnectError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -26,6 +33,8 @@ pub enum ConnectErrorKind {
     Tls,
     /// The parameters are wrong, or ask for what cannot be done.
     Configuration,
+    /// A pooler answers there that gives a session no process of its own.
+    Pooled,
     /// The server refused for another reason.
     Refused,
 }
@@ -68,6 +77,15 @@ impl ConnectError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         self.kind.is_transient()
+    }
+
+    /// The error of a command that needs the session: a pooler that gives none is a matter of the configuration.
+    #[must_use]
+    pub fn told(self) -> anyhow::Error {
+        if self.kind == ConnectErrorKind::Pooled {
+            return exit::Failure::usage(self.to_string()).hint(POOLED_HINT).into();
+        }
+        self.into()
     }
 
     /// The SQLSTATE, where it was the server that refused.
@@ -113,8 +131,10 @@ impl Failure {
             return Self::of_server(refusal);
         }
         let outer = error.to_string();
-        let is_handshake = outer == "error performing TLS handshake";
+        let asking = error.source().and_then(|source| source.downcast_ref::<Asking>());
+        let is_handshake = outer == "error performing TLS handshake" && asking.is_none();
         let io_error = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+        let io_error = io_error.or_else(|| asking.map(|Asking(error)| error));
         let mut failure = match io_error {
             Some(io_error) => Self::of_io(io_error),
             None if error.is_closed() || outer == "timeout waiting for server" => {

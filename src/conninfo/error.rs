@@ -47,6 +47,15 @@ pub enum ConnInfoError {
         "invalid port in the connection parameters (expected a number from 1 to 65535; a `/` in a URI's password must be written `%2F`)"
     )]
     InvalidPort,
+    /// An `@` in what would be a host, or behind a password that may go on there. The text is not shown: it is most
+    /// likely a piece of that password.
+    #[error(
+        "an `@` in a place that has none, in the host or the name of the database (in the password of a connection URI it must be written `%40`, and `%40` in a URI's database name too)"
+    )]
+    StrayAt,
+    /// A URI where a name of a database is asked for: it may hold a password, and is not shown.
+    #[error("the name of the database is a connection URI; give that as the whole connection string")]
+    UriAsDatabase,
     /// Lists of hosts, addresses and ports that do not go together.
     #[error("connection parameters name {hosts} hosts but {others} {what}")]
     UnequalLists {

@@ -20,6 +20,10 @@ pub(super) fn parse(text: &str) -> Result<ConnInfo, ConnInfoError> {
     if text.contains("://") {
         return Err(ConnInfoError::UnknownScheme);
     }
+    // The same of one whose scheme is left out or broken.
+    if text.split_once('@').is_some_and(|(before, _)| before.contains(':')) {
+        return Err(ConnInfoError::UnknownScheme);
+    }
     let mut info = ConnInfo::default();
     if !text.is_empty() {
         info.set("dbname", text.to_owned());

@@ -99,6 +99,10 @@ fn apply_defaults(info: &mut ConnInfo, environment: &Environment) -> Result<(), 
         let user = info.user().to_owned();
         info.set("dbname", user);
     }
+    // As PGDATABASE, or in a service, it is not read as one.
+    if info.dbname().split_once("://").is_some_and(|(_, rest)| rest.contains('@')) {
+        return Err(ConnInfoError::UriAsDatabase);
+    }
     Ok(())
 }
 

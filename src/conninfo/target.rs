@@ -83,6 +83,10 @@ pub(super) fn targets(info: &ConnInfo) -> Result<Vec<Target>, ConnInfoError> {
     (0..count)
         .map(|index| {
             let host = hosts.get(index).copied().unwrap_or_default();
+            // Only the name of a socket has one.
+            if !host.starts_with(['/', '@']) && host.contains('@') {
+                return Err(ConnInfoError::StrayAt);
+            }
             let address = addresses.get(index).copied().filter(|address| !address.is_empty());
             let host = if host.is_empty() && address.is_none() { default_socket_directory() } else { host };
             let port = if ports.len() > 1 { ports.get(index) } else { ports.first() };

@@ -71,7 +71,7 @@ fn hosts_come_in_lists_brackets_and_directories() {
     for text in ["host=a,b,c port=1,2", "host=a,b hostaddr=1.1.1.1"] {
         assert!(matches!(parse(text).targets(), Err(ConnInfoError::UnequalLists { .. })), "{text}");
     }
-    for text in ["port=0", "port=65536", "port=x", "port=-1", "postgresql://u:p/w@h/d"] {
+    for text in ["port=0", "port=65536", "port=x", "port=-1", "postgresql://u:p/w"] {
         assert!(matches!(parse(text).targets(), Err(ConnInfoError::InvalidPort)), "{text}");
     }
 }
@@ -96,6 +96,14 @@ fn malformed_strings_are_named_without_their_secrets() {
         ("postgresql://h?a=1", "unknown connection parameter `a`"),
         ("postgresql://[::1/d", "malformed IPv6"),
         ("postgresql://[]/d", "malformed IPv6"),
+        ("postgresql://u:p/s3cret@h/d", "an `@` in a place that has none"),
+        ("postgresql://u:p@s3cret@h/d", "an `@` in a place that has none"),
+        ("postgresql://u:1/s3cret@h/d", "an `@` in a place that has none"),
+        ("postgresql://u:p@h/s3cret@h/d", "an `@` in a place that has none"),
+        ("postgresql://u:p@h?s3cret=x@h/d", "an `@` in a place that has none"),
+        ("postgresql://u:1?s3cret=x/y@h/d", "an `@` in a place that has none"),
+        ("postgresql://h/d?s3cret=x@y", "unknown connection parameter at character 1"),
+        ("u:s3cret@h/d", "unknown scheme"),
         ("postgresql://[::1]x/d", "malformed IPv6"),
     ] {
         match ConnInfo::parse(text) {
@@ -248,6 +256,25 @@ proptest! {
     fn no_text_makes_it_panic(text in "(postgresql://)?.{0,40}|(postgres://)?[a-z:@/?=&%\\[\\],' \\\\]{0,40}") {
         if let Ok(info) = ConnInfo::parse(&text) {
             drop(info.resolve(&environment(&[])).map(|info| format!("{info} {info:?} {}", info.to_keyword_string())));
+        }
+    }
+
+    #[test]
+    fn no_piece_of_an_unescaped_password_is_shown(
+        one in "[A-Z]{8,12}", between in "[@/:?#,\\[\\]%& =]{1,4}", other in "[A-Z]{8,12}",
+    ) {
+        for text in [
+            format!("postgresql://u:{one}{between}{other}@h/d"), format!("postgresql://u:1{between}{other}@h/d"),
+            format!("postgres://u:{one}{between}{other}@h?sslmode=disable"), format!("u:{one}{between}{other}@h/d"),
+        ] {
+            let shown = match ConnInfo::parse(&text) {
+                Err(error) => format!("{error} {error:?}"),
+                Ok(info) => match info.resolve(&environment(&[])) {
+                    Err(error) => format!("{error} {error:?}"),
+                    Ok(info) => format!("{info} {info:?} {}", info.to_keyword_string()),
+                },
+            };
+            prop_assert!(!shown.contains(&one) && !shown.contains(&other), "{} shows {}", text, shown);
         }
     }
 

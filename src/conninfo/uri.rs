@@ -13,6 +13,7 @@ pub(super) fn strip_scheme(text: &str) -> Option<&str> {
 /// Reads what follows the scheme.
 pub(super) fn parse(rest: &str) -> Result<ConnInfo, ConnInfoError> {
     let mut info = ConnInfo::default();
+    refuse_stray_at(rest)?;
     // As in libpq, the credentials end at the first `@` that stands before any `/`.
     let authority_end = rest.find(['@', '/']);
     let rest = match authority_end.map(|end| rest.split_at(end)) {
@@ -32,6 +33,27 @@ pub(super) fn parse(rest: &str) -> Result<ConnInfo, ConnInfoError> {
     }
     set_query(&mut info, query)?;
     Ok(info)
+}
+
+/// Refuses an `@` that may stand in a password: what follows it would be taken for a host or a database, and be shown.
+fn refuse_stray_at(text: &str) -> Result<(), ConnInfoError> {
+    let end = text.find(['@', '/']).unwrap_or(text.len());
+    let (credentials, tail) = text.split_at(end);
+    let (credentials, rest) = match tail.strip_prefix('@') {
+        Some(rest) => (credentials, rest),
+        None => ("", text),
+    };
+    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, path) = place.split_once('/').map_or((place, None), |(host, path)| (host, Some(path)));
+    // Without an end of them `user:password` reads as `host:port`.
+    let may_be_password =
+        credentials.contains(':') || (authority.contains(':') && !authority.starts_with('['));
+    let in_query = path.is_none() && query.contains('@');
+    let in_path = path.is_some_and(|path| path.contains('@'));
+    if authority.contains('@') || (may_be_password && (in_path || in_query)) {
+        return Err(ConnInfoError::StrayAt);
+    }
+    Ok(())
 }
 
 fn set_credentials(info: &mut ConnInfo, text: &str) -> Result<(), ConnInfoError> {
@@ -97,7 +119,9 @@ fn set_query(info: &mut ConnInfo, query: &str) -> Result<(), ConnInfoError> {
     if query.is_empty() {
         return Ok(());
     }
-    let mut after_secret = false;
+    // A `?` in a password that has an `@` too: what follows is none of the query.
+    let may_be_secret = query.contains('@');
+    let mut after_secret = may_be_secret;
     for (index, pair) in query.split('&').enumerate() {
         let number = index + 1;
         let (name, value) = pair
@@ -108,12 +132,12 @@ fn set_query(info: &mut ConnInfo, query: &str) -> Result<(), ConnInfoError> {
         // As libpq does for the sake of JDBC's URIs.
         if name == "ssl" && value == "true" {
             info.set("sslmode", "require".to_owned());
-            after_secret = false;
+            after_secret = may_be_secret;
             continue;
         }
         let known = keyword::find(&name).ok_or_else(|| unknown(&name, after_secret, number))?;
         info.set(known.name, decode(value, known.name)?);
-        after_secret = keyword::is_secret(known.name);
+        after_secret = may_be_secret || keyword::is_secret(known.name);
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use rustix::process::Signal;
 
 use super::clients::{Client, INITDB};
-use crate::connect::{self, ConnectOptions};
+use crate::connect::{self, ConnectError, ConnectOptions};
 use crate::conninfo::{ConnInfo, Environment};
 use crate::exit::{Failure, wrap};
 use crate::interrupt::Interrupt;
@@ -171,7 +171,7 @@ impl ScratchServer {
     }
 
     fn connect(&self, info: &ConnInfo) -> Result<postgres::Client> {
-        let mut client = connect::connect(info, &self.connect_options())?;
+        let mut client = connect::connect(info, &self.connect_options()).map_err(ConnectError::told)?;
         // Databases are made and dropped in their own time.
         client.batch_execute("SET statement_timeout TO 0; SET lock_timeout TO 0")?;
         Ok(client)

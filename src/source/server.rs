@@ -28,7 +28,8 @@ impl Server {
     /// # Errors
     /// When it can't be reached or refuses; see [`is_passing`].
     pub fn connect(info: &ConnInfo, options: &ConnectOptions<'_>) -> Result<Self> {
-        let client = BoundedClient::new(connect::connect(info, options)?, options.answer_timeout);
+        let client = connect::connect(info, options).map_err(ConnectError::told)?;
+        let client = BoundedClient::new(client, options.answer_timeout);
         Ok(Self { client })
     }
 

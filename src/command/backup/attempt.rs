@@ -63,7 +63,7 @@ pub(super) fn run(
 ) -> Result<Done> {
     let &Order { context, ring, shelves, .. } = order;
     let begun = Instant::now();
-    let mut ledger = Ledger::open(context);
+    let mut ledger = Ledger::open(context)?;
     let at = ledger.begin_after_others(&context.config.source.name, content.database());
     let mut backup = begin(order, content, at)?;
     let catalog_is_up = ledger.catalog().is_some();

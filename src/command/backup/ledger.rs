@@ -8,7 +8,7 @@ use crate::catalog::Catalog;
 use crate::catalog::query::Unmade;
 use crate::command::context::{Context, now};
 use crate::config::environment;
-use crate::exit::one_line;
+use crate::exit::{Code, code_of, one_line};
 use crate::process;
 use crate::step::{self, Step};
 
@@ -25,9 +25,13 @@ pub(super) struct Ledger<'a> {
 
 impl<'a> Ledger<'a> {
     /// Opens the catalog; a run goes on without it, with a warning.
-    pub(super) fn open(context: &'a Context) -> Self {
+    ///
+    /// # Errors
+    /// When the configuration names one that can't be used (exit code 2).
+    pub(super) fn open(context: &'a Context) -> Result<Self> {
         let catalog = match context.catalog() {
             Ok(catalog) => Some(catalog),
+            Err(error) if code_of(&error) == Code::Usage => return Err(error),
             Err(error) => {
                 log::warn!(
                     "{}: the record waits under {}",
@@ -37,7 +41,7 @@ impl<'a> Ledger<'a> {
                 None
             }
         };
-        Self { context, catalog }
+        Ok(Self { context, catalog })
     }
 
     /// The catalog, where it is up.

@@ -8,7 +8,7 @@ use postgres::error::SqlState;
 use postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
 use super::{Brake, sql};
-use crate::connect::{self, Canceller, ConnectOptions};
+use crate::connect::{self, Canceller, ConnectError, ConnectOptions};
 use crate::conninfo::ConnInfo;
 
 /// Questions that go to the server together, and the pages they may read between them.
@@ -47,7 +47,7 @@ pub(super) struct Session {
 impl Session {
     /// Opens a session and begins its transaction.
     pub(super) fn open(info: &ConnInfo, options: &ConnectOptions<'_>) -> Result<Self> {
-        let (client, canceller) = connect::connect_cancellable(info, options)?;
+        let (client, canceller) = connect::connect_cancellable(info, options).map_err(ConnectError::told)?;
         let mut session = Self { client, canceller };
         // In one go: what the role or the database has set may end a session between two steps.
         session.client.batch_execute(&sql::begin())?;

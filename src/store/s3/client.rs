@@ -61,7 +61,7 @@ impl Client {
         if options.path_style {
             bucket.set_path_style();
         }
-        let agent = agent_of(options, endpoint.starts_with("https://"))?;
+        let agent = agent_of(options, &endpoint)?;
         let place = Place {
             host: bucket.host(),
             bucket: options.bucket.clone(),
@@ -313,8 +313,11 @@ fn endpoint_of(endpoint: &str) -> Result<String> {
     Ok(bare.to_owned())
 }
 
-fn agent_of(options: &S3Options, is_tls: bool) -> Result<Agent> {
+fn agent_of(options: &S3Options, endpoint: &str) -> Result<Agent> {
+    let is_tls = endpoint.starts_with("https://");
+    let host = endpoint.split('/').nth(2).unwrap_or_default();
     let mut config = Agent::config_builder()
+        .proxy(https::proxy_to(host, is_tls)?)
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)

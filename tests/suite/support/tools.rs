@@ -65,6 +65,15 @@ pub(crate) fn promtool() -> PathBuf {
     from_cache("PGKEEP_TEST_PROMTOOL", "prometheus/usr/bin/promtool")
 }
 
+/// The connection pooler.
+pub(crate) fn pgbouncer() -> PathBuf {
+    let installed = PathBuf::from("/usr/sbin/pgbouncer");
+    if std::env::var_os("PGKEEP_TEST_PGBOUNCER").is_none() && installed.exists() {
+        return installed;
+    }
+    from_cache("PGKEEP_TEST_PGBOUNCER", "pgbouncer/usr/sbin/pgbouncer")
+}
+
 fn from_venv(variable: &str, path: &str) -> PathBuf {
     from_cache(variable, &format!("venv/{path}"))
 }
