@@ -139,7 +139,7 @@ FROM here, pg_catalog.aclexplode(nspacl) a
 WHERE a.privilege_type = 'CREATE' AND a.grantee NOT IN (SELECT role FROM trusted)
 UNION ALL
 SELECT 'fault', pg_catalog.format('`%s` belongs to role `%s`', relname, pg_catalog.pg_get_userbyid(relowner))
-FROM relation WHERE relowner NOT IN (SELECT role FROM trusted)
+FROM relation WHERE relkind NOT IN ('i', 'I') AND relowner NOT IN (SELECT role FROM trusted)
 UNION ALL
 SELECT 'fault', pg_catalog.format('function `%s` belongs to role `%s`', p.proname,
     pg_catalog.pg_get_userbyid(p.proowner))

@@ -77,6 +77,7 @@ pub(super) fn one(
         let wanted = of_latest(source_name, flags, now)?;
         let latest = catalog.list(&wanted)?.into_iter().next();
         for (id, on_record) in catalog.misdated(&wanted, latest.as_ref())? {
+            let on_record = if on_record.is_empty() { "a time that is none" } else { &on_record };
             log::warn!(
                 "`{id}` is not `latest`: by its record it began at {on_record}, which is not what its name says"
             );

@@ -9,11 +9,11 @@ const ODD: &str = "
         FROM pgkeep.backup;
     INSERT INTO pgkeep.backup (id, backup_type, source, database, filename, status, metadata, created_at)
         SELECT regexp_replace(id, '....$', number), backup_type, source, database, filename, status, odd,
-            created_at + interval '2 s'
-        FROM pgkeep.backup, (VALUES ('0001', '[1]'::jsonb), ('0002', '7'), ('0003', '{
+            created_at + later * interval '1 s'
+        FROM pgkeep.backup, (VALUES ('0001', '[1]'::jsonb, 2), ('0002', '7', 2), ('0003', '{
             \"dump_bytes\": \"many\", \"tables\": \"few\", \"keys\": 3, \"checked\": {\"local\": \"never\"},
-            \"fingerprint\": {\"level\": \"counts\", \"skipped\": {}, \"tables\": []}, \"host\": [], \"lacks\": {}}'))
-            it(number, odd)
+            \"fingerprint\": {\"level\": \"counts\", \"skipped\": {}, \"tables\": []}, \"host\": [], \"lacks\": {}}', -1))
+            it(number, odd, later)
         WHERE id <> 'odd';
     INSERT INTO pgkeep.backup (id, backup_type, source, database, filename, status, created_at)
         SELECT regexp_replace(id, '....$', '0004'), backup_type, source, database, filename, status, 'infinity'
