@@ -44,6 +44,8 @@ pub enum Rule {
     BackupFailed,
     /// A backup is usable, but not everywhere, or not proven.
     BackupDegraded,
+    /// Another run holds the lock of a database for too long for any other to begin.
+    BackupLocked,
     /// There is no good backup younger than `max_age`.
     NoGoodBackup,
     /// The dump holds no table.
@@ -76,9 +78,10 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::BackupFailed,
         Self::BackupDegraded,
+        Self::BackupLocked,
         Self::NoGoodBackup,
         Self::EmptyDump,
         Self::SizeChanged,
@@ -101,6 +104,7 @@ impl Rule {
         match self {
             Self::BackupFailed => "backup_failed",
             Self::BackupDegraded => "backup_degraded",
+            Self::BackupLocked => "backup_locked",
             Self::NoGoodBackup => "no_good_backup",
             Self::EmptyDump => "empty_dump",
             Self::SizeChanged => "size_changed",
@@ -136,6 +140,7 @@ impl Rule {
             | Self::TestRestoreFailed
             | Self::KeyMissing => Severity::Critical,
             Self::BackupDegraded
+            | Self::BackupLocked
             | Self::SizeChanged
             | Self::DurationChanged
             | Self::StoreUnreachable

@@ -90,6 +90,7 @@ impl Message {
                     of("backup full")
                 )
             }
+            (_, Rule::BackupLocked) => format!("`{}` says who holds it", of("backup full")),
             (_, Rule::BackupDegraded | Rule::VerificationFailed | Rule::CopyMissing) => {
                 let verify = match &self.alert.backup_id {
                     Some(id) => format!("pgkeep verify {id}"),

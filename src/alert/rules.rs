@@ -20,6 +20,9 @@ const SAME_SECONDS: u64 = 60;
 /// A key with nothing left by then is as good as gone.
 const SOON: SignedDuration = SignedDuration::from_hours(7 * 24);
 
+/// A run that takes longer keeps others away.
+const TOO_LONG: SignedDuration = SignedDuration::from_hours(24);
+
 /// How far a figure is from the usual one.
 enum Change {
     Less(u128),
@@ -157,6 +160,20 @@ pub fn config_age(newest: Option<Timestamp>, now: Timestamp, max_age: Duration) 
     let subject = Subject::of_database(Rule::NoGoodBackup, CLUSTER);
     young_enough(subject, "config backup (roles, settings, files)", newest, now, max_age)
         .severity(Severity::Warning)
+}
+
+/// Whether a run that came upon another one's lock has come upon one that is held for too long.
+#[must_use]
+pub fn locked(database: &str, since: Timestamp, now: Timestamp) -> Option<Observation> {
+    let held = now.duration_since(since);
+    (held > TOO_LONG).then(|| {
+        let hours = span(held.as_secs().unsigned_abs());
+        Subject::of_database(Rule::BackupLocked, database)
+            .is_in_trouble(format!(
+                "no backup of `{database}` can begin: another run holds its lock for {hours}"
+            ))
+            .detail("is it still at work? If not, end its process: its lock goes with it")
+    })
 }
 
 fn young_enough(

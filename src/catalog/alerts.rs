@@ -4,7 +4,8 @@ use anyhow::{Context as _, Result, anyhow};
 use postgres::{Client, Row, Transaction};
 
 use super::Catalog;
-use super::deliveries;
+use super::session::Schema;
+use super::{deliveries, lock};
 use crate::exit::one_line;
 use crate::notice::{Alert, AlertStatus, Delivery, Event};
 use crate::params;
@@ -12,6 +13,8 @@ use crate::trouble::{Rule, Severity};
 
 /// Who listens in the catalog's database listens to this.
 pub const LISTENED_TO: &str = "pgkeep_alert";
+/// The row that whoever changes alerts locks.
+const ALERTS: &str = "alerts";
 /// No payload of a notification is longer: the server takes less than 8,000 bytes.
 const LONGEST_PAYLOAD_BYTES: usize = 7_900;
 
@@ -43,7 +46,7 @@ impl Catalog {
     ) -> Result<Vec<Alert>> {
         self.revive()?;
         let source = source.to_owned();
-        self.client.ask(move |client| change(client, &source, &ids, work))
+        self.client.ask(move |client, schema| change(client, schema, &source, &ids, work))
     }
 
     /// The alerts of a source or of all, the newest first; those that are over only where that is asked for.
@@ -53,8 +56,8 @@ impl Catalog {
     pub fn alerts(&mut self, source: Option<&str>, is_all: bool, limit: u32) -> Result<Vec<Alert>> {
         self.revive()?;
         let query = format!(
-            "SELECT {COLUMNS} FROM alert WHERE ($1::text IS NULL OR source = $1) AND ($2 OR status <> 'resolved') \
-             ORDER BY first_seen DESC, id LIMIT {limit}"
+            "SELECT {COLUMNS} FROM {{schema}}.alert \
+             WHERE ($1::pg_catalog.text IS NULL OR source = $1) AND ($2 OR status <> 'resolved') ORDER BY first_seen DESC, id LIMIT {limit}"
         );
         let source = source.map(str::to_owned);
         let rows = self.client.query(query, params![source, is_all]).context("cannot read the catalog")?;
@@ -67,8 +70,9 @@ impl Catalog {
     /// When the catalog can't be read.
     pub fn find_alerts(&mut self, prefix: &str, limit: u32) -> Result<Vec<Alert>> {
         self.revive()?;
-        let query =
-            format!("SELECT {COLUMNS} FROM alert WHERE starts_with(id, $1) ORDER BY id LIMIT {limit}");
+        let query = format!(
+            "SELECT {COLUMNS} FROM {{schema}}.alert WHERE pg_catalog.starts_with(id, $1) ORDER BY id LIMIT {limit}"
+        );
         let rows = self.client.query(query, params![prefix]).context("cannot read the catalog")?;
         Ok(readable(&rows))
     }
@@ -79,70 +83,69 @@ impl Catalog {
     /// When the catalog can't be written.
     pub fn acknowledge(&mut self, source: &str, id: &str, note: Option<&str>) -> Result<bool> {
         self.revive()?;
-        let acknowledge = "UPDATE alert SET status = 'acknowledged', acknowledged_at = now(), \
-                           note = coalesce($2, note) WHERE id = $1 AND status <> 'resolved'";
-        let (source, id, note) = (source.to_owned(), id.to_owned(), note.map(str::to_owned));
-        self.client.ask(move |client| {
-            let mut transaction = alone(client, &source)?;
-            let count = transaction.execute(acknowledge, &[&id, &note])?;
+        let source = source.to_owned();
+        let (id, note) = (id.to_owned(), note.map(str::to_owned));
+        self.client.ask(move |client, schema| {
+            let mut transaction = alone(client, schema)?;
+            let count = transaction.execute(&schema.sql(ACKNOWLEDGE), &[&id, &source, &note])?;
             transaction.commit()?;
             Ok(count == 1)
         })
     }
 }
 
-/// A transaction beside which nobody changes the alerts of a source.
-fn alone<'a>(client: &'a mut Client, source: &str) -> Result<Transaction<'a>> {
+/// A transaction beside which nobody changes alerts.
+fn alone<'a>(client: &'a mut Client, schema: &Schema) -> Result<Transaction<'a>> {
     let mut transaction = client.transaction()?;
     // No backup waits long for somebody else's alerts: they can be kept in a file.
     transaction.batch_execute("SET LOCAL lock_timeout TO '3s'")?;
-    transaction
-        .execute("SELECT pg_advisory_xact_lock(hashtextextended('pgkeep-alerts ' || $1, 0))", &[&source])?;
+    transaction.query_one(&schema.sql(lock::TURN), &[&ALERTS])?;
     Ok(transaction)
 }
 
 fn change(
     client: &mut Client,
+    schema: &Schema,
     source: &str,
     ids: &[String],
     work: impl FnOnce(Vec<Alert>, &[String]) -> Result<Changes>,
 ) -> Result<Vec<Alert>> {
-    let mut transaction = alone(client, source)?;
-    let open_ones = open(&mut transaction, source)?;
-    let over = over(&mut transaction, ids)?;
+    let mut transaction = alone(client, schema)?;
+    let open_ones = open(&mut transaction, schema, source)?;
+    let over = over(&mut transaction, schema, ids)?;
     let changes = work(open_ones, &over)?;
     for alert in &changes.alerts {
-        put(&mut transaction, alert)?;
+        put(&mut transaction, schema, alert)?;
     }
     for delivery in &changes.deliveries {
-        deliveries::insert(&mut transaction, delivery)?;
+        deliveries::insert(&mut transaction, schema, delivery)?;
     }
     for (event, alert) in &changes.told {
         let payload = payload(*event, alert)?;
-        transaction.execute("SELECT pg_notify($1, $2)", &[&LISTENED_TO, &payload])?;
+        transaction.execute("SELECT pg_catalog.pg_notify($1, $2)", &[&LISTENED_TO, &payload])?;
     }
-    let open = open(&mut transaction, source)?;
+    let open = open(&mut transaction, schema, source)?;
     transaction.commit()?;
     for forget in [FORGET_LETTERS, FORGET_ALERTS] {
-        if let Err(error) = client.execute(forget, &[&source]) {
+        if let Err(error) = client.execute(&schema.sql(forget), &[&source]) {
             log::info!("old alerts stay on record: {}", one_line(&error.into()));
         }
     }
     Ok(open)
 }
 
-fn open(transaction: &mut Transaction<'_>, source: &str) -> Result<Vec<Alert>> {
+fn open(transaction: &mut Transaction<'_>, schema: &Schema, source: &str) -> Result<Vec<Alert>> {
     let query = format!(
-        "SELECT {COLUMNS} FROM alert WHERE source = $1 AND status <> 'resolved' ORDER BY first_seen, id"
+        "SELECT {COLUMNS} FROM {{schema}}.alert WHERE source = $1 AND status <> 'resolved' ORDER BY first_seen, id"
     );
-    let rows = transaction.query(&query, &[&source]).context("cannot read the alerts")?;
+    let rows = transaction.query(&schema.sql(&query), &[&source]).context("cannot read the alerts")?;
     Ok(readable(&rows))
 }
 
 /// Those of the ids whose alert is over.
-fn over(transaction: &mut Transaction<'_>, ids: &[String]) -> Result<Vec<String>> {
-    let query = "SELECT id FROM alert WHERE id = ANY($1) AND status = 'resolved'";
-    let rows = transaction.query(query, &[&ids]).context("cannot read the alerts")?;
+fn over(transaction: &mut Transaction<'_>, schema: &Schema, ids: &[String]) -> Result<Vec<String>> {
+    let query = "SELECT id FROM {schema}.alert WHERE id = ANY($1) AND status = 'resolved'";
+    let rows = transaction.query(&schema.sql(query), &[&ids]).context("cannot read the alerts")?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
@@ -154,10 +157,10 @@ fn readable(rows: &[Row]) -> Vec<Alert> {
     rows.iter().filter_map(read).collect()
 }
 
-fn put(transaction: &mut Transaction<'_>, alert: &Alert) -> Result<()> {
+fn put(transaction: &mut Transaction<'_>, schema: &Schema, alert: &Alert) -> Result<()> {
     let count = i64::try_from(alert.count)?;
     let put = transaction.execute(
-        PUT,
+        &schema.sql(PUT),
         &[
             &alert.id,
             &alert.rule.as_str(),
@@ -182,18 +185,24 @@ fn put(transaction: &mut Transaction<'_>, alert: &Alert) -> Result<()> {
     put.with_context(|| format!("cannot record the alert `{}`", alert.id)).map(drop)
 }
 
+const ACKNOWLEDGE: &str = "\
+UPDATE {schema}.alert SET status = 'acknowledged', acknowledged_at = pg_catalog.now(), note = coalesce($3, note)
+WHERE id = $1 AND source = $2 AND status <> 'resolved'";
+
 /// What was sent, or never will be, is of no use for long.
 const FORGET_LETTERS: &str = "\
-DELETE FROM delivery
-WHERE source = $1 AND status <> 'waiting' AND coalesce(tried_at, created_at) < now() - interval '30 days'";
+DELETE FROM {schema}.delivery
+WHERE source = $1 AND status <> 'waiting'
+    AND coalesce(tried_at, created_at) < pg_catalog.now() - interval '30 days'";
 
 /// What is over is looked up for a year. That somebody called an empty dump right is not forgotten.
 const FORGET_ALERTS: &str = "\
-DELETE FROM alert
-WHERE source = $1 AND status = 'resolved' AND resolved_at < now() - interval '1 year' AND rule <> 'empty_dump'";
+DELETE FROM {schema}.alert
+WHERE source = $1 AND status = 'resolved' AND resolved_at < pg_catalog.now() - interval '1 year'
+    AND rule <> 'empty_dump'";
 
 const PUT: &str = "\
-INSERT INTO alert (id, rule, severity, status, source, backup_id, database, tenant, store, channel, message,
+INSERT INTO {schema}.alert (id, rule, severity, status, source, backup_id, database, tenant, store, channel, message,
     detail, first_seen, last_seen, count, acknowledged_at, note, resolved_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
 ON CONFLICT (id) DO UPDATE SET

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use postgres::{Row, Transaction};
 
 use super::Catalog;
+use super::session::Schema;
 use crate::notice::{Delivery, DeliveryStatus, Letter};
 use crate::params;
 
@@ -31,14 +32,15 @@ impl Catalog {
     pub fn add_deliveries(&mut self, deliveries: &[Delivery]) -> Result<()> {
         self.revive()?;
         let deliveries = deliveries.to_vec();
-        self.client.ask(move |client| {
+        self.client.ask(move |client, schema| {
             let mut transaction = client.transaction()?;
             for delivery in &deliveries {
                 if let Some(with_failures) = delivery.letter.takes_the_place_of_failures() {
                     let channels = std::slice::from_ref(&delivery.channel);
-                    transaction.execute(SUPERSEDE, &[&delivery.source, &channels, &with_failures])?;
+                    transaction
+                        .execute(&schema.sql(SUPERSEDE), &[&delivery.source, &channels, &with_failures])?;
                 }
-                insert(&mut transaction, delivery)?;
+                insert(&mut transaction, schema, delivery)?;
             }
             Ok(transaction.commit()?)
         })
@@ -93,12 +95,12 @@ impl Catalog {
 }
 
 /// Writes a letter, unless it stands there already.
-pub(super) fn insert(transaction: &mut Transaction<'_>, delivery: &Delivery) -> Result<()> {
+pub(super) fn insert(transaction: &mut Transaction<'_>, schema: &Schema, delivery: &Delivery) -> Result<()> {
     let letter = serde_json::to_value(&delivery.letter)?;
     let alert = delivery.alert().map(|alert| alert.id.clone());
     let attempts = i32::try_from(delivery.attempts)?;
     let inserted = transaction.execute(
-        INSERT,
+        &schema.sql(INSERT),
         &[
             &delivery.id,
             &alert,
@@ -120,13 +122,13 @@ pub(super) fn insert(transaction: &mut Transaction<'_>, delivery: &Delivery) -> 
 }
 
 const INSERT: &str = "\
-INSERT INTO delivery (id, alert, source, channel, recipient, event, letter, status, created_at, due_at, attempts,
+INSERT INTO {schema}.delivery (id, alert, source, channel, recipient, event, letter, status, created_at, due_at, attempts,
     tried_at, sent_at, error)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 ON CONFLICT (id) DO NOTHING";
 
 const SUPERSEDE: &str = "\
-UPDATE delivery SET status = 'superseded'
+UPDATE {schema}.delivery SET status = 'superseded'
 WHERE source = $1 AND channel = ANY($2) AND status = 'waiting' AND alert IS NULL
     AND ($3 OR event <> 'fail')";
 
@@ -134,21 +136,21 @@ WHERE source = $1 AND channel = ANY($2) AND status = 'waiting' AND alert IS NULL
 const WAITING: &str = "\
 SELECT id, source, channel, recipient, letter, status, created_at, due_at, attempts, tried_at, sent_at, error
 FROM (
-    SELECT *, row_number() OVER (PARTITION BY channel ORDER BY created_at, id) AS place
-    FROM delivery WHERE source = $1 AND status = 'waiting') waiting
+    SELECT *, pg_catalog.row_number() OVER (PARTITION BY channel ORDER BY created_at, id) AS place
+    FROM {schema}.delivery WHERE source = $1 AND status = 'waiting') waiting
 WHERE place <= 1000 ORDER BY created_at, id";
 
 /// Whoever writes it first is the one who tries.
 const BEGIN: &str = "\
-UPDATE delivery SET attempts = $2, due_at = $3, tried_at = $4, error = NULL
+UPDATE {schema}.delivery SET attempts = $2, due_at = $3, tried_at = $4, error = NULL
 WHERE id = $1 AND status = 'waiting' AND attempts = $2 - 1";
 
 const SETTLE: &str = "\
-UPDATE delivery SET status = $2, due_at = $3, sent_at = $4, error = $5
+UPDATE {schema}.delivery SET status = $2, due_at = $3, sent_at = $4, error = $5
 WHERE id = $1 AND status = 'waiting'";
 
 const POSTPONE: &str = "\
-UPDATE delivery SET due_at = $3, error = coalesce(error, $4)
+UPDATE {schema}.delivery SET due_at = $3, error = coalesce(error, $4)
 WHERE source = $1 AND channel = $2 AND status = 'waiting' AND due_at < $3";
 
 fn delivery(row: &Row) -> Result<Delivery> {

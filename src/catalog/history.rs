@@ -62,9 +62,11 @@ impl Catalog {
     }
 }
 
+/// A record may hold anything in the place of a number.
 const BEFORE: &str = "\
-SELECT coalesce((metadata->>'dump_bytes')::bigint, size_bytes), backup_duration_seconds
-FROM backup
+SELECT coalesce(CASE WHEN metadata->>'dump_bytes' ~ '^[0-9]{1,18}$'
+    THEN (metadata->>'dump_bytes')::pg_catalog.int8 END, size_bytes), backup_duration_seconds
+FROM {schema}.backup
 WHERE source = $1 AND database = $2 AND backup_type = $3 AND tenant IS NOT DISTINCT FROM $4 AND id <> $5
     AND status IN ('completed', 'verified', 'degraded') AND NOT metadata ? 'lacks'
 ORDER BY created_at DESC, id DESC";
@@ -73,10 +75,13 @@ ORDER BY created_at DESC, id DESC";
 /// ends such an alert is a dump with tables: where there was none since, it was somebody.
 const TABLES_BEFORE: &str = "\
 WITH earlier AS (
-    SELECT created_at, coalesce((metadata->>'tables')::bigint,
+    SELECT created_at, coalesce(CASE WHEN metadata->>'tables' ~ '^[0-9]{1,18}$'
+            THEN (metadata->>'tables')::pg_catalog.int8 END,
         CASE WHEN metadata->'fingerprint'->>'level' <> 'off' AND NOT metadata->'fingerprint'->'skipped' ? '*'
-            THEN (SELECT count(*) FROM jsonb_object_keys(metadata->'fingerprint'->'tables')) END) AS tables
-    FROM backup
+                AND pg_catalog.jsonb_typeof(metadata->'fingerprint'->'tables') = 'object'
+            THEN (SELECT pg_catalog.count(*)
+                FROM pg_catalog.jsonb_object_keys(metadata->'fingerprint'->'tables')) END) AS tables
+    FROM {schema}.backup
     WHERE source = $1 AND database = $2 AND backup_type = $3 AND tenant IS NOT DISTINCT FROM $4 AND id <> $5
         AND status IN ('completed', 'verified', 'degraded', 'expired')
 ), had AS (
@@ -84,7 +89,7 @@ WITH earlier AS (
 )
 SELECT (SELECT tables FROM had),
     EXISTS (
-        SELECT FROM alert
+        SELECT FROM {schema}.alert
         WHERE rule = 'empty_dump' AND status = 'resolved' AND source = $1 AND database = $2
             AND tenant IS NOT DISTINCT FROM $4
             AND first_seen > coalesce((SELECT created_at FROM had), '-infinity')),

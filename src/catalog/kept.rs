@@ -1,10 +1,11 @@
 //! What retention asks of the catalog and writes to it: runs with their copies, pins, who is at work on a backup.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result};
 use jiff::Timestamp;
 use postgres::Row;
 
-use super::Catalog;
+use super::lock::Kind;
+use super::{Catalog, rows};
 use crate::backup::{CopyState, Status};
 use crate::name::BackupId;
 use crate::params;
@@ -52,25 +53,51 @@ pub struct KeptCopy {
 }
 
 impl Catalog {
-    /// Every run of a source, or of some of its databases, the newest first.
+    /// Every run of a source, or of some of its databases, the newest first. What is none is left out, with a warning.
     ///
     /// # Errors
     /// When the catalog can't be read.
     pub fn kept(&mut self, source: &str, databases: Option<&[String]>) -> Result<Vec<Kept>> {
+        let (kept, faults) = self.kept_and_odd(source, databases)?;
+        faults.iter().for_each(rows::warn);
+        Ok(kept)
+    }
+
+    /// The same for whoever removes what no row tells of: with a row that can't be read nobody knows what that is.
+    ///
+    /// # Errors
+    /// When the catalog can't be read, or a row of it is none.
+    pub fn all_kept(&mut self, source: &str, databases: Option<&[String]>) -> Result<Vec<Kept>> {
+        let (kept, mut faults) = self.kept_and_odd(source, databases)?;
+        faults.pop().map_or(Ok(kept), |fault| Err(fault.context("a row of the catalog can't be read")))
+    }
+
+    fn kept_and_odd(
+        &mut self,
+        source: &str,
+        databases: Option<&[String]>,
+    ) -> Result<(Vec<Kept>, Vec<Error>)> {
         self.revive()?;
         let databases = databases.map(<[String]>::to_vec);
         let rows = self.client.query(KEPT, params![source, databases]).context("cannot read the catalog")?;
-        let mut kept: Vec<Kept> = Vec::new();
+        let (mut kept, mut faults): (Vec<Kept>, Vec<Error>) = (Vec::new(), Vec::new());
         for row in &rows {
             let id: &str = row.try_get("id")?;
             if kept.last().is_none_or(|last| last.id != id) {
-                kept.push(run_of(row)?);
+                match run_of(row).with_context(|| format!("`{id}`")) {
+                    Ok(run) => kept.push(run),
+                    Err(error) => {
+                        faults.push(error);
+                        continue;
+                    }
+                }
             }
-            if let (Some(last), Some(copy)) = (kept.last_mut(), copy_of(row)?) {
-                last.copies.push(copy);
+            match copy_of(row).with_context(|| format!("`{id}`")) {
+                Ok(copy) => kept.last_mut().into_iter().for_each(|last| last.copies.extend(copy.clone())),
+                Err(error) => faults.push(error),
             }
         }
-        Ok(kept)
+        Ok((kept, faults))
     }
 
     /// What the catalog's server takes the time to be.
@@ -79,7 +106,7 @@ impl Catalog {
     /// When it can't be asked.
     pub fn clock(&mut self) -> Result<Timestamp> {
         self.revive()?;
-        Ok(self.client.query_one("SELECT clock_timestamp()", params![])?.try_get(0)?)
+        Ok(self.client.query_one("SELECT pg_catalog.clock_timestamp()", params![])?.try_get(0)?)
     }
 
     /// Pins a backup, whatever pin it has; `until` of `None` is for good.
@@ -87,7 +114,7 @@ impl Catalog {
     /// # Errors
     /// When the catalog can't be written.
     pub fn pin(&mut self, id: &BackupId, until: Option<Timestamp>) -> Result<()> {
-        let pin = "UPDATE backup SET pinned_at = now(), pinned_until = $2 WHERE id = $1";
+        let pin = "UPDATE {schema}.backup SET pinned_at = pg_catalog.now(), pinned_until = $2 WHERE id = $1";
         self.client.execute(pin, params![id.as_str(), until])?;
         Ok(())
     }
@@ -97,7 +124,7 @@ impl Catalog {
     /// # Errors
     /// When the catalog can't be written.
     pub fn unpin(&mut self, id: &BackupId) -> Result<()> {
-        let unpin = "UPDATE backup SET pinned_at = NULL, pinned_until = NULL WHERE id = $1";
+        let unpin = "UPDATE {schema}.backup SET pinned_at = NULL, pinned_until = NULL WHERE id = $1";
         self.client.execute(unpin, params![id.as_str()])?;
         Ok(())
     }
@@ -118,8 +145,7 @@ impl Catalog {
     /// # Errors
     /// When the catalog can't be asked.
     pub fn use_copies(&mut self, id: &BackupId) -> Result<bool> {
-        let lock = format!("SELECT pg_try_advisory_lock_shared({USE_KEY})");
-        Ok(self.client.query_one(lock, params![id.as_str()])?.try_get(0)?)
+        Ok(self.hold(Kind::Copies, id.as_str(), true)?.is_none())
     }
 
     /// The server's process behind this session: what is claimed is lost with it.
@@ -128,7 +154,7 @@ impl Catalog {
     /// When the catalog can't be asked.
     pub fn session(&mut self) -> Result<i32> {
         self.revive()?;
-        Ok(self.client.query_one("SELECT pg_backend_pid()", params![])?.try_get(0)?)
+        Ok(self.client.query_one("SELECT pg_catalog.pg_backend_pid()", params![])?.try_get(0)?)
     }
 
     /// Says that it is over.
@@ -136,9 +162,7 @@ impl Catalog {
     /// # Errors
     /// When the catalog can't be asked.
     pub fn let_copies_go(&mut self, id: &BackupId) -> Result<()> {
-        let unlock = format!("SELECT pg_advisory_unlock_shared({USE_KEY})");
-        self.client.query_one(unlock, params![id.as_str()])?;
-        Ok(())
+        self.let_go(Kind::Copies, id.as_str())
     }
 
     /// Claims the copies of a backup, to take some away; false while somebody uses them. Holds until it is given up
@@ -147,8 +171,7 @@ impl Catalog {
     /// # Errors
     /// When the catalog can't be asked.
     pub fn claim_copies(&mut self, id: &BackupId) -> Result<bool> {
-        let lock = format!("SELECT pg_try_advisory_lock({USE_KEY})");
-        Ok(self.client.query_one(lock, params![id.as_str()])?.try_get(0)?)
+        Ok(self.hold(Kind::Copies, id.as_str(), false)?.is_none())
     }
 
     /// Gives the claim up.
@@ -156,27 +179,22 @@ impl Catalog {
     /// # Errors
     /// When the catalog can't be asked.
     pub fn give_copies_up(&mut self, id: &BackupId) -> Result<()> {
-        let unlock = format!("SELECT pg_advisory_unlock({USE_KEY})");
-        self.client.query_one(unlock, params![id.as_str()])?;
-        Ok(())
+        self.let_go(Kind::Copies, id.as_str())
     }
 }
-
-/// The advisory lock of those who use the copies of a backup, and of those who take them away.
-const USE_KEY: &str = "hashtextextended('pgkeep-repair ' || $1, 0)";
 
 const KEPT: &str = "\
 SELECT id, backup_type, database, tenant, status, created_at, pinned_at, pinned_until,
     store, path, state, size, locked_until, copy.error IS NULL AS is_sound,
     backup.metadata ? 'lacks' AS is_short
-FROM backup LEFT JOIN copy ON copy.backup = id
-WHERE source = $1 AND ($2::text[] IS NULL OR database = ANY($2))
+FROM {schema}.backup LEFT JOIN {schema}.copy ON copy.backup = id
+WHERE source = $1 AND ($2::pg_catalog.text[] IS NULL OR database = ANY($2))
 ORDER BY created_at DESC, id DESC, position";
 
 const SET_EXPIRY: &str = "\
-UPDATE copy SET expires_at = created_at + make_interval(secs => $3)
-FROM backup WHERE id = copy.backup AND source = $1 AND store = $2 AND state NOT IN ('failed', 'expired')
-    AND expires_at IS DISTINCT FROM created_at + make_interval(secs => $3)";
+UPDATE {schema}.copy SET expires_at = created_at + pg_catalog.make_interval(secs => $3)
+FROM {schema}.backup WHERE id = copy.backup AND source = $1 AND store = $2 AND state NOT IN ('failed', 'expired')
+    AND expires_at IS DISTINCT FROM created_at + pg_catalog.make_interval(secs => $3)";
 
 fn run_of(row: &Row) -> Result<Kept> {
     let status: &str = row.try_get("status")?;

@@ -1,14 +1,17 @@
-//! One run at a time for each source and database: an advisory lock of a session that beats while the
-//! run goes on.
+//! Locks that nobody but those who may write to the catalog can take, or hold against them: a row says which session
+//! holds one, and an advisory lock of a random number that this session is still there. An advisory lock of a number that
+//! anybody can guess would be anybody's to take.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
+use postgres::Client;
 
 use super::Catalog;
+use super::session::Schema;
+use crate::config::environment;
 use crate::name::BackupId;
 use crate::params;
 
@@ -19,23 +22,43 @@ pub(super) const FRESH: Duration = BEAT.saturating_mul(9);
 /// How long the end of a run waits for a beat that is on its way.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The advisory lock of a run, or of a prune. It goes with the session that holds it, however that ends.
+/// What a lock is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Runs and prunes of a database.
+    Run,
+    /// Copies of a backup, that somebody looks at or takes away.
+    Copies,
+}
+
+impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Copies => "copies",
+        }
+    }
+}
+
+/// The lock of a run, or of a prune. It goes with the session that holds it, however that ends.
 pub struct RunLock {
     catalog: Catalog,
-    key: i64,
+    name: String,
     /// False once it went with a connection, until it is taken again.
     is_held: bool,
 }
 
 impl RunLock {
-    /// Takes the lock of that name on a connection of its own; gives the connection back when another one holds it.
+    /// Takes the lock of that name on a connection of its own; gives the connection back, and who holds it, when another
+    /// one does.
     ///
     /// # Errors
     /// When the catalog can't be asked.
-    pub fn take(mut catalog: Catalog, source: &str, name: &str) -> Result<Result<Self, Catalog>> {
-        let key = lock_key(source, name);
-        let taken = try_lock(&mut catalog, key)?;
-        Ok(if taken { Ok(Self { catalog, key, is_held: true }) } else { Err(catalog) })
+    pub fn take(mut catalog: Catalog, name: &str) -> Result<Result<Self, (Catalog, Holder)>> {
+        Ok(match catalog.hold(Kind::Run, name, false)? {
+            None => Ok(Self { catalog, name: name.to_owned(), is_held: true }),
+            Some(holder) => Err((catalog, holder)),
+        })
     }
 
     /// Beats for a backup until the heartbeat is dropped; the lock is held as long.
@@ -65,46 +88,112 @@ impl RunLock {
         }
         if !self.is_held {
             // The server may not have noticed yet that the old session is gone: the next beat tries again.
-            self.is_held = try_lock(&mut self.catalog, self.key)?;
+            self.is_held = self.catalog.hold(Kind::Run, &self.name, false)?.is_none();
         }
         self.catalog.beat(id)
     }
 }
 
-fn try_lock(catalog: &mut Catalog, key: i64) -> Result<bool> {
-    let row = catalog.client.query_one("SELECT pg_try_advisory_lock($1)", params![key])?;
-    Ok(row.try_get(0)?)
-}
-
-/// The session that holds a run's lock, as the catalog's server sees it.
+/// Who holds a lock, by what it has said of itself and what the catalog's server says of its session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// The server's process.
     pub server_pid: i32,
-    /// The address that it came from; `None` is a socket of the server's own host.
-    pub address: Option<String>,
-    /// Since when it is connected.
+    /// The host that it runs on.
+    pub host: String,
+    /// Its process there.
+    pub process: i64,
+    /// Since when it holds the lock.
     pub since: Timestamp,
 }
 
-/// Who holds the lock of that name, as far as the server tells.
-///
-/// # Errors
-/// When the catalog can't be asked.
-pub fn holder(catalog: &mut Catalog, source: &str, name: &str) -> Result<Option<Holder>> {
-    let row = catalog.client.query_opt(HOLDER, params![lock_key(source, name)])?;
-    let holder = |row: postgres::Row| -> Result<Holder> {
-        Ok(Holder { server_pid: row.try_get(0)?, address: row.try_get(1)?, since: row.try_get(2)? })
-    };
-    row.map(holder).transpose()
+impl Catalog {
+    /// Has this session hold a lock until it lets go or ends; gives who holds it instead, if somebody else does. Several may
+    /// share one.
+    ///
+    /// # Errors
+    /// When the catalog can't be asked.
+    pub(super) fn hold(&mut self, kind: Kind, name: &str, is_shared: bool) -> Result<Option<Holder>> {
+        let mut bytes = [0u8; 8];
+        orion::util::secure_rand_bytes(&mut bytes)
+            .map_err(|_| anyhow!("the operating system gave no random bytes"))?;
+        let wanted = Wanted { key: i64::from_le_bytes(bytes), kind, name: name.to_owned(), is_shared };
+        self.client.ask(move |client, schema| hold(client, schema, &wanted))
+    }
+
+    /// Lets this session's locks of that name go.
+    ///
+    /// # Errors
+    /// When the catalog can't be asked.
+    pub(super) fn let_go(&mut self, kind: Kind, name: &str) -> Result<()> {
+        self.client.query(LET_GO, params![kind.as_str(), name]).map(drop)
+    }
 }
 
-const HOLDER: &str = "\
-SELECT pid, host(client_addr), backend_start FROM pg_locks JOIN pg_stat_activity USING (pid)
-WHERE locktype = 'advisory' AND granted AND objsubid = 1
-    AND (classid::bigint << 32) | objid::bigint = $1
-    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-LIMIT 1";
+/// A lock that somebody wants to hold.
+struct Wanted {
+    key: i64,
+    kind: Kind,
+    name: String,
+    is_shared: bool,
+}
+
+/// In two steps, one caller after the other: the second one sees what whoever came before has done.
+fn hold(client: &mut Client, schema: &Schema, wanted: &Wanted) -> Result<Option<Holder>> {
+    let Wanted { key, kind, name, is_shared } = wanted;
+    let (kind, host, process) = (kind.as_str(), environment::host_name(), i64::from(std::process::id()));
+    let mut transaction = client.transaction()?;
+    transaction.query_one(&schema.sql(TURN), &[&kind])?;
+    let hold = schema.sql(&HOLD.replace("{alive}", ALIVE));
+    let row = transaction.query_one(&hold, &[&kind, name, is_shared, key, &host, &process])?;
+    let holder = match row.try_get::<_, Option<i32>>("pid")? {
+        Some(server_pid) => Some(Holder {
+            server_pid,
+            host: row.try_get("host")?,
+            process: row.try_get("process")?,
+            since: row.try_get("since")?,
+        }),
+        None if row.try_get("is_held")? => None,
+        None => return Err(anyhow!("the catalog's server gives no lock")),
+    };
+    transaction.commit()?;
+    Ok(holder)
+}
+
+/// One caller after the other.
+pub(super) const TURN: &str = "SELECT kind FROM {schema}.lock WHERE kind = $1 FOR UPDATE";
+
+/// Whether the session of a row `h` of holders is there, and holds its number: any role may wait for the number of
+/// another, and be given it when that one has gone.
+pub(super) const ALIVE: &str = "\
+EXISTS (
+    SELECT FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.pid = h.pid AND a.usesysid = h.role
+        AND (l.classid::bigint << 32) | l.objid::bigint = h.key
+        AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()))";
+
+const HOLD: &str = "\
+WITH other AS (
+    SELECT pid, host, process, since FROM {schema}.lock_holder h
+    WHERE kind = $1 AND name = $2 AND NOT (is_shared AND $3) AND pid <> pg_catalog.pg_backend_pid() AND {alive}
+    ORDER BY since LIMIT 1
+), gone AS (
+    DELETE FROM {schema}.lock_holder h WHERE kind = $1 AND NOT {alive}
+), taken AS (
+    INSERT INTO {schema}.lock_holder (key, kind, name, is_shared, pid, role, host, process)
+    SELECT $4, $1, $2, $3, pg_catalog.pg_backend_pid(), r.oid, $5, $6
+    FROM pg_catalog.pg_roles r
+    WHERE r.rolname = session_user
+        AND CASE WHEN EXISTS (SELECT FROM other) THEN false ELSE pg_catalog.pg_try_advisory_lock($4) END
+    RETURNING key
+)
+SELECT other.*, EXISTS (SELECT FROM taken) AS is_held
+FROM (VALUES (1)) one LEFT JOIN other ON true";
+
+const LET_GO: &str = "\
+DELETE FROM {schema}.lock_holder
+WHERE kind = $1 AND name = $2 AND pid = pg_catalog.pg_backend_pid()
+RETURNING pg_catalog.pg_advisory_unlock(key)";
 
 /// A run that says it is alive, and holds its lock.
 pub struct Heartbeat {
@@ -119,14 +208,4 @@ impl Heartbeat {
         // Its session ends with it; one that hangs in a dead network is left to end with the process.
         drop(self.end.recv_timeout(PATIENCE));
     }
-}
-
-fn lock_key(source: &str, name: &str) -> i64 {
-    let digest = Sha256::new()
-        .chain_update(b"pgkeep-run-lock\0")
-        .chain_update(source)
-        .chain_update(b"\0")
-        .chain_update(name)
-        .finalize();
-    digest.iter().take(8).fold(0i64, |key, byte| (key << 8) | i64::from(*byte))
 }

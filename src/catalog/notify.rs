@@ -16,7 +16,7 @@ impl Catalog {
         self.revive()?;
         let payload = payload(event, alert)?;
         self.client
-            .query("SELECT pg_notify($1, $2)", params![LISTENED_TO, payload])
+            .query("SELECT pg_catalog.pg_notify($1, $2)", params![LISTENED_TO, payload])
             .context("cannot tell those who listen in the catalog's database")?;
         Ok(())
     }

@@ -1,9 +1,10 @@
 //! Between rows and records. It asks nothing of the server.
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Error, Result, anyhow};
 use postgres::Row;
 
 use crate::backup::{Backup, Copy, CopyState, Status};
+use crate::exit::one_line;
 use crate::name::BackupId;
 
 pub(super) const BACKUP_COLUMNS: &str = "id, backup_type, source, database, tenant, filename, size_bytes, \
@@ -13,8 +14,36 @@ pub(super) const BACKUP_COLUMNS: &str = "id, backup_type, source, database, tena
 pub(super) const COPY_COLUMNS: &str = "backup, store, path, state, size, etag, stored_at, verified_at, \
      verified_level, expires_at, locked_until, error";
 
+/// Each row by itself: one that is none, by a newer pgkeep or by hand, is named, and hides no other.
+pub(super) fn readable<T>(rows: &[Row], read: impl Fn(&Row) -> Result<T>) -> Vec<T> {
+    let (read, faults) = sorted(rows, read);
+    faults.iter().for_each(warn);
+    read
+}
+
+/// What can be read, and why the rest can't.
+pub(super) fn sorted<T>(rows: &[Row], read: impl Fn(&Row) -> Result<T>) -> (Vec<T>, Vec<Error>) {
+    let (mut good, mut faults) = (Vec::new(), Vec::new());
+    for row in rows {
+        match read(row) {
+            Ok(one) => good.push(one),
+            Err(error) => faults.push(error),
+        }
+    }
+    (good, faults)
+}
+
+/// Says that a row is passed over.
+pub(super) fn warn(fault: &Error) {
+    log::warn!("a row of the catalog is passed over: {}", one_line(fault));
+}
+
 pub(super) fn backup(row: &Row) -> Result<Backup> {
     let id: String = row.try_get("id")?;
+    read_backup(row, &id).with_context(|| format!("`{id}`"))
+}
+
+fn read_backup(row: &Row, id: &str) -> Result<Backup> {
     let status: String = row.try_get("status")?;
     let metadata: serde_json::Value = row.try_get("metadata")?;
     let serde_json::Value::Object(metadata) = metadata else {
@@ -22,7 +51,7 @@ pub(super) fn backup(row: &Row) -> Result<Backup> {
     };
     Ok(Backup {
         status: Status::parse(&status).with_context(|| format!("status `{status}` of `{id}` is unknown"))?,
-        id: BackupId::try_from(id).map_err(|error| anyhow!(error))?,
+        id: BackupId::try_from(id.to_owned()).map_err(|error| anyhow!(error))?,
         backup_type: row.try_get("backup_type")?,
         source: row.try_get("source")?,
         database: row.try_get("database")?,

@@ -19,6 +19,7 @@ use crate::source::server::Server;
 mod attempt;
 mod config_set;
 mod content;
+mod exclusion;
 mod figures;
 mod ledger;
 mod leftovers;

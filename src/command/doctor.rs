@@ -127,9 +127,14 @@ fn test_restore(context: &Context) -> Result<String> {
 }
 
 fn catalog(context: &Context) -> Result<String> {
-    context.catalog()?;
+    let catalog = context.catalog()?;
     let schema = &context.config.catalog.schema;
-    Ok(format!("schema {schema} of {}", context.config.catalog_connection().describe()))
+    let where_it_is = format!("schema {schema} of {}", context.config.catalog_connection().describe());
+    if catalog.writers().is_empty() {
+        return Ok(where_it_is);
+    }
+    let writers = catalog.writers().join("`, `");
+    Ok(format!("{where_it_is}; who may write there may forge what is on record: role `{writers}`"))
 }
 
 /// Writes, reads and deletes a small object, which must show in none of the other stores.

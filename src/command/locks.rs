@@ -1,5 +1,5 @@
-//! One run at a time for each source and database, and one prune: a file lock on this host, and an advisory lock in
-//! the catalog for all hosts. A run and a prune do not wait for each other: no backup is late for a prune.
+//! One run at a time for each source and database, and one prune: a file lock on this host, and one in the
+//! catalog for all hosts. A run and a prune do not wait for each other: no backup is late for a prune.
 
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::backup::{is_alive, is_dead_here};
@@ -15,11 +16,12 @@ use super::context::{Context, now};
 use crate::aside;
 use crate::backup::Backup;
 use crate::catalog::Catalog;
-use crate::catalog::lock::{self, RunLock};
+use crate::catalog::lock::{Holder, RunLock};
 use crate::config::environment;
 use crate::exit::{Code, Failure};
 use crate::files;
 use crate::key::hex;
+use crate::name;
 
 /// How long the session of a run that was killed may take to go, and how often it is looked for.
 const LAST_BREATH: Duration = Duration::from_secs(5);
@@ -59,6 +61,12 @@ impl Claimant {
 
     fn is_run(&self) -> bool {
         self.lock == self.database
+    }
+
+    /// What the catalog's lock is called.
+    fn name(&self) -> String {
+        let what = if self.is_run() { "run" } else { "prune" };
+        format!("{what} {}", name::database_prefix(&self.source, &self.database))
     }
 }
 
@@ -111,44 +119,42 @@ pub(super) fn take(context: &Context, claimant: &Claimant, catalog_is_up: bool) 
 /// Takes the catalog's lock. One that is held for no run which shows signs of life is waited for a moment: the
 /// server may not have noticed yet that it was killed.
 fn lock_in(context: &Context, mut catalog: Catalog, claimant: &Claimant) -> Result<RunLock> {
-    let Claimant { source, database, lock, .. } = claimant;
+    let Claimant { source, database, .. } = claimant;
     let begun = Instant::now();
     loop {
-        catalog = match RunLock::take(catalog, source, lock)? {
+        let holder;
+        (catalog, holder) = match RunLock::take(catalog, &claimant.name())? {
             Ok(lock) => return Ok(lock),
-            Err(catalog) => catalog,
+            Err(taken) => taken,
         };
-        let is_run = claimant.is_run();
-        let unfinished =
-            if is_run { catalog.unfinished(source, database).unwrap_or_default() } else { Vec::new() };
-        let holder = unfinished.iter().find(|backup| is_alive(&mut catalog, backup).unwrap_or(false));
-        if holder.is_some() || begun.elapsed() > LAST_BREATH || context.interrupt.wait(LOOK) {
-            let holder = holder.or_else(|| unfinished.iter().find(|backup| !is_dead_here(backup)));
-            return Err(held_in(&mut catalog, claimant, holder));
+        let unfinished = if claimant.is_run() {
+            catalog.unfinished(source, database).unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        let run = unfinished.iter().find(|backup| is_alive(&mut catalog, backup).unwrap_or(false));
+        if run.is_some() || begun.elapsed() > LAST_BREATH || context.interrupt.wait(LOOK) {
+            let run = run.or_else(|| unfinished.iter().find(|backup| !is_dead_here(backup)));
+            return Err(held_in(claimant, run, &holder));
         }
     }
 }
 
-/// Who holds the catalog's lock: by the row of its run, or by what the server knows of its session.
-fn held_in(catalog: &mut Catalog, claimant: &Claimant, holder: Option<&Backup>) -> anyhow::Error {
-    let session = lock::holder(catalog, &claimant.source, &claimant.lock).unwrap_or_default();
-    let who = match (holder, &session) {
-        (Some(holder), _) => in_words(holder, holder.metadata_u64("pid")),
-        (None, Some(session)) => {
-            let address = session.address.as_deref().unwrap_or("the catalog's own host");
-            let since = session.since.strftime("%Y-%m-%d %H:%M:%S UTC");
+/// Who holds the catalog's lock: by the row of its run, or by what it has said when it took it.
+fn held_in(claimant: &Claimant, run: Option<&Backup>, holder: &Holder) -> anyhow::Error {
+    let who = match run {
+        Some(run) => in_words(run, run.metadata_u64("pid")),
+        None => {
             let what = if claimant.is_run() { "a run without a row yet" } else { "a prune" };
-            format!("{what} on {address}, connected since {since}")
+            let since = holder.since.strftime("%Y-%m-%d %H:%M:%S UTC");
+            format!("{what} on {}, process {}, since {since}", holder.host, holder.process)
         }
-        (None, None) => "one that has just begun".to_owned(),
     };
-    let of_server = session.map(|session| {
-        format!(
-            "; if its host is gone, `SELECT pg_catalog.pg_terminate_backend({})` in the catalog frees it",
-            session.server_pid
-        )
-    });
-    held(&claimant.database, &who, &of_server.unwrap_or_default())
+    let of_server = format!(
+        "; if its host is gone, `SELECT pg_catalog.pg_terminate_backend({})` in the catalog frees it",
+        holder.server_pid
+    );
+    held(&claimant.database, &who, &of_server, Some(holder.since))
 }
 
 fn in_words(holder: &Backup, pid: Option<u64>) -> String {
@@ -157,10 +163,25 @@ fn in_words(holder: &Backup, pid: Option<u64>) -> String {
     format!("`{}` on {host}, process {}, since {since}", holder.id, pid.unwrap_or_default())
 }
 
-fn held(database: &str, holder: &str, more: &str) -> anyhow::Error {
-    Failure::new(Code::Locked, format!("another run works on `{database}`: {holder}"))
-        .hint(format!("wait for it to end, or end that process; its lock goes with it{more}"))
-        .into()
+fn held(database: &str, holder: &str, more: &str, since: Option<Timestamp>) -> anyhow::Error {
+    let failure = Failure::new(Code::Locked, format!("another run works on `{database}`: {holder}"))
+        .hint(format!("wait for it to end, or end that process; its lock goes with it{more}"));
+    match since {
+        Some(since) => anyhow::Error::new(Held { since }).context(failure),
+        None => failure.into(),
+    }
+}
+
+/// Since when a lock is held that somebody else wanted.
+#[derive(Debug, thiserror::Error)]
+#[error("its lock is held since {}", since.strftime("%Y-%m-%d %H:%M:%S UTC"))]
+struct Held {
+    since: Timestamp,
+}
+
+/// Since when a lock is held, of the error that says so.
+pub(super) fn held_since(error: &anyhow::Error) -> Option<Timestamp> {
+    error.chain().find_map(|cause| cause.downcast_ref::<Held>()).map(|held| held.since)
 }
 
 /// A state folder on a disk that hangs holds no run up.
@@ -191,7 +212,10 @@ fn lock_file(state_dir: &Path, claimant: &Claimant) -> Result<File> {
             let mut holder = String::new();
             let told = (&file).take(800).read_to_string(&mut holder).is_ok() && !holder.is_empty();
             let holder = if told { holder.trim().to_owned() } else { "a run that has just begun".to_owned() };
-            return Err(held(database, &holder, ""));
+            // The holder writes its name when it has taken the lock.
+            let since = file.metadata().and_then(|about| about.modified()).ok();
+            let since = since.and_then(|at| Timestamp::try_from(at).ok());
+            return Err(held(database, &holder, "", since));
         }
         Err(TryLockError::Error(error)) => {
             return Err(error).with_context(|| format!("cannot lock `{shown}`"));

@@ -32,6 +32,7 @@ pub(super) fn filter(flags: &Filters, now: Timestamp) -> Result<Filter> {
         status: flags.status.as_deref().and_then(Status::parse),
         since: flags.since.as_deref().map(|text| since(text, now)).transpose()?,
         usable: false,
+        dated: false,
         limit: None,
     })
 }
@@ -74,7 +75,14 @@ pub(super) fn one(
             no_latest(source_name, flags).hint(hint)
         };
         let wanted = of_latest(source_name, flags, now)?;
-        return Ok(catalog.list(&wanted)?.into_iter().next().ok_or_else(none)?);
+        let latest = catalog.list(&wanted)?.into_iter().next();
+        for (id, on_record) in catalog.misdated(&wanted, latest.as_ref())? {
+            let on_record = if on_record.is_empty() { "a time that is none" } else { &on_record };
+            log::warn!(
+                "`{id}` is not `latest`: by its record it began at {on_record}, which is not what its name says"
+            );
+        }
+        return Ok(latest.ok_or_else(none)?);
     }
     let found = if id.is_empty() { Vec::new() } else { catalog.find(id, SHOWN)? };
     named(found, id, "`pgkeep list` shows what there is")
@@ -176,7 +184,7 @@ fn of_latest(source_name: &str, flags: &Filters, now: Timestamp) -> Result<Filte
     let wanted = filter(flags, now)?;
     // Who wants the newest of another type says so.
     let backup_type = Some(wanted.backup_type.clone().unwrap_or_else(|| FULL.to_owned()));
-    Ok(Filter { source, usable, limit: Some(1), backup_type, ..wanted })
+    Ok(Filter { source, usable, dated: true, limit: Some(1), backup_type, ..wanted })
 }
 
 fn no_latest(source_name: &str, flags: &Filters) -> Failure {

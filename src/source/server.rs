@@ -5,6 +5,7 @@ use anyhow::Result;
 use crate::connect::{self, BoundedClient, ConnectError, ConnectOptions, NoAnswer};
 use crate::conninfo::ConnInfo;
 use crate::params;
+use crate::schema::{self, Look, Place};
 
 /// What a server says of itself and of one database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,18 +66,31 @@ impl Server {
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 
-    /// The id of the catalog whose tables stand in `schema` of this database, if there are any.
+    /// What stands in the schema of that name; nothing of it is read.
     ///
     /// # Errors
     /// When it can't be asked.
-    pub fn catalog_in(&mut self, schema: &str) -> Result<Option<String>> {
-        let quoted = format!("\"{}\".identity", schema.replace('"', "\"\""));
-        let known =
-            self.client.query_one("SELECT pg_catalog.to_regclass($1) IS NOT NULL", params![quoted])?;
-        if !known.try_get::<_, bool>(0)? {
-            return Ok(None);
+    pub fn look_at(&mut self, schema: &str) -> Result<Look> {
+        let asked = "SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1";
+        if self.client.query_opt(asked, params![schema])?.is_none() {
+            return Ok(Look::default());
         }
-        let row = self.client.query_opt(format!("SELECT id::pg_catalog.text FROM {quoted}"), params![])?;
+        schema::look(&mut self.client, schema)
+    }
+
+    /// Where the schema of that name is, as far as the role may ask.
+    pub fn place_of(&mut self, schema: &str) -> Option<Place> {
+        schema::place(&mut self.client, schema)
+    }
+
+    /// The id of the catalog whose tables stand in `schema`; only of one that a look has found nothing wrong with.
+    ///
+    /// # Errors
+    /// When it can't be asked.
+    pub fn identity_in(&mut self, schema: &str) -> Result<Option<String>> {
+        let quoted = schema.replace('"', "\"\"");
+        let query = format!("SELECT id::pg_catalog.text FROM \"{quoted}\".identity");
+        let row = self.client.query_opt(query, params![])?;
         row.map(|row| Ok(row.try_get(0)?)).transpose()
     }
 }

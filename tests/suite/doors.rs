@@ -1,8 +1,10 @@
-//! The doors that a backup opens: whoever owns one database, writes to a bucket or shares the host must gain nothing
-//! from pgkeep.
+//! The doors that a backup opens: whoever owns one database, may log in, writes to a bucket or shares the host must gain
+//! nothing from pgkeep, and stop nothing.
 
+mod catalog;
 mod conninfo;
 mod host;
+pub(crate) mod locks;
 mod pooler;
 mod sessions;
 mod source;

@@ -4,8 +4,8 @@ use std::fs;
 
 use postgres::Client;
 use rustix::process::Signal;
-use sha2::{Digest as _, Sha256};
 
+use crate::doors::locks::{LIVE, hold_as, name_of_run};
 use crate::support::command::{Pgkeep, Running};
 use crate::support::{FakeBin, Site, wait_until};
 
@@ -41,12 +41,6 @@ fn holder(site: &Site) -> String {
     let day = row["created_at"].as_str().unwrap().split('T').next().unwrap().to_owned();
     let host = metadata["host"].as_str().unwrap();
     format!("`{id}` on {host}, process {}, since {day}", metadata["pid"])
-}
-
-/// The number of the lock: the first eight bytes of a hash.
-fn key(site: &Site) -> i64 {
-    let name = format!("pgkeep-run-lock\0db1\0{}", site.database);
-    i64::from_be_bytes(Sha256::digest(name)[..8].try_into().unwrap())
 }
 
 fn locks(client: &mut Client) -> i64 {
@@ -89,16 +83,16 @@ fn a_session_that_outlives_its_run_is_waited_for() {
     first.signal(Signal::KILL);
     first.await_death();
     let mut session = site.cluster.connect(&site.catalog);
-    wait_until("the lock is free", || {
-        session.query_one("SELECT pg_try_advisory_lock($1)", &[&key(&site)]).unwrap().get(0)
-    });
+    let live = format!("SELECT count(*) FROM pgkeep.lock_holder h WHERE {LIVE}");
+    wait_until("the lock is free", || session.query_one(&live, &[]).unwrap().get::<_, i64>(0) == 0);
+    hold_as(&mut session, "run", &name_of_run(&site));
     let usual = FakeBin::new(&site.path(""), "exec \"$REAL\" \"$@\"");
     let mut site = site;
     site.config.set("source.pg_bin", usual.folder.to_str().unwrap());
     let mut watcher = site.cluster.connect(&site.catalog);
     let next = from_elsewhere(&site).any_stdout().start();
     let asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND \
-        query LIKE '%pg_try_advisory_lock%' AND pid <> pg_backend_pid() AND application_name = 'pgkeep'";
+        query LIKE '%pgkeep\".copy WHERE backup = ANY%' AND pid <> pg_backend_pid() AND application_name = 'pgkeep'";
     wait_until("it has asked", || watcher.query_one(asked, &[]).unwrap().get::<_, i64>(0) > 0);
     drop(session);
     let id = next.finish().id();
@@ -107,15 +101,16 @@ fn a_session_that_outlives_its_run_is_waited_for() {
     assert!(rows[0]["error"].as_str().unwrap().contains("died"), "{:#}", rows[0]);
 }
 
-/// Somebody holds it who has no row: what the server knows of the session is said.
+/// Somebody holds it who has no row of a backup yet: what was said with the lock is told.
 #[test]
 fn a_holder_without_a_row_is_named_by_its_session() {
     let site = Site::new().local_only().with_own_catalog();
     site.backup();
     let mut session = site.cluster.connect(&site.catalog);
-    session.execute("SELECT pg_advisory_lock($1)", &[&key(&site)]).unwrap();
+    hold_as(&mut session, "run", &name_of_run(&site));
     let pid: i32 = session.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0);
-    let call = site.pgkeep(["backup", "full"]).code(6).stderr_has("connected since");
+    let call =
+        site.pgkeep(["backup", "full"]).code(6).stderr_has("a run without a row yet on elsewhere, process 7");
     call.stderr_has(&format!("pg_terminate_backend({pid})")).run();
 }
 

@@ -1,10 +1,11 @@
 -- Which catalog this is: a dump of the database that holds it leaves its schema out.
-CREATE TABLE identity (
+CREATE TABLE {schema}.identity (
     id uuid PRIMARY KEY
 );
-INSERT INTO identity VALUES (md5(random()::text || clock_timestamp()::text || pg_backend_pid()::text)::uuid);
+INSERT INTO {schema}.identity VALUES (pg_catalog.md5(pg_catalog.random()::text || pg_catalog.clock_timestamp()::text
+    || pg_catalog.pg_backend_pid()::text)::uuid);
 
-CREATE TABLE backup (
+CREATE TABLE {schema}.backup (
     id                      text PRIMARY KEY,
     backup_type             text NOT NULL,
     source                  text NOT NULL,
@@ -25,16 +26,16 @@ CREATE TABLE backup (
     finished_at             timestamptz,
     verified_at             timestamptz,
     error                   text,
-    heartbeat_at            timestamptz NOT NULL DEFAULT now()
+    heartbeat_at            timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
-CREATE INDEX backup_created_at ON backup (created_at DESC, id DESC);
-CREATE INDEX backup_of_database ON backup (source, database, backup_type, created_at DESC);
-CREATE INDEX backup_unfinished ON backup (source, database) WHERE status = 'in_progress';
+CREATE INDEX backup_created_at ON {schema}.backup (created_at DESC, id DESC);
+CREATE INDEX backup_of_database ON {schema}.backup (source, database, backup_type, created_at DESC);
+CREATE INDEX backup_unfinished ON {schema}.backup (source, database) WHERE status = 'in_progress';
 -- An id may be given by any unique prefix.
-CREATE INDEX backup_id_prefix ON backup (id text_pattern_ops);
+CREATE INDEX backup_id_prefix ON {schema}.backup (id pg_catalog.text_pattern_ops);
 
-CREATE TABLE copy (
-    backup         text NOT NULL REFERENCES backup (id) ON DELETE CASCADE,
+CREATE TABLE {schema}.copy (
+    backup         text NOT NULL REFERENCES {schema}.backup (id) ON DELETE CASCADE,
     store          text NOT NULL,
     position       integer NOT NULL,
     path           text NOT NULL,
@@ -50,5 +51,5 @@ CREATE TABLE copy (
     PRIMARY KEY (backup, store)
 );
 
-COMMENT ON TABLE backup IS 'pgkeep: a row for each backup';
-COMMENT ON TABLE copy IS 'pgkeep: a row for each copy of a backup''s artifact';
+COMMENT ON TABLE {schema}.backup IS 'pgkeep: a row for each backup';
+COMMENT ON TABLE {schema}.copy IS 'pgkeep: a row for each copy of a backup''s artifact';

@@ -1,5 +1,5 @@
 -- A trouble, from when it was first seen until it is over.
-CREATE TABLE alert (
+CREATE TABLE {schema}.alert (
     id              text PRIMARY KEY,
     rule            text NOT NULL,
     severity        text NOT NULL CHECK (severity IN ('info', 'warning', 'critical')),
@@ -20,15 +20,15 @@ CREATE TABLE alert (
     resolved_at     timestamptz
 );
 -- The same trouble is one alert, as long as it goes on.
-CREATE UNIQUE INDEX alert_open ON alert (source, rule, coalesce(database, ''), coalesce(tenant, ''),
+CREATE UNIQUE INDEX alert_open ON {schema}.alert (source, rule, coalesce(database, ''), coalesce(tenant, ''),
     coalesce(store, ''), coalesce(channel, '')) WHERE status <> 'resolved';
-CREATE INDEX alert_last_seen ON alert (last_seen DESC, id);
-CREATE INDEX alert_id_prefix ON alert (id text_pattern_ops);
+CREATE INDEX alert_last_seen ON {schema}.alert (last_seen DESC, id);
+CREATE INDEX alert_id_prefix ON {schema}.alert (id pg_catalog.text_pattern_ops);
 
 -- What is to be sent, is tried, and was sent: one letter to one receiver.
-CREATE TABLE delivery (
+CREATE TABLE {schema}.delivery (
     id         text PRIMARY KEY,
-    alert      text REFERENCES alert (id) ON DELETE CASCADE,
+    alert      text REFERENCES {schema}.alert (id) ON DELETE CASCADE,
     source     text NOT NULL,
     channel    text NOT NULL,
     recipient  text,
@@ -42,8 +42,8 @@ CREATE TABLE delivery (
     sent_at    timestamptz,
     error      text
 );
-CREATE INDEX delivery_waiting ON delivery (source, created_at) WHERE status = 'waiting';
-CREATE INDEX delivery_of_alert ON delivery (alert);
+CREATE INDEX delivery_waiting ON {schema}.delivery (source, created_at) WHERE status = 'waiting';
+CREATE INDEX delivery_of_alert ON {schema}.delivery (alert);
 
-COMMENT ON TABLE alert IS 'pgkeep: a row for each alert';
-COMMENT ON TABLE delivery IS 'pgkeep: a row for each letter about one, to each receiver';
+COMMENT ON TABLE {schema}.alert IS 'pgkeep: a row for each alert';
+COMMENT ON TABLE {schema}.delivery IS 'pgkeep: a row for each letter about one, to each receiver';

@@ -173,17 +173,7 @@ fn prepare(context: &Context, ledger: &mut Ledger<'_>, backup: &mut Backup) -> R
     let mut server = Server::connect(&connection, &context.connect_options())?;
     let facts = server.facts()?;
     let client = context.client("pg_dump", facts.major)?;
-    let schema = &context.config.catalog.schema;
-    let ours = ledger.catalog().and_then(|catalog| catalog.identity().ok());
-    let holds_catalog = match (server.catalog_in(schema)?, ours) {
-        (Some(here), Some(ours)) => here == ours,
-        // The catalog can't be asked; by the configuration it is in this database.
-        (Some(_), None) => {
-            let catalog = context.config.catalog_connection();
-            context.config.catalog.connection.is_none() && catalog.dbname() == backup.database
-        }
-        (None, _) => false,
-    };
+    let without_schema = super::exclusion::schema(context, ledger, &mut server, &backup.database)?;
     for (key, value) in [
         ("server_version", json!(facts.version)),
         ("pg_dump_version", json!(client.version)),
@@ -191,7 +181,6 @@ fn prepare(context: &Context, ledger: &mut Ledger<'_>, backup: &mut Backup) -> R
     ] {
         backup.metadata.insert(key.to_owned(), value);
     }
-    let without_schema = holds_catalog.then(|| schema.clone());
     match server.table_count(without_schema.as_deref()) {
         Ok(count) => drop(backup.metadata.insert(TABLES.to_owned(), json!(count))),
         Err(error) => log::warn!("nobody knows how many tables there are: {}", one_line(&error)),

@@ -16,8 +16,9 @@ use crate::command::alarm::{
     self,
     pings::{Fate, Run},
 };
-use crate::command::context::Context;
+use crate::command::context::{Context, now};
 use crate::command::health;
+use crate::command::locks;
 use crate::command::standing::FROM_KEYBOARD;
 use crate::exit::{self, Code, code_of, one_line};
 use crate::manifest::TABLES;
@@ -108,6 +109,7 @@ impl<'a> Watch<'a> {
         let mut seen = vec![
             Subject::new(Rule::BackupFailed).is_well(),
             Subject::of_database(Rule::BackupFailed, database).is_well(),
+            Subject::of_database(Rule::BackupLocked, database).is_well(),
             degraded(backup),
             catalog(is_recorded),
         ];
@@ -146,9 +148,11 @@ impl<'a> Watch<'a> {
     pub(super) fn failed(&mut self, content: &dyn Content, error: &Error, tried: Option<&Tried>) {
         let database = content.database();
         if code_of(error) == Code::Locked {
-            // The run that holds the lock speaks for itself.
+            // The run that holds the lock speaks for itself, unless it holds it for ever.
             self.fates.insert(database.to_owned(), Fate::Elsewhere);
-            self.raise(&self.of_stores());
+            let mut seen = self.of_stores();
+            seen.extend(locks::held_since(error).and_then(|since| rules::locked(database, since, now())));
+            self.raise(&seen);
             return;
         }
         self.fates.insert(database.to_owned(), Fate::Failed);
@@ -161,6 +165,8 @@ impl<'a> Watch<'a> {
         let mut seen = Vec::new();
         match tried {
             Some(tried) => {
+                // It had the lock.
+                seen.push(Subject::of_database(Rule::BackupLocked, database).is_well());
                 self.refusing.clone_from(&tried.refusing);
                 let lost = tried.backup.copies.iter().filter(|copy| copy.state == CopyState::Failed);
                 for copy in lost {

@@ -96,7 +96,7 @@ impl Work<'_> {
 
     /// What is on record of a database now.
     pub(super) fn rows(&self, catalog: &mut Catalog, database: &str) -> Result<Vec<Kept>> {
-        catalog.kept(self.scope.source, Some(&[database.to_owned()]))
+        catalog.all_kept(self.scope.source, Some(&[database.to_owned()]))
     }
 
     pub(super) fn is_interrupted(&self) -> bool {

@@ -80,7 +80,7 @@ pub(super) fn make<'a>(
     let shown = side_by_side(shelves.to_vec(), |shelf| (shelf, Shown::of(shelf, &folders)))?;
     drop(phase);
     // Asked after the stores: what a run has published by now has had its row since it began.
-    let rows = catalog.kept(scope.source, scope.databases)?;
+    let rows = catalog.all_kept(scope.source, scope.databases)?;
     let now = now().min(catalog.clock()?);
     let min_keep = usize::try_from(context.config.retention.min_keep.get())?;
     let mut plan = Plan { stores: Vec::new(), rows, now, troubles: Vec::new(), min_keep };

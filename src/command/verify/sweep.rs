@@ -116,7 +116,8 @@ pub(super) fn run(
             // It went with a prune while others were looked at.
             Err(error) if code_of(&error) == Code::NoSuchBackup => continue,
             Err(error) if code_of(&error) == Code::Locked => {
-                log::warn!("{}", one_line(&error));
+                log::error!("{}", one_line(&error));
+                code = code.worse(Code::Degraded);
                 continue;
             }
             checked => checked?,

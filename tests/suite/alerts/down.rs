@@ -188,7 +188,7 @@ fn a_catalog_that_does_not_take_the_alerts_is_asked_once() {
     site.config.channel("ops", &format!("kind = 'webhook'\nurl = '{}'", receiver.url("/ops")));
     site.backup();
     let mut other = site.cluster.connect(&site.catalog);
-    other.batch_execute("SELECT pg_advisory_lock(hashtextextended('pgkeep-alerts ' || 'db1', 0))").unwrap();
+    other.batch_execute("BEGIN; SELECT FROM pgkeep.lock WHERE kind = 'alerts' FOR UPDATE").unwrap();
     site.config.set("source.databases", vec!["no_such_1", "no_such_2"]);
     let ran = site.pgkeep(["backup", "full"]).code(1).stderr_has("does not take the alerts").run();
     assert_eq!(ran.stderr.matches("does not take the alerts").count(), 1, "{}", ran.stderr);
