@@ -8,6 +8,11 @@ use serde::{Deserialize, Serialize};
 /// Stands among what was skipped for every table and sequence at once. No table has this name.
 pub const EVERYTHING: &str = "*";
 
+/// How rows are hashed, on record beside the hashes: SipHash-2-4 with 128 bits of each row in the text format
+/// of COPY, its columns in the order of their names, all of them added up. Hashes of another method, or of
+/// the server's own function, which older records have without a name, can't be compared with these.
+pub const HASH_METHOD: &str = "siphash128-copy-1";
+
 /// How much is taken of a database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -34,8 +39,9 @@ pub struct TableFigures {
 /// What a sequence says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SequenceState {
-    /// `last_value`.
-    pub value: i64,
+    /// `last_value`; before version 18 a server tells it only of a sequence that has given it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<i64>,
     /// Whether that value was given out already.
     pub is_called: bool,
 }
@@ -79,6 +85,9 @@ pub struct DatabaseFigures {
 pub struct Fingerprint {
     /// How much was taken.
     pub level: Level,
+    /// How rows were hashed, where they were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hash_method: Option<String>,
     /// Ordinary tables, partitions among them.
     pub tables: BTreeMap<String, TableFigures>,
     /// Tables and sequences that could not be looked at, and why.
@@ -155,8 +164,9 @@ impl Fingerprint {
     }
 
     fn compare_tables(&self, restored: &Self, found: &mut Vec<String>) {
-        // Other bytes for the same letters: their hashes say nothing.
-        let same_bytes = self.database.encoding == restored.database.encoding;
+        // Other bytes for the same letters, or another method: their hashes say nothing.
+        let is_alike =
+            self.database.encoding == restored.database.encoding && self.hash_method == restored.hash_method;
         for (name, wanted) in self.tables.iter().filter(|(name, _)| !restored.skips(name)) {
             let Some(there) = restored.tables.get(name) else {
                 found.push(format!("table `{name}` is missing: it has {} rows", wanted.rows));
@@ -168,7 +178,7 @@ impl Fingerprint {
             }
             if let (Some(hash), Some(wanted)) = (&there.hash, &wanted.hash)
                 && hash != wanted
-                && same_bytes
+                && is_alike
             {
                 found.push(format!("table `{name}`: its rows differ (hash {hash}, not {wanted})"));
             }
@@ -182,7 +192,7 @@ impl Fingerprint {
     fn compare_sequences(&self, restored: &Self, found: &mut Vec<String>) {
         for (name, wanted) in self.sequences.iter().filter(|(name, _)| !restored.skips(name)) {
             match restored.sequences.get(name) {
-                None => found.push(format!("sequence `{name}` is missing: it stood at {}", wanted.end.value)),
+                None => found.push(format!("sequence `{name}` is missing: it stood {}", wanted.end.words())),
                 Some(there) => found.extend(wanted.difference(name, there.end)),
             }
         }
@@ -198,7 +208,8 @@ impl SequenceFigures {
     fn difference(&self, name: &str, there: SequenceState) -> Option<String> {
         let (start, end) = (self.start, self.end);
         if start == end {
-            let wrong = there != start;
+            let moved = matches!((start.value, there.value), (Some(one), Some(other)) if one != other);
+            let wrong = moved || there.is_called != start.is_called;
             return wrong
                 .then(|| format!("sequence `{name}` stands {}, not {}", there.words(), start.words()));
         }
@@ -207,18 +218,31 @@ impl SequenceFigures {
         }
         // What comes next is the one thing that orders `5, given out` and `6, not yet`.
         let next = |state: SequenceState| {
-            i128::from(state.value) + if state.is_called { i128::from(self.increment) } else { 0 }
+            let step = if state.is_called { i128::from(self.increment) } else { 0 };
+            state.value.map(|value| i128::from(value) + step)
         };
-        let (least, most) = (next(start).min(next(end)), next(start).max(next(end)));
-        let wrong = !(least..=most).contains(&next(there));
-        let between = || format!("between {} and {}", start.value, end.value);
-        wrong.then(|| format!("sequence `{name}` stands at {}, not {}", there.value, between()))
+        let wrong = match (next(start), next(end), next(there)) {
+            (Some(one), Some(other), Some(there)) => !(one.min(other)..=one.max(other)).contains(&there),
+            // What has given out nothing stands before all that it gives out.
+            (None, Some(end), Some(there)) if self.increment < 0 => there < end,
+            (None, Some(end), Some(there)) => there > end,
+            (_, None, Some(_)) => false,
+            (_, _, None) => start.is_called && end.is_called,
+        };
+        wrong.then(|| {
+            let (there, start, end) = (there.words(), start.words(), end.words());
+            format!("sequence `{name}` stands {there}, not between {start} and {end}")
+        })
     }
 }
 
 impl SequenceState {
     fn words(self) -> String {
-        if self.is_called { format!("at {}", self.value) } else { format!("before {}", self.value) }
+        match self.value {
+            Some(value) if self.is_called => format!("at {value}"),
+            Some(value) => format!("before {value}"),
+            None => "at its start".to_owned(),
+        }
     }
 }
 

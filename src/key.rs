@@ -125,16 +125,16 @@ impl Key {
         Ok(STANDARD.encode(tag.unprotected_as_ref()))
     }
 
-    /// A number derived from this key, for hashes of rows that stand in the open: without the key nobody can
-    /// try what they might be of.
+    /// A key derived from this one, for hashes of rows that stand in the open: without it nobody can try what
+    /// they might be of.
     ///
     /// # Errors
     /// As [`Key::mac`].
-    pub fn salt(&self) -> Result<i64> {
-        let tag = auth::authenticate(&self.mac_key()?, b"pgkeep-fingerprint-salt")
-            .map_err(|_| anyhow!("the salt could not be computed"))?;
-        let bytes = tag.unprotected_as_ref().iter().take(8);
-        Ok(bytes.fold(0i64, |salt, byte| (salt << 8) | i64::from(*byte)))
+    pub fn row_key(&self) -> Result<[u8; 16]> {
+        let tag = auth::authenticate(&self.mac_key()?, b"pgkeep-fingerprint-rows")
+            .map_err(|_| anyhow!("the key of rows could not be computed"))?;
+        let first = tag.unprotected_as_ref().first_chunk();
+        first.copied().context("the key of rows is too short")
     }
 
     /// Whether `mac` is what [`Key::mac`] makes of `message`, compared in constant time.

@@ -12,7 +12,7 @@ use super::context::Context;
 use super::examine::{Fault, Verdict};
 use crate::backup::{Backup, Copy};
 use crate::exit::{Failure, one_line, wrap};
-use crate::fingerprint::{Fingerprint, Level};
+use crate::fingerprint::{Fingerprint, HASH_METHOD, Level};
 use crate::key::KeyRing;
 use crate::manifest::fingerprint_of;
 use crate::pipeline::damage::is_damage;
@@ -21,7 +21,7 @@ use crate::pipeline::readback::{Dump, ReadAhead};
 use crate::pipeline::seal::fill;
 use crate::process::Killed;
 use crate::source::clients::Client;
-use crate::source::fingerprint::{Wanted, figures_of};
+use crate::source::fingerprint::{RowKey, Wanted, figures_of};
 use crate::source::restore::{Ownership, Restore};
 use crate::source::scratch::{Recipe, ScratchDatabase, ScratchPlan, ScratchServer};
 use crate::source::server::Server;
@@ -63,19 +63,24 @@ pub(super) struct Proof {
     pub(super) tables: Option<usize>,
     /// Tables that were left out, at the backup or now.
     pub(super) skipped: usize,
+    /// Whether there are hashes of rows on record that are of another method than ours.
+    pub(super) by_number: bool,
 }
 
 impl fmt::Display for Proof {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.tables, self.skipped) {
-            (None, _) => {
-                formatter.write_str("it restores; nothing could be compared: no figures are on record")
-            }
-            (Some(tables), 0) => write!(formatter, "it restores, equal in {tables} tables"),
-            (Some(tables), skipped) => {
-                write!(formatter, "it restores, equal in {tables} tables; {skipped} were left out")
-            }
+        let Some(tables) = self.tables else {
+            return formatter.write_str("it restores; nothing could be compared: no figures are on record");
+        };
+        write!(formatter, "it restores, equal in {tables} tables")?;
+        if self.skipped > 0 {
+            write!(formatter, "; {} were left out", self.skipped)?;
         }
+        if self.by_number {
+            formatter
+                .write_str("; rows were counted only: another version of pgkeep hashed those on record")?;
+        }
+        Ok(())
     }
 }
 
@@ -165,9 +170,9 @@ fn tried(
     }
     match recorded {
         Some(recorded) if recorded.level != Level::Off => {
-            compare(context, &database, &recorded, salt_of(backup, ring)?)
+            compare(context, &database, &recorded, row_key_of(backup, ring)?)
         }
-        _ => Ok(Outcome::Equal(Proof { tables: None, skipped: 0 })),
+        _ => Ok(Outcome::Equal(Proof { tables: None, skipped: 0, by_number: false })),
     }
 }
 
@@ -176,9 +181,12 @@ fn compare(
     context: &Context,
     database: &ScratchDatabase<'_>,
     recorded: &Fingerprint,
-    salt: i64,
+    row_key: RowKey,
 ) -> Result<Outcome> {
-    let restored = figures(context, database, recorded.level, salt)?;
+    // Hashes that can't be compared need not be taken.
+    let by_number = recorded.level == Level::Content && recorded.hash_method.as_deref() != Some(HASH_METHOD);
+    let level = if by_number { Level::Counts } else { recorded.level };
+    let restored = figures(context, database, level, row_key)?;
     let mut differences = recorded.differences(&restored);
     let more = differences.len().saturating_sub(MOST_DIFFERENCES);
     if more > 0 {
@@ -189,7 +197,7 @@ fn compare(
         let is_compared = |name: &&String| restored.tables.contains_key(*name);
         let skipped: BTreeSet<&String> = recorded.skipped.keys().chain(restored.skipped.keys()).collect();
         let tables = Some(recorded.tables.keys().filter(is_compared).count());
-        return Ok(Outcome::Equal(Proof { tables, skipped: skipped.len() }));
+        return Ok(Outcome::Equal(Proof { tables, skipped: skipped.len(), by_number }));
     }
     if let Some(locale) = database.missing_locale() {
         differences.push(format!("the scratch server has no locale `{locale}`: C was in its place"));
@@ -197,20 +205,20 @@ fn compare(
     Ok(Outcome::Differs(differences))
 }
 
-/// The salt of the key that sealed the backup.
-fn salt_of(backup: &Backup, ring: &KeyRing) -> Result<i64> {
+/// The key of the hashes of rows, of the key that sealed the backup.
+fn row_key_of(backup: &Backup, ring: &KeyRing) -> Result<RowKey> {
     let ids = backup.metadata.get("keys").and_then(serde_json::Value::as_array).into_iter().flatten();
     let key = ids.filter_map(serde_json::Value::as_str).find_map(|id| ring.find(id));
-    key.context("the key that the backup was sealed with is not at hand")?.salt()
+    key.context("the key that the backup was sealed with is not at hand")?.row_key()
 }
 
 fn figures(
     context: &Context,
     database: &ScratchDatabase<'_>,
     level: Level,
-    salt: i64,
+    row_key: RowKey,
 ) -> Result<Fingerprint> {
-    let wanted = Wanted { level, salt, table_time: COUNT_TIME, without_schema: None };
+    let wanted = Wanted { level, row_key, table_time: COUNT_TIME, without_schema: None };
     let options = database.connect_options();
     let taken = figures_of(&database.connection(), &options, wanted, COUNT_TIME, &context.interrupt);
     taken.context("the restored database can't be looked at")

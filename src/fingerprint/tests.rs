@@ -4,7 +4,7 @@
 use super::*;
 
 fn at(value: i64, is_called: bool) -> SequenceState {
-    SequenceState { value, is_called }
+    SequenceState { value: Some(value), is_called }
 }
 
 fn moved(start: SequenceState, end: SequenceState, increment: i64) -> SequenceFigures {
@@ -16,7 +16,8 @@ fn table(rows: u64, hash: &str) -> TableFigures {
 }
 
 fn shop() -> Fingerprint {
-    let mut shop = Fingerprint { level: Level::Content, indexes: 13, ..Fingerprint::default() };
+    let hash_method = Some(HASH_METHOD.to_owned());
+    let mut shop = Fingerprint { level: Level::Content, hash_method, indexes: 13, ..Fingerprint::default() };
     shop.tables.insert("public.orders".to_owned(), table(42, "11"));
     shop.tables.insert("public.users".to_owned(), table(7, "-5"));
     shop.sequences.insert("public.ids".to_owned(), moved(at(7, true), at(9, true), 1));
@@ -61,7 +62,7 @@ fn each_difference_is_named_with_both_figures() {
         (|shop| shop.sequences.clear(), "sequence `public.ids` is missing: it stood at 9"),
         (
             |shop| shop.sequences.get_mut("public.ids").unwrap().end = at(5, true),
-            "sequence `public.ids` stands at 5, not between 7 and 9",
+            "sequence `public.ids` stands at 5, not between at 7 and at 9",
         ),
         (
             |shop| {
@@ -108,6 +109,19 @@ fn another_encoding_has_other_hashes() {
     assert_eq!(other, Vec::<String>::new());
 }
 
+/// A record of an older version, or of one that is still to come.
+#[test]
+fn hashes_of_another_method_are_not_compared_and_counts_are() {
+    for method in [None, Some("siphash128-copy-2".to_owned())] {
+        let mut recorded = shop();
+        recorded.hash_method = method;
+        recorded.tables.insert("public.users".to_owned(), table(7, "-123456789"));
+        assert_eq!(recorded.differences(&shop()), Vec::<String>::new());
+        recorded.tables.insert("public.users".to_owned(), table(8, "-123456789"));
+        assert_eq!(recorded.differences(&shop()), ["table `public.users` has 7 rows, not 8"]);
+    }
+}
+
 #[test]
 fn nothing_is_compared_where_one_side_has_nothing() {
     for (one, other) in [(shop(), Fingerprint::default()), (Fingerprint::default(), shop())] {
@@ -131,7 +145,7 @@ fn a_sequence_may_stand_anywhere_between_the_two_looks() {
     for there in [at(1, false), at(1, true), at(2, false), at(2, true), at(3, true), at(4, false)] {
         assert!(!differs(up, there), "{there:?}");
     }
-    for there in [at(0, true).value - 1, 4, 5].map(|value| at(value, true)) {
+    for there in [-1, 4, 5].map(|value| at(value, true)) {
         assert!(differs(up, there), "{there:?}");
     }
     let down = moved(at(-1, true), at(-9, true), -2);
@@ -150,6 +164,30 @@ fn a_sequence_that_stood_still_is_compared_to_the_letter() {
     assert!(cycle.difference("s", at(1, true)).is_some(), "it did not move");
     let turning = SequenceFigures { end: at(1, true), ..cycle };
     assert_eq!(turning.difference("s", at(99, true)), None);
+}
+
+/// Servers before version 18 do not say where a sequence stands that has given out nothing.
+#[test]
+fn a_sequence_of_which_only_its_freshness_is_known_is_compared_by_that() {
+    let fresh = SequenceState { value: None, is_called: false };
+    let differs =
+        |start, end, increment, there| moved(start, end, increment).difference("s", there).is_some();
+    for (there, wrong) in [(fresh, false), (at(7, false), false), (at(7, true), true)] {
+        assert_eq!(differs(fresh, fresh, 1, there), wrong, "{there:?}");
+        assert_eq!(differs(at(7, false), at(7, false), 1, there), wrong, "{there:?}");
+    }
+    assert!(differs(at(7, true), at(7, true), 1, fresh) && differs(at(7, true), at(9, true), 1, fresh));
+    for (there, wrong) in [(fresh, false), (at(1, false), false), (at(9, true), false), (at(11, true), true)]
+    {
+        assert_eq!(differs(fresh, at(9, true), 1, there), wrong, "{there:?}");
+    }
+    assert!(
+        !differs(fresh, at(-9, true), -1, at(-3, true)) && differs(fresh, at(-9, true), -1, at(-11, true))
+    );
+    assert!(!differs(at(9, true), fresh, 1, at(500, true)), "it began again meanwhile");
+    let old: SequenceState = serde_json::from_str(r#"{"value": 3, "is_called": false}"#).unwrap();
+    assert_eq!(old, at(3, false));
+    assert_eq!(serde_json::to_string(&fresh).unwrap(), r#"{"is_called":false}"#);
 }
 
 #[test]

@@ -12,21 +12,26 @@ use anyhow::{Context, Result};
 
 use crate::connect::{Canceller, ConnectOptions};
 use crate::conninfo::ConnInfo;
-use crate::fingerprint::{DatabaseFigures, Fingerprint, Level, SequenceFigures, SequenceState, TableFigures};
+use crate::exit::one_line;
+use crate::fingerprint::{
+    DatabaseFigures, Fingerprint, HASH_METHOD, Level, SequenceFigures, SequenceState, TableFigures,
+};
 
 mod counting;
 mod session;
 mod sql;
+mod tally;
 
 pub use counting::{Counting, figures_of};
+pub use tally::RowKey;
 
-use session::{Answers, Ask, Session};
+use postgres::SimpleQueryRow;
+use session::{Answers, Ask, End, Session};
+use tally::Tally;
 
 use super::server::Server;
 use crate::params;
 
-/// From this version on the server hashes texts to 64 bits.
-const HASHES_SINCE: u32 = 110_000;
 /// From this version on sequences stand in a catalog of their own.
 const SEQUENCES_SINCE: u32 = 100_000;
 /// A look at a sequence takes no longer.
@@ -37,8 +42,8 @@ const SEQUENCE_TIME: Duration = Duration::from_secs(10);
 pub struct Wanted {
     /// How much.
     pub level: Level,
-    /// What the hashes of rows are salted with: who does not know it can't test guesses about a small table.
-    pub salt: i64,
+    /// The key of the hashes of rows.
+    pub row_key: RowKey,
     /// The time that a table may take.
     pub table_time: Duration,
     /// A schema to leave out.
@@ -77,6 +82,8 @@ impl Brake {
 /// A session on a snapshot that a dump can share for as long as this lives.
 pub struct Snapshot {
     session: Session,
+    info: ConnInfo,
+    options: ConnectOptions<'static>,
     wanted: Wanted,
     version: u32,
     sequences: Vec<Sequence>,
@@ -87,8 +94,10 @@ pub struct Snapshot {
 /// Which look at the sequences it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Look {
-    /// At those that were not looked at before.
+    /// Before there is a snapshot.
     First,
+    /// At those that were not looked at before.
+    Again,
     /// At all of them.
     Last,
 }
@@ -97,6 +106,7 @@ enum Look {
 struct Sequence {
     increment: i64,
     is_cycle: bool,
+    can_be_read: bool,
     ask: Ask,
 }
 
@@ -121,14 +131,20 @@ impl Snapshot {
     ///
     /// # Errors
     /// When the server can't be reached or asked.
-    pub fn open(info: &ConnInfo, options: &ConnectOptions<'_>, wanted: Wanted) -> Result<Self> {
-        let session = Session::open(info, options)?;
-        let figures = Fingerprint::default();
-        let mut snapshot = Self { session, wanted, version: 0, sequences: Vec::new(), figures };
+    pub fn open(info: &ConnInfo, options: &ConnectOptions<'static>, wanted: Wanted) -> Result<Self> {
+        let mut snapshot = Self {
+            session: Session::open(info, options)?,
+            info: info.clone(),
+            options: *options,
+            wanted,
+            version: 0,
+            sequences: Vec::new(),
+            figures: Fingerprint::default(),
+        };
         snapshot.take_the_frame()?;
         if snapshot.wanted.level != Level::Off {
             snapshot.find_sequences()?;
-            snapshot.look_at_sequences(Look::First)?;
+            snapshot.look_at_sequences(Look::First, &Brake::default())?;
             snapshot.renew()?;
         }
         Ok(snapshot)
@@ -144,7 +160,7 @@ impl Snapshot {
         let left: BTreeSet<&String> = self.sequences.iter().map(|sequence| &sequence.ask.name).collect();
         self.figures.sequences.retain(|name, _| left.contains(name));
         self.figures.skipped.retain(|name, _| left.contains(name));
-        self.look_at_sequences(Look::First)
+        self.look_at_sequences(Look::Again, &Brake::default())
     }
 
     /// Lets others share the snapshot, and gives the id that they name it by.
@@ -175,18 +191,13 @@ impl Snapshot {
         }
         self.count_objects()?;
         self.figures.level = self.wanted.level;
-        if self.wanted.level == Level::Content && self.version < HASHES_SINCE {
-            log::info!("this server is older than version 11 and can't hash rows: they are counted");
-            self.figures.level = Level::Counts;
-        }
         let is_hashed = self.figures.level == Level::Content;
+        self.figures.hash_method = is_hashed.then(|| HASH_METHOD.to_owned());
         let without = self.wanted.without_schema.as_deref();
         let mut asks = Vec::new();
         for row in self.session.rows(&sql::tables(self.version, without, is_hashed))? {
             let (schema, name) = (text(&row, 0)?, text(&row, 1)?);
-            let columns = row.try_get(3)?.unwrap_or_default();
-            let query =
-                sql::count(&sql::quoted(&schema, &name), is_hashed.then_some(columns), self.wanted.salt);
+            let query = sql::copy(&sql::quoted(&schema, &name), row.try_get(3)?);
             asks.push(Ask { name: sql::shown(&schema, &name), query, pages: text(&row, 2)?.parse()? });
         }
         Ok(asks)
@@ -202,7 +213,7 @@ impl Snapshot {
         };
         let tables = u64::try_from(asks.len()).ok();
         // `pg_dump` looks at sequences before it writes its first byte: they stand in its table of contents.
-        let looked = self.look_at_sequences(Look::Last);
+        let looked = self.look_at_sequences(Look::Last, brake);
         let counted = self.count_tables(&asks, brake);
         Taken { figures: self.figures, tables, trouble: looked.and(counted).err() }
     }
@@ -250,10 +261,11 @@ impl Snapshot {
         }
         for row in self.session.rows(&sql::sequences(self.wanted.without_schema.as_deref()))? {
             let (schema, name) = (text(&row, 0)?, text(&row, 1)?);
-            let query = format!("SELECT last_value, is_called FROM {}", sql::quoted(&schema, &name));
+            let query = sql::sequence(self.version, text(&row, 4)?.parse()?);
             self.sequences.push(Sequence {
                 increment: text(&row, 2)?.parse()?,
                 is_cycle: text(&row, 3)? == "t",
+                can_be_read: text(&row, 5)? == "t",
                 ask: Ask { name: sql::shown(&schema, &name), query, pages: 0 },
             });
         }
@@ -262,45 +274,76 @@ impl Snapshot {
 
     /// Where sequences stand now. The first look is their start, the last one their end; one that could not
     /// be looked at both times is skipped.
-    fn look_at_sequences(&mut self, look: Look) -> Result<()> {
+    fn look_at_sequences(&mut self, look: Look, brake: &Brake) -> Result<()> {
+        let sequences = std::mem::take(&mut self.sequences);
+        for sequence in sequences.iter().filter(|sequence| !sequence.can_be_read) {
+            let why = "its value can't be read by this role, or on this server".to_owned();
+            self.figures.skipped.insert(sequence.ask.name.clone(), why);
+        }
         let is_known = |name: &String| self.figures.sequences.contains_key(name) || self.figures.skips(name);
-        let asks = self.sequences.iter().map(|sequence| &sequence.ask);
-        let asks = asks.filter(|ask| look == Look::Last || !is_known(&ask.name));
-        let Answers { answered, skipped, lost } =
-            self.session.ask_all(&asks.collect::<Vec<_>>(), SEQUENCE_TIME, &Brake::default());
+        let asks = sequences.iter().filter(|sequence| sequence.can_be_read).map(|sequence| &sequence.ask);
+        let asks: Vec<&Ask> = asks.filter(|ask| look == Look::Last || !is_known(&ask.name)).collect();
+        let Answers { answered, skipped, lost } = self.ask_sequences(&asks, look, brake);
         for (name, why) in skipped {
             self.figures.sequences.remove(&name);
             self.figures.skipped.insert(name, why);
         }
         let mut rows: BTreeMap<String, _> = answered.into_iter().collect();
-        for Sequence { increment, is_cycle, ask } in &self.sequences {
+        for Sequence { increment, is_cycle, ask, .. } in &sequences {
             let Some(row) = rows.remove(&ask.name).filter(|_| !self.figures.skips(&ask.name)) else {
                 continue;
             };
-            let now = SequenceState { value: text(&row, 0)?.parse()?, is_called: text(&row, 1)? == "t" };
+            let Some(is_called) = row.try_get(1)?.map(|is_called| is_called == "t") else {
+                self.figures.sequences.remove(&ask.name);
+                self.figures.skipped.insert(ask.name.clone(), "its value can't be read".to_owned());
+                continue;
+            };
+            let now = SequenceState { value: row.try_get(0)?.map(str::parse).transpose()?, is_called };
             let known = self.figures.sequences.entry(ask.name.clone());
             let (increment, is_cycle) = (*increment, *is_cycle);
             let first = SequenceFigures { start: now, end: now, increment, is_cycle };
             known.and_modify(|known| known.end = now).or_insert(first);
         }
+        self.sequences = sequences;
         lost.map_or(Ok(()), Err)
     }
 
-    fn count_tables(&mut self, asks: &[Ask], brake: &Brake) -> Result<()> {
-        let is_hashed = self.figures.level == Level::Content;
-        let asks: Vec<&Ask> = asks.iter().collect();
-        let Answers { answered, skipped, lost } = self.session.ask_all(&asks, self.wanted.table_time, brake);
-        self.figures.skipped.extend(skipped);
-        for (name, row) in answered {
-            let hash = if is_hashed { Some(text(&row, 1)?) } else { None };
-            self.figures.tables.insert(name, TableFigures { rows: text(&row, 0)?.parse()?, hash });
+    /// Before version 18 a look keeps a sequence locked until its transaction ends, against `ALTER` and
+    /// `TRUNCATE`: where the snapshot's has to last, another session does it.
+    fn ask_sequences(&mut self, asks: &[&Ask], look: Look, brake: &Brake) -> Answers<SimpleQueryRow> {
+        if asks.is_empty() {
+            return Answers::default();
         }
+        if self.version >= sql::SEQUENCE_DATA_SINCE || look == Look::Again {
+            return self.session.ask_all(asks, SEQUENCE_TIME, brake, End::Savepoint);
+        }
+        if look == Look::First {
+            return self.session.ask_all(asks, SEQUENCE_TIME, brake, End::Transaction);
+        }
+        match Session::open(&self.info, &self.options) {
+            Ok(mut session) => session.ask_all(asks, SEQUENCE_TIME, brake, End::Transaction),
+            Err(error) => {
+                let why = format!("no session for a look at it: {}", one_line(&error));
+                let skipped = asks.iter().map(|ask| (ask.name.clone(), why.clone())).collect();
+                Answers { skipped, ..Answers::default() }
+            }
+        }
+    }
+
+    fn count_tables(&mut self, asks: &[Ask], brake: &Brake) -> Result<()> {
+        let key = (self.figures.level == Level::Content).then_some(&self.wanted.row_key);
+        let asks: Vec<&Ask> = asks.iter().collect();
+        let Answers { answered, skipped, lost } =
+            self.session.copy_all(&asks, self.wanted.table_time, brake, key);
+        self.figures.skipped.extend(skipped);
+        let figures = |tally: Tally| TableFigures { rows: tally.rows, hash: tally.hash() };
+        self.figures.tables.extend(answered.into_iter().map(|(name, tally)| (name, figures(tally))));
         lost.map_or(Ok(()), Err)
     }
 }
 
 /// A value that can't be null.
-fn text(row: &postgres::SimpleQueryRow, at: usize) -> Result<String> {
+fn text(row: &SimpleQueryRow, at: usize) -> Result<String> {
     Ok(row.try_get(at)?.with_context(|| format!("the server gave no value {at}"))?.to_owned())
 }
 

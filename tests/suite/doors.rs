@@ -3,6 +3,7 @@
 
 mod catalog;
 mod conninfo;
+mod counting;
 mod host;
 pub(crate) mod locks;
 mod pooler;

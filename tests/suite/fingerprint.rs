@@ -58,8 +58,8 @@ fn figures(site: &Site, database: &str, level: Level) -> Fingerprint {
         answer_timeout: Duration::from_secs(60),
         application_name: "figures",
     };
-    let salt = pgkeep::key::Key::parse(&site.key).unwrap().salt().unwrap();
-    let wanted = Wanted { level, salt, table_time: Duration::from_secs(60), without_schema: None };
+    let row_key = pgkeep::key::Key::parse(&site.key).unwrap().row_key().unwrap();
+    let wanted = Wanted { level, row_key, table_time: Duration::from_secs(60), without_schema: None };
     figures_of(&info, &options, wanted, Duration::from_secs(60), &Interrupt::new()).unwrap()
 }
 
@@ -131,7 +131,11 @@ fn a_sequence_that_moves_has_both_its_ends_on_record() {
     let meanwhile = "SELECT nextval('moves') FROM generate_series(1, 5); SELECT nextval('turns')";
     let (site, id) = with_meanwhile(site(make), meanwhile);
     let found = fingerprint(&site, &id);
-    let at = |value: i64, is_called: bool| json!({"value": value, "is_called": is_called});
+    let says_all = says_where_fresh_sequences_stand(&site);
+    let at = |value: i64, is_called: bool| {
+        let known = json!({"value": value, "is_called": is_called});
+        if is_called || says_all { known } else { json!({"is_called": false}) }
+    };
     let figures = |start: Value, end: Value, increment: i64, is_cycle: bool| json!({"start": start, "end": end, "increment": increment, "is_cycle": is_cycle});
     let wanted = json!({
         "public.moves": figures(at(1, true), at(6, true), 1, false),
@@ -140,6 +144,12 @@ fn a_sequence_that_moves_has_both_its_ends_on_record() {
         "public.turns": figures(at(9, false), at(9, true), -2, true),
     });
     assert_eq!(found["sequences"], wanted);
+}
+
+/// From version 18 on.
+fn says_where_fresh_sequences_stand(site: &Site) -> bool {
+    let query = "SELECT current_setting('server_version_num')::int >= 180000";
+    site.cluster.connect("postgres").query_one(query, &[]).unwrap().get(0)
 }
 
 #[test]

@@ -50,10 +50,10 @@ impl Figures {
         key: &Key,
     ) -> Result<Self> {
         let config = &context.config.fingerprint;
-        let salt = key.salt()?;
+        let row_key = key.row_key()?;
         let level = config.level;
         let without_schema = without_schema.map(str::to_owned);
-        let wanted = Wanted { level, salt, table_time: config.time, without_schema };
+        let wanted = Wanted { level, row_key, table_time: config.time, without_schema };
         let (connection, options) = (connection.clone(), context.connect_options());
         let (interrupt, limit) = (&context.interrupt, options.answer_timeout + config.time);
         let is_over = |taken: Duration| interrupt.is_raised() || taken > limit;

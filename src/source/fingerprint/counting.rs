@@ -110,7 +110,7 @@ impl Counting {
 /// raised.
 pub fn figures_of(
     info: &ConnInfo,
-    options: &ConnectOptions<'_>,
+    options: &ConnectOptions<'static>,
     wanted: Wanted,
     limit: Duration,
     interrupt: &Interrupt,

@@ -5,9 +5,12 @@ pub(super) const LOCK_TIME: &str = "2s";
 /// A look into the system's own tables takes no longer.
 const USUAL_TIME: &str = "60s";
 
+/// From this version on a server says all that a sequence knows of itself.
+pub(super) const SEQUENCE_DATA_SINCE: u32 = 180_000;
+
 /// What every session must have in common, whatever roles and databases have set: first what shapes the
 /// text of a value, then what a session that works beside others must not do.
-const SETTINGS: [(&str, &str); 20] = [
+const SETTINGS: [(&str, &str); 21] = [
     ("search_path", ""),
     ("datestyle", "ISO, MDY"),
     ("intervalstyle", "postgres"),
@@ -27,6 +30,8 @@ const SETTINGS: [(&str, &str); 20] = [
     ("transaction_timeout", "0"),
     ("max_parallel_workers_per_gather", "0"),
     ("jit", "off"),
+    // A view that stands where something else was listed runs nothing of its owner's.
+    ("restrict_nonsystem_relation_kind", "view, foreign-table"),
     // A count whose client was killed ends too.
     ("client_connection_check_interval", "2s"),
 ];
@@ -93,48 +98,72 @@ fn has_no_dependency(catalog: &str, oid: &str, types: &str) -> String {
     )
 }
 
-/// Schema, name, pages and, where rows are hashed, columns of every table, the smallest first. Columns stand
-/// in an order of their own, since a restore may bring those that were inherited in another one; generated
-/// ones are not dumped.
+/// Which column of a table is the cheapest to read and send: one of a short fixed length whose text is made
+/// quickly, then another of fixed length, then a short one, then any.
+const CHEAPEST: &str = "CASE \
+    WHEN a.atttypid IN (16, 20, 21, 23, 26) THEN a.attlen \
+    WHEN a.attlen > 0 THEN 100 + a.attlen \
+    WHEN a.attstorage IN ('p', 'm') THEN 1000 \
+    WHEN a.atttypmod > 4 THEN 1000 + least(a.atttypmod, 100000) \
+    ELSE 1000000 END";
+
+/// Schema, name, pages and columns of every table, the smallest table first. Where rows are hashed that is
+/// all columns, in an order of their own, since a restore may bring those that were inherited in another
+/// one; generated ones are not dumped. Else it is the one that is the cheapest to read.
 pub(super) fn tables(version: u32, without: Option<&str>, is_hashed: bool) -> String {
     let stored = if version >= 120_000 { " AND a.attgenerated = ''" } else { "" };
+    let name = "'\"' || pg_catalog.replace(a.attname::text, '\"', '\"\"') || '\"'";
     let columns = format!(
-        "(SELECT pg_catalog.string_agg('t.\"' || pg_catalog.replace(a.attname::text, '\"', '\"\"') || '\"', ', ' \
-           ORDER BY a.attname::text COLLATE \"C\") FROM pg_catalog.pg_attribute a \
-           WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped{stored})"
+        "FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped{stored}"
     );
+    let columns = if is_hashed {
+        format!("SELECT pg_catalog.string_agg({name}, ', ' ORDER BY a.attname::text COLLATE \"C\") {columns}")
+    } else {
+        format!("SELECT {name} {columns} ORDER BY {CHEAPEST}, a.attnum LIMIT 1")
+    };
     format!(
-        "SELECT n.nspname, c.relname, greatest(c.relpages, 0), {} \
+        "SELECT n.nspname, c.relname, greatest(c.relpages, 0), ({columns}) \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND {} AND {} \
          ORDER BY c.relpages, n.nspname, c.relname",
-        if is_hashed { &columns } else { "NULL" },
         is_dumped(without),
         is_own("pg_class", "c.oid")
     )
 }
 
-/// Counts the rows of one table and, where its columns are given, sums up a hash of each row's text. A sum
-/// does not depend on the order, and unlike an exclusive or it counts rows that are there twice.
-pub(super) fn count(table: &str, columns: Option<&str>, salt: i64) -> String {
-    let hash = columns.map_or_else(String::new, |columns| {
-        format!(
-            ", coalesce(pg_catalog.sum(pg_catalog.hashtextextended(\
-             ROW({columns})::pg_catalog.text COLLATE \"C\", '{salt}'::pg_catalog.int8)), 0)"
-        )
-    });
-    format!("SELECT pg_catalog.count(*){hash} FROM ONLY {table} t")
+/// Sends the rows of one table, some of their columns; none where it has none. A query would be planned, and
+/// the planner evaluates what a table's owner wrote: expressions and predicates of indexes, for one. This
+/// form of COPY is not planned, reads an ordinary table and nothing else, and calls nothing but the output
+/// functions of types. Bytes are sent as they are stored: none that has no place in another encoding fails.
+pub(super) fn copy(table: &str, columns: Option<&str>) -> String {
+    let columns = columns.map_or_else(String::new, |columns| format!(" ({columns})"));
+    format!("COPY {table}{columns} TO STDOUT (FORMAT text, ENCODING 'SQL_ASCII')")
 }
 
-/// Schema, name, increment and whether it cycles, of every sequence.
+/// Schema, name, increment, whether it cycles, number, and whether its value can be read, of every sequence.
 pub(super) fn sequences(without: Option<&str>) -> String {
     format!(
-        "SELECT n.nspname, c.relname, s.seqincrement, s.seqcycle FROM pg_catalog.pg_sequence s \
+        "SELECT n.nspname, c.relname, s.seqincrement, s.seqcycle, c.oid, \
+         coalesce(pg_catalog.has_sequence_privilege(c.oid, 'SELECT, USAGE'), false) \
+         AND NOT (c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery()) \
+         FROM pg_catalog.pg_sequence s \
          JOIN pg_catalog.pg_class c ON c.oid = s.seqrelid \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE c.relpersistence <> 't' AND {} AND {} ORDER BY n.nspname, c.relname",
         is_dumped(without),
         is_own("pg_class", "c.oid")
+    )
+}
+
+/// Where a sequence stands, if that is known, and whether it has given that out. It is asked by its number: by
+/// its name it could be a view or a table meanwhile, and a plan over those runs what their owner wrote. Before
+/// version 18 a server does not say where a sequence stands that has given out nothing.
+pub(super) fn sequence(version: u32, oid: u32) -> String {
+    if version >= SEQUENCE_DATA_SINCE {
+        return format!("SELECT d.last_value, d.is_called FROM pg_catalog.pg_get_sequence_data({oid}) d");
+    }
+    format!(
+        "SELECT v.last_value, v.last_value IS NOT NULL FROM pg_catalog.pg_sequence_last_value({oid}) v(last_value)"
     )
 }
 

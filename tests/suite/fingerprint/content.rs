@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use pgkeep::fingerprint::Level;
+use pgkeep::fingerprint::{HASH_METHOD, Level};
+use pgkeep::key::Key;
+use serde_json::{Value, json};
 
-use super::{figures, site};
+use super::{figures, mac, site};
 
 /// The hash of each table.
 fn hashes(site: &crate::support::Site) -> BTreeMap<String, String> {
@@ -122,4 +124,60 @@ fn a_table_that_cannot_be_hashed_is_named() {
     assert_eq!(found.tables.keys().collect::<Vec<_>>(), ["public.fine"]);
     let why = &found.skipped["public.lost"];
     assert!(why.starts_with("invalid internal value for enum"), "{why}");
+}
+
+/// Bytes are hashed as they are stored, be they letters of their encoding or of none.
+#[test]
+fn bytes_of_any_encoding_are_hashed() {
+    let site = site("CREATE TABLE unused ()");
+    let cluster = site.cluster;
+    let make = |encoding: &str, byte: &str| {
+        let name = crate::support::cluster::unique("encoded");
+        let create = format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'");
+        cluster.execute("postgres", &create);
+        let fill = format!("SET client_encoding = SQL_ASCII; CREATE TABLE t AS SELECT E'{byte}'::text AS s");
+        cluster.execute(&name, &fill);
+        let found = figures(&site, &name, Level::Content);
+        assert_eq!(found.skipped, BTreeMap::new(), "{encoding}");
+        found.tables["public.t"].hash.clone().unwrap()
+    };
+    let latin = make("LATIN1", "\\xe9");
+    assert_eq!(make("SQL_ASCII", "\\xe9"), latin);
+    assert_ne!(make("SQL_ASCII", "\\xe8"), latin);
+    assert_ne!(make("UTF8", "\\u00e9"), latin);
+    make("EUC_JP", "\\xa4\\xa2");
+}
+
+/// A record whose hashes are the server's own, as builds before this one took them, tells no difference.
+#[test]
+fn a_record_with_hashes_of_an_older_version_is_compared_by_counts() {
+    let mut site = site("CREATE TABLE t AS SELECT generate_series(1, 3) AS n");
+    site.config.set("verify.fingerprint", "content");
+    let id = site.backup();
+    let row = site.row(&id);
+    assert_eq!(row["metadata"]["fingerprint"]["hash_method"], HASH_METHOD);
+    site.pgkeep(["-v", "verify", "--level", "restore", &id])
+        .any_stdout()
+        .stderr_has("equal in 1 tables\n")
+        .run();
+    let change = |rows: u64| {
+        let old = |figures: &mut Value| {
+            figures.as_object_mut().unwrap().remove("hash_method");
+            figures["tables"] = json!({"public.t": {"rows": rows, "hash": "-13254789653214"}});
+        };
+        let path = format!("{}.json", row["local_path"].as_str().unwrap());
+        let mut manifest: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        old(&mut manifest["fingerprint"]);
+        manifest["mac"] = mac(&Key::parse(&site.key).unwrap(), &manifest);
+        std::fs::write(&path, serde_json::to_vec_pretty(&manifest).unwrap()).unwrap();
+        let change =
+            "UPDATE pgkeep.backup SET metadata = jsonb_set(metadata, '{fingerprint}', $1) WHERE id = $2";
+        site.cluster.connect(&site.catalog).execute(change, &[&manifest["fingerprint"], &id]).unwrap();
+    };
+    change(3);
+    let said = "equal in 1 tables; rows were counted only: another version of pgkeep hashed those on record";
+    site.pgkeep(["-v", "verify", "--level", "restore", &id]).any_stdout().stderr_has(said).run();
+    change(4);
+    let call = site.pgkeep(["verify", "--level", "restore", &id]).code(4).any_stderr();
+    call.stdout_has("table `public.t` has 3 rows, not 4").run();
 }

@@ -73,7 +73,7 @@ fn behind_an_alter(site: &mut Site, call: impl FnOnce(Pgkeep) -> Pgkeep) -> (Run
     bin.release();
     let mut counts = None;
     wait_until("the count waits behind it", || {
-        counts = waiting(site, "%count(*)%");
+        counts = waiting(site, "COPY %");
         counts.is_some()
     });
     (running, queued, counts.unwrap())
@@ -223,7 +223,24 @@ fn the_look_at_sequences_does_not_age_the_snapshot() {
     let id = running.finish().id();
     let fingerprint = fingerprint(&site, &id);
     assert_eq!(rows(&fingerprint), json!({"public.a": 0, "public.b": 5}));
-    assert_eq!(fingerprint["sequences"]["public.young"]["start"]["value"], 1);
+    assert_eq!(fingerprint["sequences"]["public.young"]["start"]["is_called"], false);
     let restored = of_restored(&site, &id);
     assert_eq!(rows(&restored), rows(&fingerprint));
+}
+
+/// Before version 18 a look at a sequence locks it until its transaction ends: that is not the one which
+/// lasts as long as the dump.
+#[test]
+fn no_sequence_is_kept_locked_while_the_dump_runs() {
+    let mut site = site("CREATE TABLE a (x serial); INSERT INTO a DEFAULT VALUES; CREATE TABLE b ()");
+    let (running, queued, counts) = behind_an_alter(&mut site, |call| call);
+    let query = "SELECT count(*) FROM pg_locks JOIN pg_class ON pg_class.oid = relation \
+        WHERE pid = $1 AND relkind = 'S'";
+    let locked: i64 = site.cluster.connect(&site.database).query_one(query, &[&counts]).unwrap().get(0);
+    assert_eq!(locked, 0);
+    site.cluster.execute(&site.database, "ALTER SEQUENCE a_x_seq RESTART WITH 50");
+    let id = running.finish().id();
+    queued.end();
+    let found = &fingerprint(&site, &id)["sequences"]["public.a_x_seq"];
+    assert_eq!([&found["start"], &found["end"]], [&json!({"value": 1, "is_called": true}); 2]);
 }
