@@ -19,6 +19,7 @@ mod notify;
 pub mod pending;
 pub mod query;
 mod rows;
+pub mod signed;
 mod write;
 
 mod embedded {

@@ -15,6 +15,7 @@ use crate::interrupt::Interrupt;
 use crate::process;
 use crate::step;
 
+mod agree;
 mod alarm;
 mod alert;
 mod backup;
@@ -40,6 +41,7 @@ mod restore;
 pub(crate) mod select;
 mod signals;
 mod standing;
+mod trust;
 mod verify;
 
 use context::Context;
@@ -105,7 +107,9 @@ fn run(cli: Cli) -> Result<Code> {
         cli::Command::Verify(verify) => verify::run(&context, &verify),
         cli::Command::Restore(restore) => restore::run(&context, &restore),
         cli::Command::Diff(diff) => diff::run(&context, &diff),
-        cli::Command::Catalog(cli::Catalog::Rebuild { from }) => rebuild::run(&context, &from),
+        cli::Command::Catalog(cli::Catalog::Rebuild { from, accept }) => {
+            rebuild::run(&context, &from, &accept)
+        }
         cli::Command::Prune(prune) => prune::run(&context, &prune),
         cli::Command::Pin(flags) => pin::pin(&context, &flags),
         cli::Command::Unpin(flags) => pin::unpin(&context, &flags),
