@@ -331,13 +331,17 @@ _pgkeep() {
             return 0
             ;;
         pgkeep__subcmd__catalog__subcmd__rebuild)
-            opts="-q -v -h --from --config --json --quiet --verbose --help"
+            opts="-q -v -h --from --accept --config --json --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --accept)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -234,6 +234,7 @@ complete -c pgkeep -n "__fish_pgkeep_using_subcommand catalog; and not __fish_se
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand catalog; and not __fish_seen_subcommand_from rebuild" -s h -l help -d 'Print help'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand catalog; and not __fish_seen_subcommand_from rebuild" -f -a "rebuild" -d 'Write the rows again that the manifests in stores tell of; takes nothing away'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand catalog; and __fish_seen_subcommand_from rebuild" -l from -d 'Read the manifests in this store; may be given several times' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand catalog; and __fish_seen_subcommand_from rebuild" -l accept -d 'Put this backup on record as well, although a key proves it that was rotated out before it began, or its time stamp is ahead of the clock; may be given several times' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand catalog; and __fish_seen_subcommand_from rebuild" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand catalog; and __fish_seen_subcommand_from rebuild" -l json -d 'Print one JSON document instead of text'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand catalog; and __fish_seen_subcommand_from rebuild" -s q -l quiet -d 'Print nothing on success'

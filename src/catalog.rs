@@ -21,6 +21,7 @@ pub mod pending;
 pub mod query;
 mod rows;
 mod session;
+pub mod signed;
 mod write;
 
 use session::Session;

@@ -274,6 +274,10 @@ Examples:
         /// Read the manifests in this store; may be given several times
         #[arg(long, value_name = "STORE", required = true)]
         from: Vec<String>,
+        /// Put this backup on record as well, although a key proves it that was rotated out before it began, or its
+        /// time stamp is ahead of the clock; may be given several times
+        #[arg(long, value_name = "ID")]
+        accept: Vec<String>,
     },
 }
 

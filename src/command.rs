@@ -15,6 +15,7 @@ use crate::interrupt::Interrupt;
 use crate::process;
 use crate::step;
 
+mod agree;
 mod alarm;
 mod alert;
 mod backup;
@@ -31,6 +32,7 @@ mod limits;
 mod list;
 mod locks;
 mod output;
+mod ownership;
 mod pin;
 mod progress;
 mod proof;
@@ -100,7 +102,7 @@ fn run(cli: Cli) -> Result<Code> {
     let environment = environment::of_process();
     let config = crate::config::load(cli.global.config.as_deref(), &environment)?;
     process::withhold(&config.secret_variables, environment.variables.keys());
-    trust::ensure(&config)?;
+    ownership::ensure(&config)?;
     let context = Context::new(config, environment, interrupt, last_words, out);
     let done = match cli.command {
         cli::Command::Backup(cli::Backup::Full { databases }) => backup::run(&context, &databases),
@@ -109,7 +111,9 @@ fn run(cli: Cli) -> Result<Code> {
         cli::Command::Verify(verify) => verify::run(&context, &verify),
         cli::Command::Restore(restore) => restore::run(&context, &restore),
         cli::Command::Diff(diff) => diff::run(&context, &diff),
-        cli::Command::Catalog(cli::Catalog::Rebuild { from }) => rebuild::run(&context, &from),
+        cli::Command::Catalog(cli::Catalog::Rebuild { from, accept }) => {
+            rebuild::run(&context, &from, &accept)
+        }
         cli::Command::Prune(prune) => prune::run(&context, &prune),
         cli::Command::Pin(flags) => pin::pin(&context, &flags),
         cli::Command::Unpin(flags) => pin::unpin(&context, &flags),

@@ -16,11 +16,13 @@ use crate::conninfo::{ConnInfo, Environment};
 use crate::exit::{Code, Failure};
 use crate::files;
 use crate::fingerprint::Level;
+use crate::key::OlderFile;
 use crate::object_lock::ObjectLock;
 
 pub mod alert;
 pub mod environment;
 pub mod keep;
+mod open_with;
 mod raw;
 pub mod redacted;
 mod resolve;
@@ -110,8 +112,8 @@ pub struct Encryption {
     pub key_file: PathBuf,
     /// Whether pgkeep makes that key when it is missing: only where no file was named.
     pub make_key: bool,
-    /// Keys that only open.
-    pub open_with: Vec<PathBuf>,
+    /// Keys that only open, and prove what began while they sealed.
+    pub open_with: Vec<OlderFile>,
 }
 
 /// How a backup is checked right after it was made.

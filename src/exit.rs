@@ -194,6 +194,20 @@ pub fn clip(mut text: String) -> String {
     text
 }
 
+/// A text from outside as it may stand within a line: cut where it would fill a screen, and what would end the line,
+/// command a terminal or turn the direction of what follows written as an escape.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len().min(CLIP_CHARACTERS));
+    for c in text.chars().take(CLIP_CHARACTERS) {
+        if is_command(c) { safe.extend(c.escape_default()) } else { safe.push(c) }
+    }
+    if text.chars().nth(CLIP_CHARACTERS).is_some() {
+        safe.push_str(" ...");
+    }
+    safe
+}
+
 /// An error and its causes on one line, for a catalog row or a warning.
 #[must_use]
 pub fn one_line(error: &anyhow::Error) -> String {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use jiff::Timestamp;
 use orion::{aead, auth};
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -168,11 +169,41 @@ impl fmt::Debug for Key {
     }
 }
 
+/// The file of a key that was rotated out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OlderFile {
+    /// The key file.
+    pub file: PathBuf,
+    /// What began then or later it does not prove; `None`: what began since the sealing key's first backup.
+    pub until: Option<Timestamp>,
+}
+
+/// Whose key a signature is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signer {
+    /// The key that seals.
+    Sealing,
+    /// A key that was rotated out: it opens what it sealed, and may be in other hands by now.
+    Older {
+        /// Its id.
+        id: String,
+        /// What its entry in the configuration says.
+        until: Option<Timestamp>,
+    },
+}
+
+/// A key that was rotated out.
+#[derive(Debug)]
+struct Older {
+    key: Key,
+    until: Option<Timestamp>,
+}
+
 /// The keys at hand: one seals, all open.
 #[derive(Debug)]
 pub struct KeyRing {
     sealing: Key,
-    older: Vec<Key>,
+    older: Vec<Older>,
 }
 
 impl KeyRing {
@@ -180,7 +211,7 @@ impl KeyRing {
     ///
     /// # Errors
     /// When one of the files can't be used; it is named.
-    pub fn read(sealing: &Path, older: &[PathBuf]) -> Result<Self> {
+    pub fn read(sealing: &Path, older: &[OlderFile]) -> Result<Self> {
         let hint = "`pgkeep key new --output FILE` makes a key; a lost one must come from its safe copy";
         let read = |path: &Path| {
             Key::read(path).map_err(|error| {
@@ -201,7 +232,10 @@ impl KeyRing {
         };
         Ok(Self {
             sealing: read(sealing)?,
-            older: older.iter().map(|path| read(path)).collect::<Result<_>>()?,
+            older: older
+                .iter()
+                .map(|entry| Ok(Older { key: read(&entry.file)?, until: entry.until }))
+                .collect::<Result<_>>()?,
         })
     }
 
@@ -220,7 +254,17 @@ impl KeyRing {
     /// The key of that id, if it is at hand.
     #[must_use]
     pub fn find(&self, id: &str) -> Option<&Key> {
-        std::iter::once(&self.sealing).chain(&self.older).find(|key| key.id() == id)
+        self.find_signer(id).map(|(key, _)| key)
+    }
+
+    /// The same, and what it is.
+    #[must_use]
+    pub fn find_signer(&self, id: &str) -> Option<(&Key, Signer)> {
+        if self.sealing.id() == id {
+            return Some((&self.sealing, Signer::Sealing));
+        }
+        let older = self.older.iter().find(|older| older.key.id() == id)?;
+        Some((&older.key, Signer::Older { id: id.to_owned(), until: older.until }))
     }
 }
 

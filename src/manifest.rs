@@ -7,9 +7,9 @@ use serde::{Deserialize, Deserializer as _, Serialize};
 use serde_json::json;
 
 use crate::backup::{Backup, RUN, Status};
-use crate::exit::{Failure, clip};
+use crate::exit::{Failure, shown};
 use crate::fingerprint::Fingerprint;
-use crate::key::{Key, KeyRing};
+use crate::key::{Key, KeyRing, Signer};
 use crate::name::BackupId;
 
 mod canonical;
@@ -183,7 +183,7 @@ impl Manifest {
     /// When it is none of this format.
     pub fn read(bytes: &[u8]) -> Result<Self> {
         let manifest: Self = serde_json::from_slice(bytes)
-            .map_err(|error| anyhow!(clip(error.to_string())).context("the manifest is damaged"))?;
+            .map_err(|error| anyhow!(shown(&error.to_string())).context("the manifest is damaged"))?;
         if manifest.format != FORMAT {
             bail!("the manifest is of format {}, this version reads {FORMAT}", manifest.format);
         }
@@ -195,18 +195,29 @@ impl Manifest {
     /// # Errors
     /// When it is none of this format, no key of the ring is its, or it was changed.
     pub fn open(bytes: &[u8], ring: &KeyRing) -> Result<Self> {
+        Self::open_signed(bytes, ring).map(|(manifest, _)| manifest)
+    }
+
+    /// The same, and by which key it is proven.
+    ///
+    /// # Errors
+    /// As [`Manifest::open`].
+    pub fn open_signed(bytes: &[u8], ring: &KeyRing) -> Result<(Self, Signer)> {
         let manifest = Self::read(bytes)?;
         let canonical = canonical_of(bytes)?;
-        let mut known = manifest.keys.iter().filter_map(|id| ring.find(id)).peekable();
+        let mut known = manifest.keys.iter().filter_map(|id| ring.find_signer(id)).peekable();
         if known.peek().is_none() {
-            let ids = clip(manifest.keys.join(", ")).escape_default().to_string();
+            let ids = match manifest.keys.as_slice() {
+                [] => "none".to_owned(),
+                keys => shown(&keys.join(", ")),
+            };
             return Err(Failure::failed(format!("no key at hand proves the manifest: it names {ids}"))
                 .hint("name the key's file in `[encryption] open_with`")
                 .into());
         }
-        for key in known {
+        for (key, signer) in known {
             if key.mac_matches(&canonical, &manifest.mac)? {
-                return Ok(manifest);
+                return Ok((manifest, signer));
             }
         }
         bail!("the manifest was changed, or not written by an owner of the key: its mac differs")
@@ -229,8 +240,9 @@ pub fn fingerprint_of(backup: &Backup) -> Result<Option<Fingerprint>> {
 /// The canonical form: the object without `mac`, keys in byte order, no white space. Works on the file
 /// itself rather than on known fields, so that nothing in it goes unproven.
 fn canonical_of(bytes: &[u8]) -> Result<Vec<u8>> {
-    let damaged =
-        |error: serde_json::Error| anyhow!(clip(error.to_string())).context("the manifest is no JSON object");
+    let damaged = |error: serde_json::Error| {
+        anyhow!(shown(&error.to_string())).context("the manifest is no JSON object")
+    };
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let canonical = reader.deserialize_map(canonical::Top { without: "mac" }).map_err(damaged)?;
     reader.end().map_err(damaged)?;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use crate::exit::clip;
+use crate::exit::shown;
 
 /// Digits and letters of `<stamp>-<4 hex>` at the end of an id: `20261122T020000Z-3f9a`.
 const STAMP_LEN: usize = 16;
@@ -114,7 +114,7 @@ impl TryFrom<String> for BackupId {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        Self::parse(&text).ok_or_else(|| format!("`{}` is not the id of a backup", clip(text)))
+        Self::parse(&text).ok_or_else(|| format!("`{}` is not the id of a backup", shown(&text)))
     }
 }
 

@@ -5,8 +5,9 @@ use std::io::{self, Read, Write};
 
 use serde::Serialize;
 
+use super::agree::{self, Unproven};
 use crate::backup::{Backup, CheckLevel, Copy, CopyState};
-use crate::exit::{Failure, one_line};
+use crate::exit::one_line;
 use crate::interrupt::Interrupt;
 use crate::key::KeyRing;
 use crate::manifest::{LIMIT_BYTES, Manifest};
@@ -18,6 +19,8 @@ use crate::source::clients::Client;
 use crate::source::config_set::reader::Check;
 use crate::source::restore::Restore;
 use crate::store::{Store, is_missing};
+
+const OTHER_TYPE: &str = "its manifest has another value for the type than the record";
 
 /// How a copy fared: the first promise that it did not keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -257,22 +260,12 @@ impl Look<'_> {
             let message = format!("its manifest `{path}` is not there");
             return Err(Fault::new(Verdict::Missing, message));
         };
-        let opened = match self.opening {
-            Some(opening) => Manifest::open(&bytes, opening.ring),
-            None => Manifest::read(&bytes),
-        };
-        let manifest = match opened {
-            Ok(manifest) => manifest,
+        let ring = self.opening.map(|opening| opening.ring);
+        let manifest = agree::open(&bytes, self.backup, ring).map_err(|why| match why {
+            Unproven::Damaged(message) => Fault::new(Verdict::Sealed, message),
             // A key that is not at hand is no fault of the copy.
-            Err(error) if error.downcast_ref::<Failure>().is_some() && self.level <= CheckLevel::Checksum => {
-                log::info!("store `{}`: {}; compared all the same", store.name(), one_line(&error));
-                Manifest::read(&bytes).map_err(|error| unsound(&error))?
-            }
-            Err(error) if error.downcast_ref::<Failure>().is_some() => {
-                return Err(Fault::unknown(format!("its manifest: {}", one_line(&error))));
-            }
-            Err(error) => return Err(unsound(&error)),
-        };
+            Unproven::NoKey(message) => Fault::unknown(message),
+        })?;
         let backup = self.backup;
         if manifest.id != backup.id {
             let message = format!("its manifest is that of `{}`", manifest.id);
@@ -282,6 +275,12 @@ impl Look<'_> {
             && Some(manifest.size_bytes) == backup.size_bytes;
         if !same {
             return Err(Fault::new(Verdict::Checksum, "its manifest is that of another artifact"));
+        }
+        let told = manifest.record();
+        let is_other_type = manifest.backup_type != backup.backup_type;
+        let difference = agree::difference(&told, backup);
+        if let Some(message) = difference.or_else(|| is_other_type.then(|| OTHER_TYPE.to_owned())) {
+            return Err(Fault::new(Verdict::Sealed, message));
         }
         Ok((manifest, bytes))
     }
@@ -305,10 +304,6 @@ impl Look<'_> {
         }
         Ok(())
     }
-}
-
-fn unsound(error: &anyhow::Error) -> Fault {
-    Fault::new(Verdict::Sealed, format!("its manifest: {}", one_line(error)))
 }
 
 /// A copy that differs, with what opening it says of the place.

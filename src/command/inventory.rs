@@ -11,14 +11,20 @@ use serde::Serialize;
 use super::context::Shelf;
 use super::copies::{expiry, path_in, side_by_side};
 use super::standing;
+use super::trust::Trust;
 use crate::backup::{Backup, Copy, CopyState};
 use crate::catalog::query::Filter;
-use crate::exit::{Code, Failure, one_line};
-use crate::key::KeyRing;
+use crate::exit::{Code, Failure, one_line, shown};
+use crate::key::{KeyRing, Signer};
 use crate::manifest::{LIMIT_BYTES, Manifest};
 use crate::name::{self, BackupId};
 use crate::store::s3::S3Error;
 use crate::store::{Listed, Store};
+
+mod found;
+
+pub(super) use found::Inventory;
+use found::sealed_by_then;
 
 /// Manifests that are read at once, and bytes of them: each may be large, and whoever lists may have many.
 const READERS: usize = 16;
@@ -38,7 +44,7 @@ pub(super) struct Stray {
 
 impl Stray {
     pub(super) fn warn(&self) {
-        log::warn!("store `{}`: `{}`: {}", self.store, self.path.escape_debug(), self.what);
+        log::warn!("store `{}`: `{}`: {}", self.store, shown(&self.path), self.what);
     }
 }
 
@@ -96,18 +102,10 @@ pub(crate) fn artifact_of(path: &str) -> &str {
 /// The backup whose artifact has that path: `<id>.dump[.gz|.zst].pgk`, `<id>.tar[.gz|.zst].pgk`.
 pub(crate) fn id_of(path: &str) -> Option<BackupId> {
     let file = path.rsplit('/').next()?.strip_suffix(ARTIFACT_SUFFIX)?;
-    let (id, _) = file.rsplit_once(".dump").or_else(|| file.rsplit_once(".tar"))?;
-    BackupId::parse(id)
-}
-
-/// The backups that a store's manifests tell of.
-pub(super) struct Inventory {
-    /// The newest first, each with its copy in this store alone.
-    pub(super) backups: Vec<Backup>,
-    /// What is no backup, or no whole copy, and why.
-    pub(super) strays: Vec<Stray>,
-    /// The databases that the names of all artifacts which may be meant tell of.
-    pub(super) databases: Vec<String>,
+    let (id, packed) = file.rsplit_once(".dump").or_else(|| file.rsplit_once(".tar"))?;
+    // Whatever else stands there is no name of ours.
+    let is_ours = matches!(packed, "" | ".gz" | ".zst");
+    BackupId::parse(id).filter(|_| is_ours)
 }
 
 /// Reads the manifests of the backups that pass the filter, the newest first, as many as it asks for. Without
@@ -120,6 +118,7 @@ pub(super) fn read(
     ring: Option<&KeyRing>,
     filter: &Filter,
     prefix: Option<&str>,
+    trust: &mut Trust,
 ) -> Result<Inventory> {
     let store = usable(shelf)?;
     let root = store.path_of("");
@@ -127,21 +126,20 @@ pub(super) fn read(
     let mut paired = pair(&shelf.name, store.list(&root)?);
     paired.pairs.retain(|pair| is_wanted(&pair.artifact.path));
     paired.strays.retain(|stray| is_wanted(artifact_of(&stray.path)));
-    let Paired { pairs: wanted, mut strays } = look_again(store, paired)?;
+    let Paired { pairs: wanted, strays } = look_again(store, paired)?;
     let databases: BTreeSet<String> = wanted.iter().filter_map(|pair| database_of(pair, &root)).collect();
     let limit = filter.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    let mut backups = Vec::new();
-    let mut unreadable = None;
+    let databases = databases.into_iter().collect();
+    let (mut found, mut unreadable) = (Inventory { databases, strays, ..Inventory::default() }, None);
+    let mut search = |source: &str, until| sealed_by_then(shelf, store, ring, source, until);
     for some in handfuls(&wanted) {
         let mut unread: usize = 0;
         for (pair, read) in
-            side_by_side(some.to_vec(), |pair| (pair.clone(), open(shelf, store, ring, &pair)))?
+            side_by_side(some.to_vec(), |pair| (pair.clone(), open_signed(shelf, store, ring, &pair)))?
         {
             let what = match read {
-                Ok(Ok(backup)) if passes(&backup, filter) => {
-                    let damage = backup.copies.iter().find_map(|copy| copy.error.clone());
-                    backups.push(backup);
-                    damage
+                Ok(Ok(told)) if passes(&told.0, filter) => {
+                    found.take(&shelf.name, told, trust, &mut search)?
                 }
                 Ok(Ok(_)) => None,
                 Ok(Err(what)) => Some(what),
@@ -153,7 +151,7 @@ pub(super) fn read(
                     Some(what)
                 }
             };
-            strays.extend(what.map(|what| Stray {
+            found.strays.extend(what.map(|what| Stray {
                 store: shelf.name.clone(),
                 path: pair.artifact.path,
                 what,
@@ -163,15 +161,15 @@ pub(super) fn read(
         if let Some(error) = unreadable.take_if(|_| unread == READERS) {
             return Err(error);
         }
-        if backups.len() >= limit {
+        if found.backups.len() >= limit {
             break;
         }
     }
-    backups.truncate(limit);
+    found.backups.truncate(limit);
     match unreadable {
         // Nothing could be read: that is the store's trouble, not a manifest's.
-        Some(error) if backups.is_empty() => Err(error),
-        _ => Ok(Inventory { backups, strays, databases: databases.into_iter().collect() }),
+        Some(error) if found.backups.is_empty() && found.doubtful.is_empty() => Err(error),
+        _ => Ok(found),
     }
 }
 
@@ -267,21 +265,34 @@ pub(super) fn open(
     ring: Option<&KeyRing>,
     pair: &Pair,
 ) -> Result<Result<Backup, String>> {
+    Ok(open_signed(shelf, store, ring, pair)?.map(|(backup, _)| backup))
+}
+
+/// The same, and by which key it is proven, where there are keys.
+pub(super) fn open_signed(
+    shelf: &Shelf,
+    store: &dyn Store,
+    ring: Option<&KeyRing>,
+    pair: &Pair,
+) -> Result<Result<(Backup, Option<Signer>), String>> {
     let path = &pair.artifact.path;
     let Some(bytes) = store.get_small(&name::manifest_path(path), LIMIT_BYTES)? else {
         return Ok(Err("its manifest is gone since it was listed".to_owned()));
     };
     let opened = match ring {
-        Some(ring) => Manifest::open(&bytes, ring),
-        None => Manifest::read(&bytes),
+        Some(ring) => Manifest::open_signed(&bytes, ring).map(|(manifest, signer)| (manifest, Some(signer))),
+        None => Manifest::read(&bytes).map(|manifest| (manifest, None)),
     };
-    let manifest = match opened {
-        Ok(manifest) => manifest,
+    let (manifest, signer) = match opened {
+        Ok(opened) => opened,
         Err(error) => return Ok(Err(format!("its manifest: {}", one_line(&error)))),
     };
     let mut backup = manifest.record();
     if manifest.id != pair.id || path_in(&backup, store) != *path {
         return Ok(Err(format!("its manifest is that of `{}`", manifest.id)));
+    }
+    if manifest.id.begun_at() != Some(floor(manifest.started_at)) {
+        return Ok(Err(format!("its manifest says that it began at {}", manifest.started_at)));
     }
     let (found, size) = (pair.artifact.size_bytes, manifest.size_bytes);
     let error = (found != size).then(|| format!("it has {found} bytes, its manifest says {size}"));
@@ -300,7 +311,7 @@ pub(super) fn open(
         error,
     }];
     standing::settle(&mut backup);
-    Ok(Ok(backup))
+    Ok(Ok((backup, signer)))
 }
 
 #[cfg(test)]

@@ -10,10 +10,11 @@ use super::context::{Context, now};
 use super::inventory::{self, Stray};
 use super::output::printable;
 use super::select;
+use super::trust::Trust;
 use crate::backup::{Backup, CheckLevel, CopyState, RUN, Status};
 use crate::catalog::query::Filter;
 use crate::cli;
-use crate::exit::{Code, Failure};
+use crate::exit::{Code, Failure, shown};
 
 pub(super) fn run(context: &Context, flags: &cli::List) -> Result<Code> {
     let wanted = Filter { limit: Some(flags.limit), ..select::filter(&flags.filters, now())? };
@@ -44,10 +45,14 @@ fn in_store(context: &Context, name: &str, wanted: &Filter) -> Result<(Vec<Backu
     if ring.is_none() {
         log::warn!("there is no key at hand: the manifests in `{name}` were read, not proven");
     }
-    let inventory = inventory::read(shelf, ring.as_ref(), wanted, None)?;
-    inventory.strays.iter().for_each(Stray::warn);
+    let inventory = inventory::read(shelf, ring.as_ref(), wanted, None, &mut Trust::at(now()))?;
+    inventory.strays.iter().chain(&inventory.notes).for_each(Stray::warn);
     let is_clean = inventory.strays.is_empty() && ring.is_some();
-    Ok((inventory.backups, if is_clean { Code::Done } else { Code::Degraded }))
+    let mut backups = inventory.backups;
+    backups.extend(inventory.doubtful);
+    backups.sort_by(|one, other| (other.created_at, &other.id).cmp(&(one.created_at, &one.id)));
+    backups.truncate(wanted.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX)));
+    Ok((backups, if is_clean { Code::Done } else { Code::Degraded }))
 }
 
 /// What one call made stands together, the newest call first.
@@ -79,7 +84,7 @@ fn table(backups: &[Backup]) -> String {
     for backup in backups {
         let begun = backup.created_at.strftime("%Y-%m-%d %H:%M").to_string();
         let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
-        let source = (sources.len() > 1).then(|| Cell::new(printable(&backup.source)));
+        let source = (sources.len() > 1).then(|| Cell::new(shown(&backup.source)));
         let cells = [
             Cell::new(&backup.id),
             Cell::new(backup.status.as_str()),

@@ -4,14 +4,18 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use jiff::Timestamp;
 
-use super::context::{Context, Shelf};
+use super::agree::{self, Unproven};
+use super::context::{Context, Shelf, now};
 use super::inventory::{self, Stray};
+use super::trust::Trust;
 use super::{backup, select, standing};
 use crate::backup::{Backup, Copy, CopyState, Status};
 use crate::catalog::Catalog;
 use crate::catalog::query::Filter;
 use crate::exit::Code;
+use crate::key::{KeyRing, Signer};
 use crate::name::BackupId;
 use crate::step::{self, Step};
 
@@ -26,32 +30,24 @@ enum Outcome {
     Left(String),
 }
 
-pub(super) fn run(context: &Context, from: &[String]) -> Result<Code> {
+pub(super) fn run(context: &Context, from: &[String], accept: &[String]) -> Result<Code> {
     let ring = context.existing_keys()?;
     let shelves = context.shelves()?;
     let named: Vec<&Shelf> = from.iter().map(|name| select::shelf(&shelves, name)).collect::<Result<_>>()?;
-    let mut code = Code::Done;
-    let mut found: BTreeMap<BackupId, Backup> = BTreeMap::new();
+    let mut taken = Taken::default();
+    let mut trust = Trust::at(now());
     for shelf in named {
-        let inventory = inventory::read(shelf, Some(&ring), &Filter::default(), None)?;
-        for stray in &inventory.strays {
-            stray.warn();
-            code = code.worse(Code::Degraded);
-        }
-        for backup in inventory.backups {
-            if let Some(stray) = gather(&mut found, backup) {
-                stray.warn();
-                code = code.worse(Code::Degraded);
-            }
-        }
+        taken.read(shelf, &ring, &mut trust, accept)?;
     }
     let mut catalog = context.catalog()?;
+    taken.leave_what_is_in_doubt(&mut catalog, &ring, &mut trust, accept)?;
+    let Taken { found, older, mut code } = taken;
     let order = |copy: &Copy| shelves.iter().position(|shelf| shelf.name == copy.store);
-    let (mut new, mut changed, count) = (0usize, 0usize, found.len());
+    let (mut new, mut changed, mut new_by_older, count) = (0usize, 0usize, 0usize, found.len());
     let mut written = Vec::new();
     for (id, told) in found {
         let mut odd = Vec::new();
-        let outcome = merge(&mut catalog, told, &mut odd)?;
+        let outcome = merge(&mut catalog, told, older.get(&id), &mut odd)?;
         for why in odd {
             log::warn!("`{id}`: {why}");
             code = code.worse(Code::Degraded);
@@ -65,6 +61,7 @@ pub(super) fn run(context: &Context, from: &[String]) -> Result<Code> {
             }
             Outcome::New(backup) => {
                 new += 1;
+                new_by_older += usize::from(older.contains_key(&id));
                 backup
             }
             Outcome::Changed(backup) | Outcome::Revived(backup) => {
@@ -83,8 +80,84 @@ pub(super) fn run(context: &Context, from: &[String]) -> Result<Code> {
     if new > 0 {
         context.out.line("pins stand in no manifest: pin again what is to stay whatever the rules say")?;
     }
+    if new_by_older > 0 {
+        context.out.line(&format!(
+            "of the new, a key that was rotated out proves {new_by_older}: whoever has it can write one of that time"
+        ))?;
+    }
     context.out.json(&written)?;
     Ok(code)
+}
+
+/// What manifests tell of, put together.
+struct Taken {
+    found: BTreeMap<BackupId, Backup>,
+    /// Of those, the ones that a key proves which was rotated out.
+    older: BTreeMap<BackupId, Signer>,
+    code: Code,
+}
+
+impl Default for Taken {
+    fn default() -> Self {
+        Self { found: BTreeMap::new(), older: BTreeMap::new(), code: Code::Done }
+    }
+}
+
+impl Taken {
+    fn read(&mut self, shelf: &Shelf, ring: &KeyRing, trust: &mut Trust, accept: &[String]) -> Result<()> {
+        let inventory = inventory::read(shelf, Some(ring), &Filter::default(), None, trust)?;
+        for stray in &inventory.strays {
+            stray.warn();
+            self.code = self.code.worse(Code::Degraded);
+        }
+        inventory.notes.iter().for_each(Stray::warn);
+        self.older.extend(inventory.older);
+        let doubtful = inventory.doubtful.into_iter().filter_map(|backup| accepted(backup, accept));
+        for backup in inventory.backups.into_iter().chain(doubtful) {
+            if let Some(stray) = gather(&mut self.found, backup) {
+                stray.warn();
+                self.code = self.code.worse(Code::Degraded);
+            }
+        }
+        Ok(())
+    }
+
+    /// What one store knows of a key holds for what another one told before, and the catalog may know more than all.
+    fn leave_what_is_in_doubt(
+        &mut self,
+        catalog: &mut Catalog,
+        ring: &KeyRing,
+        trust: &mut Trust,
+        accept: &[String],
+    ) -> Result<()> {
+        let sealing = ring.sealing().id();
+        let mut search = |source: &str, at: Timestamp| {
+            let first = catalog.first_sealed(source, &sealing)?;
+            Ok(first.filter(|first| *first <= at))
+        };
+        trust.search_again();
+        for (id, signer) in &self.older {
+            let Some(backup) = self.found.get(id) else { continue };
+            let Some(why) = trust.doubt(backup, Some(signer), &mut search)? else { continue };
+            log::warn!("`{id}`: {why}");
+            self.code = self.code.worse(Code::Degraded);
+            if !accept.iter().any(|asked| asked == id.as_str()) {
+                self.found.remove(id);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A backup that is in doubt, where it was asked for.
+fn accepted(mut backup: Backup, accept: &[String]) -> Option<Backup> {
+    if !accept.iter().any(|asked| asked == backup.id.as_str()) {
+        log::warn!("`{}` is not put on record (--accept {} does)", backup.id, backup.id);
+        return None;
+    }
+    let is_damaged = |copy: &Copy| copy.state == CopyState::Corrupt;
+    backup.copies.iter_mut().filter(|copy| !is_damaged(copy)).for_each(|copy| copy.error = None);
+    Some(backup)
 }
 
 /// Adds a backup to those found, or its copy to what another store told of it.
@@ -104,8 +177,12 @@ pub(super) fn gather(found: &mut BTreeMap<BackupId, Backup>, backup: Backup) -> 
 
 /// What is to be put on record of a backup by what its manifests tell; and whether it was on record as failed: its
 /// run died, or gave up, after it had published whole copies. `None` where there is nothing new.
-pub(super) fn take_up(catalog: &mut Catalog, told: Backup) -> Result<Option<(Backup, bool)>> {
-    Ok(match merge(catalog, told, &mut Vec::new())? {
+pub(super) fn take_up(
+    catalog: &mut Catalog,
+    told: Backup,
+    signer: Option<&Signer>,
+) -> Result<Option<(Backup, bool)>> {
+    Ok(match merge(catalog, told, signer, &mut Vec::new())? {
         Outcome::Revived(backup) => Some((backup, true)),
         Outcome::Changed(backup) => Some((backup, false)),
         Outcome::New(_) | Outcome::Known | Outcome::Left(_) => None,
@@ -113,9 +190,19 @@ pub(super) fn take_up(catalog: &mut Catalog, told: Backup) -> Result<Option<(Bac
 }
 
 /// Puts what manifests tell of a backup together with what is on record of it. What is `odd` is left.
-fn merge(catalog: &mut Catalog, told: Backup, odd: &mut Vec<String>) -> Result<Outcome> {
+fn merge(
+    catalog: &mut Catalog,
+    told: Backup,
+    signer: Option<&Signer>,
+    odd: &mut Vec<String>,
+) -> Result<Outcome> {
     let found = catalog.find(told.id.as_str(), 1)?.into_iter().find(|backup| backup.id == told.id);
     let Some(mut known) = found else { return Ok(Outcome::New(told)) };
+    if let Some(Unproven::Damaged(why) | Unproven::NoKey(why)) =
+        signer.and_then(|signer| agree::ensure_signer(signer, &agree::keys_of(&known)).err())
+    {
+        return Ok(Outcome::Left(why));
+    }
     let is_whole = told.copies.iter().any(|copy| copy.error.is_none());
     match known.status {
         Status::InProgress if backup::is_alive(catalog, &known)? => {

@@ -12,7 +12,7 @@ use super::select;
 use crate::backup::{Backup, CONFIG, Copy};
 use crate::catalog::Catalog;
 use crate::cli;
-use crate::exit::{Code, Failure, code_of, one_line, wrap};
+use crate::exit::{Code, Failure, code_of, one_line, shown, wrap};
 use crate::key::KeyRing;
 
 mod database;
@@ -48,7 +48,7 @@ pub(super) fn run(context: &Context, flags: &cli::Restore) -> Result<Code> {
         // A database that is dropped may be the one that the catalog is in: nobody may be connected to it then.
         is_dropped: flags.create && flags.clean,
     };
-    let (backup, _claim) = choose(context, &wish, &shelves, &ring)?;
+    let Chosen { backup, _claim, code } = choose(context, &wish, &shelves, &ring)?;
     let copies = copies_of(&backup, flags.from.as_deref())?;
     let job = Job { context, ring: &ring, shelves: &shelves, backup: &backup };
     let mut target = Target::prepare(context, flags, &backup)?;
@@ -66,24 +66,20 @@ pub(super) fn run(context: &Context, flags: &cli::Restore) -> Result<Code> {
     if !target.is_a_look() {
         context.out.line(&format!("restored {} from {}", backup.id, copy.store))?;
     }
-    Ok(Code::Done)
+    Ok(code)
 }
 
 /// The backup that is meant: by the manifests of the store that is named, or by the catalog. Its session says that the
 /// copies are in use; that it may break through a long restore only lets a prune have them.
-fn choose(
-    context: &Context,
-    wish: &Wish<'_>,
-    shelves: &[Shelf],
-    ring: &KeyRing,
-) -> Result<(Backup, Option<Catalog>)> {
+fn choose(context: &Context, wish: &Wish<'_>, shelves: &[Shelf], ring: &KeyRing) -> Result<Chosen> {
     let source = &context.config.source.name;
     let &Wish { id, ref filters, is_into, is_dropped, .. } = wish;
     if let Some(name) = wish.from {
         let shelf = select::shelf(shelves, name)?;
-        let backup = select::one_in_store(shelf, ring, source, id, filters, is_into, now())?;
+        let (backup, is_in_doubt) = select::one_in_store(shelf, ring, source, id, filters, is_into, now())?;
         select::ensure_usable(&backup, "restore")?;
-        return Ok((backup, None));
+        let code = if is_in_doubt { Code::Degraded } else { Code::Done };
+        return Ok(Chosen { backup, _claim: None, code });
     }
     let mut catalog = context.catalog()?;
     if id == "latest" && is_into {
@@ -100,7 +96,16 @@ fn choose(
         }
     };
     select::ensure_usable(&backup, "restore")?;
-    Ok((backup, (!is_dropped).then_some(catalog)))
+    Ok(Chosen { backup, _claim: (!is_dropped).then_some(catalog), code: Code::Done })
+}
+
+/// What is restored.
+struct Chosen {
+    backup: Backup,
+    /// Held to the end, so that a prune leaves it.
+    _claim: Option<Catalog>,
+    /// Whether all that could be meant was beyond doubt.
+    code: Code,
 }
 
 /// The archive of a config backup, proven to its end, in a file without a name.
@@ -111,7 +116,7 @@ pub(super) fn config_set(context: &Context, id: &str, from: Option<&str>) -> Res
     let (ring, shelves) = (context.existing_keys()?, context.shelves()?);
     let filters = cli::Filters { backup_type: Some(CONFIG.to_owned()), ..cli::Filters::default() };
     let wish = Wish { id, filters, from, is_into: false, is_dropped: false };
-    let (backup, _claim) = choose(context, &wish, &shelves, &ring)?;
+    let Chosen { backup, _claim, .. } = choose(context, &wish, &shelves, &ring)?;
     if backup.backup_type != CONFIG {
         let what = format!("`{}` is no config backup", backup.id);
         return Err(Failure::usage(what).hint("`pgkeep list --type config` shows those").into());
@@ -186,10 +191,15 @@ fn describe(backup: &Backup) -> String {
         .metadata_u64("dump_bytes")
         .map_or_else(String::new, |bytes| format!(", {kind} of {}", HumanBytes(bytes)));
     let server = backup.metadata_str("server_version").map_or_else(String::new, |version| {
-        format!(", PostgreSQL {}", version.split_whitespace().next().unwrap_or_default())
+        format!(", PostgreSQL {}", shown(version.split_whitespace().next().unwrap_or_default()))
     });
     let begun = backup.created_at.strftime("%Y-%m-%d %H:%M:%S UTC");
-    format!("`{}` (`{}` of `{}`, {begun}{server}{size})", backup.id, backup.database, backup.source)
+    format!(
+        "`{}` (`{}` of `{}`, {begun}{server}{size})",
+        backup.id,
+        shown(&backup.database),
+        shown(&backup.source)
+    )
 }
 
 /// The error for copies that all failed: out of reach is another thing than damaged or missing.

@@ -8,20 +8,24 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::context::Shelf;
 use super::inventory::{self, Stray};
+use super::trust::{self, Trust};
 use crate::backup::{Backup, FULL, Status};
 use crate::catalog::Catalog;
 use crate::catalog::query::Filter;
 use crate::cli::Filters;
 use crate::config::value::Span;
-use crate::exit::{Code, Failure, one_line};
+use crate::exit::{Code, Failure, one_line, shown};
 use crate::interrupt::Interrupt;
 use crate::key::KeyRing;
+use crate::name::BackupId;
 
 /// How long a prune may take to let a backup go, and how often that is looked for.
 const PRUNE_PATIENCE: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(100);
 /// How many of those that share a prefix are named in an error.
 const SHOWN: u32 = 5;
+/// How many are looked at where the newest are out of the question.
+const LOOKED_AT: u32 = 50;
 
 /// The filter that the flags mean.
 pub(super) fn filter(flags: &Filters, now: Timestamp) -> Result<Filter> {
@@ -82,10 +86,37 @@ pub(super) fn one(
                 "`{id}` is not `latest`: by its record it began at {on_record}, which is not what its name says"
             );
         }
-        return Ok(latest.ok_or_else(none)?);
+        return not_ahead(catalog, latest.ok_or_else(none)?, &wanted, now);
     }
     let found = if id.is_empty() { Vec::new() } else { catalog.find(id, SHOWN)? };
     named(found, id, "`pgkeep list` shows what there is")
+}
+
+/// The newest on record, or where that one's time is too far ahead to be believed, the newest of those that are not.
+fn not_ahead(catalog: &mut Catalog, newest: Backup, wanted: &Filter, now: Timestamp) -> Result<Backup> {
+    if !trust::is_far_ahead(newest.created_at, now) {
+        if let Some(what) = trust::note(newest.created_at, now) {
+            log::warn!("`{}`: {what}", newest.id);
+        }
+        return Ok(newest);
+    }
+    let found = catalog.list(&Filter { limit: Some(LOOKED_AT), ..wanted.clone() })?;
+    let (ahead, others): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|backup| trust::is_far_ahead(backup.created_at, now));
+    for backup in &ahead {
+        let what = trust::note(backup.created_at, now).unwrap_or_default();
+        log::warn!("`{}` is not taken for the latest: {what}", backup.id);
+    }
+    let none = || {
+        let what = "every backup that fits `latest` has a time stamp ahead of this host's clock";
+        let hint = "if it is the clock that is wrong, set it right; any of them can be named by its id";
+        Failure::new(Code::NoSuchBackup, what).hint(hint)
+    };
+    let chosen = others.into_iter().next().ok_or_else(none)?;
+    if let Some(what) = trust::note(chosen.created_at, now) {
+        log::warn!("`{}`: {what}", chosen.id);
+    }
+    Ok(chosen)
 }
 
 /// A backup that there is a copy of.
@@ -136,7 +167,8 @@ pub(super) fn claimed(catalog: &mut Catalog, backup: Backup, interrupt: &Interru
     Ok(fresh.into_iter().find(|fresh| fresh.id == id).unwrap_or(backup))
 }
 
-/// The one backup that is meant, among those whose manifests a store holds; its only copy is the one there.
+/// The one backup that is meant, among those whose manifests a store holds; its only copy is the one there. And
+/// whether there was one that is in doubt: `latest` passes those over, who names one has it, with a warning.
 ///
 /// # Errors
 /// As [`one`], and when the store can't be read; exit code 2 as well when `latest` may be of several databases
@@ -149,13 +181,13 @@ pub(super) fn one_in_store(
     flags: &Filters,
     is_alone: bool,
     now: Timestamp,
-) -> Result<Backup> {
+) -> Result<(Backup, bool)> {
     let hint = format!("`pgkeep list --from {}` shows what there is", shelf.name);
     let (filter, prefix) = match id {
         "latest" => (of_latest(source_name, flags, now)?, None),
         _ => (Filter { limit: Some(SHOWN), ..Filter::default() }, Some(id)),
     };
-    let inventory = inventory::read(shelf, Some(ring), &filter, prefix)?;
+    let inventory = inventory::read(shelf, Some(ring), &filter, prefix, &mut Trust::at(now))?;
     if prefix.is_none() && is_alone {
         ensure_one_database(&inventory.databases)?;
     }
@@ -167,13 +199,22 @@ pub(super) fn one_in_store(
         id.and_then(|id| id.begun_at()) >= chosen
     };
     inventory.strays.iter().filter(is_newer).for_each(Stray::warn);
+    inventory.notes.iter().filter(is_newer).for_each(Stray::warn);
+    let mut doubtful = inventory.doubtful;
     match prefix {
         None => {
             let none = || no_latest(source_name, flags).hint(hint);
-            Ok(inventory.backups.into_iter().next().ok_or_else(none)?)
+            let is_passed_over = doubtful.iter().any(|backup| backup.id.begun_at() >= chosen);
+            Ok((inventory.backups.into_iter().next().ok_or_else(none)?, is_passed_over))
         }
-        Some(id) if id.is_empty() => named(Vec::new(), id, &hint),
-        Some(id) => named(inventory.backups, id, &hint),
+        Some(id) => {
+            let in_doubt: Vec<BackupId> = doubtful.iter().map(|backup| backup.id.clone()).collect();
+            doubtful.extend(inventory.backups);
+            let found = if id.is_empty() { Vec::new() } else { doubtful };
+            let found = named(found, id, &hint)?;
+            let is_in_doubt = in_doubt.contains(&found.id);
+            Ok((found, is_in_doubt))
+        }
     }
 }
 
@@ -201,7 +242,7 @@ pub(super) fn ensure_one_database(names: &[String]) -> Result<()> {
     if names.len() < 2 {
         return Ok(());
     }
-    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{}`", shown(name))).collect();
     let what = format!("`latest` may be of several databases: {}", quoted.join(", "));
     Err(Failure::usage(what).hint("say which: --database NAME").into())
 }

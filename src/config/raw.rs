@@ -7,6 +7,7 @@ use toml::Spanned;
 
 use super::alert::Format;
 use super::keep::Keep;
+use super::open_with::OpenWith;
 use super::value::{Limit, Secret, Span};
 use super::{AfterBackup, Method};
 use crate::fingerprint::Level;
@@ -72,7 +73,7 @@ pub(super) struct Compression {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Encryption {
     pub(super) key_file: Option<PathBuf>,
-    pub(super) open_with: Vec<PathBuf>,
+    pub(super) open_with: Vec<OpenWith>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -76,7 +76,7 @@ pub(super) fn resolve(text: &str, file: Option<PathBuf>, environment: &Environme
             Some(path) => path,
             None => state_dir.join("pgkeep.key"),
         },
-        open_with: raw.encryption.open_with,
+        open_with: raw.encryption.open_with.into_iter().map(|entry| entry.0).collect(),
     };
     let stores = stores::stores(&page, raw.store, &state_dir)?;
     let scratch_dir = scratch_dir(&page, raw.verify.scratch_dir, environment)?;

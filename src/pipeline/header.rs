@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::damage::Damage;
-use crate::exit::{Failure, clip};
+use crate::exit::{Failure, clip, shown};
 use crate::key::{Key, KeyRing};
 use crate::name::BackupId;
 
@@ -145,7 +145,7 @@ pub fn read(artifact: &mut dyn Read, ring: &KeyRing) -> Result<Secrets> {
     let in_header =
         |message: String| Damage::at(HEADER_OFFSET, format!("{message} (offset {HEADER_OFFSET})"));
     let header: Header = serde_json::from_slice(&json)
-        .map_err(|error| clip(error.to_string()))
+        .map_err(|error| shown(&error.to_string()))
         .map_err(|error| in_header(format!("the artifact's header is damaged: {error}")))?;
     bytes.extend_from_slice(&json);
     if header.cipher != CIPHER || header.chunk != CHUNK_LEN {

@@ -5,6 +5,7 @@ mod catalog;
 mod conninfo;
 mod counting;
 mod host;
+mod keys;
 pub(crate) mod locks;
 mod pooler;
 mod sessions;

@@ -18,6 +18,7 @@ use crate::key::KeyRing;
 use crate::notice::{Alert, AlertStatus};
 use crate::trouble::{Observation, Severity};
 
+mod compare;
 mod judge;
 mod line;
 mod metrics;
@@ -119,6 +120,7 @@ fn look<'a>(
     }
     let (is_whole, at_work) = (named.is_empty(), BTreeSet::new());
     let mut sight = Sight { source, databases, has_config, is_whole, now, max_age, stores, record, at_work };
+    sight.compare(ring);
     sight.look_again(context);
     Ok(sight)
 }

@@ -13,9 +13,9 @@ use crate::catalog::query::Unmade;
 use crate::command::context::{Context, Shelf};
 use crate::command::inventory::{self, Pair};
 use crate::command::{copies, rebuild, standing};
-use crate::exit::one_line;
+use crate::exit::{one_line, shown};
 use crate::interrupt::Interrupt;
-use crate::key::KeyRing;
+use crate::key::{KeyRing, Signer};
 use crate::name::{self, BackupId};
 use crate::store::{Listed, Removal, Store};
 
@@ -59,8 +59,9 @@ impl Leftovers {
                 if interrupt.is_raised() {
                     return Ok(());
                 }
-                store.discard(&stale).with_context(|| format!("`{}`", stale.path))?;
-                log::info!("store `{}`: removed the unfinished upload of `{}`", store.name(), stale.path);
+                store.discard(&stale).with_context(|| format!("`{}`", shown(&stale.path)))?;
+                let path = shown(&stale.path);
+                log::info!("store `{}`: removed the unfinished upload of `{path}`", store.name());
             }
             let mut listed = store.list(&folder)?;
             listed.retain(|object| is_of_these(&object.path));
@@ -99,12 +100,13 @@ impl Leftovers {
             if is_artifact && store.stat(&manifest)?.is_none() {
                 // A bucket with versions may hide one, which would stay alone.
                 let removal = store.expire_all(&[&manifest, &stray.path]);
-                match removal.with_context(|| format!("`{}`", stray.path))? {
+                let path = shown(&stray.path);
+                match removal.with_context(|| format!("`{path}`"))? {
                     Removal::Gone => {
-                        log::info!("store `{}`: removed `{}`: {}", store.name(), stray.path, stray.what);
+                        log::info!("store `{}`: removed `{path}`: {}", store.name(), stray.what);
                     }
                     Removal::Held(hold) => {
-                        log::info!("store `{}`: `{}` stays: {hold}", store.name(), stray.path);
+                        log::info!("store `{}`: `{path}` stays: {hold}", store.name());
                     }
                 }
             }
@@ -138,21 +140,24 @@ impl Leftovers {
             }
         }
         let mut found: BTreeMap<BackupId, Backup> = BTreeMap::new();
+        let mut older: BTreeMap<BackupId, Signer> = BTreeMap::new();
         for (name, pair) in whole {
             if context.interrupt.is_raised() {
                 return;
             }
             match told(&name, &pair, ring, shelves) {
-                Ok(backup) => {
+                Ok((backup, signer)) => {
+                    let signer = signer.filter(|signer| *signer != Signer::Sealing);
+                    older.extend(signer.map(|signer| (backup.id.clone(), signer)));
                     rebuild::gather(&mut found, backup);
                 }
                 Err(error) => {
-                    log::info!("store `{name}`: `{}`: {}", pair.artifact.path, one_line(&error));
+                    log::info!("store `{name}`: `{}`: {}", shown(&pair.artifact.path), one_line(&error));
                 }
             }
         }
         for (id, backup) in found {
-            match put_on_record(ledger, backup, shelves, &swept) {
+            match put_on_record(ledger, backup, older.get(&id), shelves, &swept) {
                 Ok(true) => log::info!("whole copies of `{id}` that no record told of are put on record"),
                 Ok(false) => {}
                 Err(error) => log::warn!("`{id}` stays on record as failed: {}", one_line(&error)),
@@ -166,20 +171,21 @@ fn is_in(unmade: &Unmade, store: &str) -> bool {
 }
 
 /// What the manifest of a copy tells.
-fn told(name: &str, pair: &Pair, ring: &KeyRing, shelves: &[Shelf]) -> Result<Backup> {
+fn told(name: &str, pair: &Pair, ring: &KeyRing, shelves: &[Shelf]) -> Result<(Backup, Option<Signer>)> {
     let shelf = shelves.iter().find(|shelf| shelf.name == name).context("there is no such store")?;
-    let opened = inventory::open(shelf, inventory::usable(shelf)?, Some(ring), pair)?;
+    let opened = inventory::open_signed(shelf, inventory::usable(shelf)?, Some(ring), pair)?;
     opened.map_err(anyhow::Error::msg)
 }
 
 fn put_on_record(
     ledger: &mut Ledger<'_>,
     told: Backup,
+    signer: Option<&Signer>,
     shelves: &[Shelf],
     swept: &BTreeSet<String>,
 ) -> Result<bool> {
     let Some(catalog) = ledger.catalog() else { return Ok(false) };
-    let Some((mut backup, was_failed)) = rebuild::take_up(catalog, told)? else { return Ok(false) };
+    let Some((mut backup, was_failed)) = rebuild::take_up(catalog, told, signer)? else { return Ok(false) };
     if was_failed {
         name_what_is_not_there(&mut backup, shelves, swept);
         backup.metadata.insert("taken_up".to_owned(), json!("its run died after it had published"));

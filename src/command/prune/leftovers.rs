@@ -13,7 +13,7 @@ use super::report::{Done, Outcome};
 use crate::backup::Status;
 use crate::catalog::Catalog;
 use crate::catalog::kept::Kept;
-use crate::exit::{Code, one_line};
+use crate::exit::{Code, one_line, shown};
 use crate::name;
 use crate::store::{Handle, Removal, Stale};
 
@@ -110,7 +110,7 @@ pub(super) fn sweep(
             log::info!(
                 "store `{}`: `{}` is left: somebody looks at its copies",
                 store.shelf.name,
-                leftover.path
+                shown(leftover.path)
             );
             continue;
         }

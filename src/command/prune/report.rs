@@ -12,7 +12,7 @@ use super::super::output::printable;
 use super::items::{Action, Item};
 use super::leftovers::Leftover;
 use super::plan::{Plan, StorePlan};
-use crate::exit::Code;
+use crate::exit::{Code, shown};
 use crate::retention::reason::minute;
 use crate::store::Hold;
 
@@ -116,7 +116,9 @@ impl Done {
             _ => None,
         });
         let leftovers = self.leftovers.iter().filter_map(|left| match &left.outcome {
-            Some(Outcome::Failed(why)) => Some(format!("store `{}`: `{}`: {why}", left.store, left.path)),
+            Some(Outcome::Failed(why)) => {
+                Some(format!("store `{}`: `{}`: {why}", left.store, shown(&left.path)))
+            }
             _ => None,
         });
         copies.chain(leftovers).collect()
@@ -222,6 +224,7 @@ pub(super) fn table(context: &Context, plan: &Plan<'_>, done: &Done, dry_run: bo
     for Swept { store, path, what, outcome } in &done.leftovers {
         let word = outcome.as_ref().map_or("would go", Outcome::word);
         let why = outcome.as_ref().and_then(Outcome::why).map_or_else(String::new, |why| format!(": {why}"));
+        let path = shown(path);
         context.out.line(&printable(&format!("{store}: {word}: {path}: {what}{why}")))?;
     }
     context.out.line(&summary(plan, (!dry_run).then_some(done)))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::compare;
 use super::record::Run;
 use super::shown::StoreLook;
 use super::sight::Sight;
@@ -30,6 +31,7 @@ pub(super) fn all(
         for look in &sight.stores {
             found.extend(copies(sight, look, database));
             notes.extend(unknown(sight, look, database));
+            notes.extend(compare::notes(look, database));
         }
     }
     for look in &sight.stores {

@@ -11,9 +11,10 @@ use crate::backup::Backup;
 use crate::command::context::{Context, Shelf};
 use crate::command::copies::side_by_side;
 use crate::command::inventory::{self, Pair};
-use crate::command::standing;
+use crate::command::trust::{self, Trust};
+use crate::command::{agree, standing};
 use crate::exit::one_line;
-use crate::key::KeyRing;
+use crate::key::{KeyRing, Signer};
 use crate::name;
 use crate::store::{Kind, Listed, Room, Store};
 
@@ -46,6 +47,12 @@ pub(super) struct OfDatabase {
     pub(super) pairs: Vec<Pair>,
     /// The newest whose manifest was read, and proven where there is a key.
     pub(super) newest: Option<Backup>,
+    /// By which key it is proven.
+    pub(super) signer: Option<Signer>,
+    /// Newer ones whose manifest names no key that is at hand, by the artifact's path.
+    pub(super) unproven: BTreeMap<String, Backup>,
+    /// What speaks against newer ones that a key proves, or is to be said of one, by the artifact's path.
+    pub(super) doubts: BTreeMap<String, String>,
     /// Newer ones of which that can't be said, by the artifact's path, and why.
     pub(super) faults: BTreeMap<String, String>,
     /// Newer ones that lack something however whole they are, by the artifact's path.
@@ -140,32 +147,64 @@ impl OfDatabase {
         now: Timestamp,
     ) -> Result<()> {
         let is_of_now = |pair: &&Pair| pair.id.begun_at().is_some_and(|at| !is_future(at, now));
+        let ahead = self.pairs.first().and_then(|pair| Some((pair, trust::note(pair.id.begun_at()?, now)?)));
+        self.doubts.extend(ahead.map(|(pair, what)| (pair.artifact.path.clone(), what)));
+        let mut by_older: Vec<(Backup, Signer)> = Vec::new();
         for pair in self.pairs.iter().filter(is_of_now).take(TRIES) {
             let path = pair.artifact.path.clone();
-            match inventory::open(shelf, store, ring, pair)? {
-                Ok(backup) => match backup.copies.iter().find_map(|copy| copy.error.clone()) {
+            match inventory::open_signed(shelf, store, ring, pair)? {
+                Ok((backup, signer)) => match backup.copies.iter().find_map(|copy| copy.error.clone()) {
                     None if standing::lacks(&backup).is_some() => drop(self.short.insert(path)),
-                    None => {
-                        self.newest = Some(backup);
-                        return Ok(());
-                    }
+                    None => match signer {
+                        Some(signer) if signer != Signer::Sealing => by_older.push((backup, signer)),
+                        signer => {
+                            (self.newest, self.signer) = (Some(backup), signer);
+                            break;
+                        }
+                    },
                     Some(damage) => drop(self.faults.insert(path, damage)),
                 },
-                // A key that is not at hand is another trouble, and none of the copy's.
-                Err(_) if is_of_another_key(shelf, store, ring, pair)? => {}
-                Err(why) => drop(self.faults.insert(path, why)),
+                Err(why) => match of_another_key(shelf, store, ring, pair)? {
+                    // What it means is for the record to say.
+                    Some(unproven) => drop(self.unproven.insert(path, unproven)),
+                    None => drop(self.faults.insert(path, why)),
+                },
+            }
+        }
+        self.judge(by_older, now)
+    }
+
+    /// What keys prove that were rotated out is newer than what the sealing key proves, if that was found.
+    fn judge(&mut self, by_older: Vec<(Backup, Signer)>, now: Timestamp) -> Result<()> {
+        let mut trust = Trust::at(now);
+        if let Some(newest) = &self.newest {
+            trust.saw(&newest.source, newest.created_at);
+        }
+        let mut is_found = false;
+        for (backup, signer) in by_older {
+            match trust.doubt(&backup, Some(&signer), &mut |_, _| Ok(None))? {
+                Some(why) => self.doubts.extend(backup.copies.first().map(|copy| (copy.path.clone(), why))),
+                None if is_found => {}
+                None => {
+                    (self.newest, self.signer, is_found) = (Some(backup), Some(signer), true);
+                }
             }
         }
         Ok(())
     }
 }
 
-fn is_of_another_key(shelf: &Shelf, store: &dyn Store, ring: Option<&KeyRing>, pair: &Pair) -> Result<bool> {
-    let Some(ring) = ring else { return Ok(false) };
-    let Ok(unproven) = inventory::open(shelf, store, None, pair)? else { return Ok(false) };
-    let keys = unproven.metadata.get("keys").and_then(serde_json::Value::as_array);
-    let is_at_hand = |key: &serde_json::Value| key.as_str().is_some_and(|id| ring.find(id).is_some());
-    Ok(!keys.is_some_and(|keys| keys.iter().any(is_at_hand)))
+/// What a manifest tells that names no key which is at hand.
+fn of_another_key(
+    shelf: &Shelf,
+    store: &dyn Store,
+    ring: Option<&KeyRing>,
+    pair: &Pair,
+) -> Result<Option<Backup>> {
+    let Some(ring) = ring else { return Ok(None) };
+    let Ok(unproven) = inventory::open(shelf, store, None, pair)? else { return Ok(None) };
+    let is_at_hand = agree::keys_of(&unproven).into_iter().any(|id| ring.find(id).is_some());
+    Ok((!is_at_hand).then_some(unproven))
 }
 
 /// Lists what stands under a folder. A directory may hang; an S3 store has limits of its own.

@@ -1,0 +1,89 @@
+//! What was read of a store's manifests, and what of it counts.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use jiff::Timestamp;
+
+use super::{Stray, handfuls, open_signed, pair};
+use crate::backup::Backup;
+use crate::command::context::Shelf;
+use crate::command::copies::side_by_side;
+use crate::command::standing;
+use crate::command::trust::{Search, Trust};
+use crate::key::{KeyRing, Signer};
+use crate::name::{self, BackupId};
+use crate::store::Store;
+
+/// The backups that a store's manifests tell of.
+#[derive(Default)]
+pub(in crate::command) struct Inventory {
+    /// The newest first, each with its copy in this store alone.
+    pub(in crate::command) backups: Vec<Backup>,
+    /// What is no backup, or no whole copy, and why.
+    pub(in crate::command) strays: Vec<Stray>,
+    /// The databases that the names of all artifacts which may be meant tell of.
+    pub(in crate::command) databases: Vec<String>,
+    /// What a manifest proves and is not to be taken for a backup without being asked for, the newest first, each
+    /// with what speaks against it as its copy's error.
+    pub(in crate::command) doubtful: Vec<Backup>,
+    /// Of the others, those that a key proves which was rotated out.
+    pub(in crate::command) older: BTreeMap<BackupId, Signer>,
+    /// What is to be said of some that count nonetheless.
+    pub(in crate::command) notes: Vec<Stray>,
+}
+
+impl Inventory {
+    /// Takes in what a manifest tells of; gives what is wrong with it.
+    ///
+    /// # Errors
+    /// Of the search for what the sealing key proves.
+    pub(super) fn take(
+        &mut self,
+        store: &str,
+        told: (Backup, Option<Signer>),
+        trust: &mut Trust,
+        search: &mut Search<'_>,
+    ) -> Result<Option<String>> {
+        let (mut backup, signer) = told;
+        if let Some(why) = trust.doubt(&backup, signer.as_ref(), search)? {
+            backup.copies.iter_mut().for_each(|copy| copy.error = Some(why.clone()));
+            standing::settle(&mut backup);
+            self.doubtful.push(backup);
+            return Ok(Some(why));
+        }
+        let note = trust.note(backup.created_at).zip(backup.copies.first());
+        self.notes.extend(note.map(|(what, copy)| Stray {
+            store: store.to_owned(),
+            path: copy.path.clone(),
+            what,
+        }));
+        let older = signer.filter(|signer| *signer != Signer::Sealing);
+        self.older.extend(older.map(|signer| (backup.id.clone(), signer)));
+        let damage = backup.copies.iter().find_map(|copy| copy.error.clone());
+        self.backups.push(backup);
+        Ok(damage)
+    }
+}
+
+/// Looks for a backup of a source, begun at that moment or before, whose manifest the sealing key proves: when it began.
+pub(super) fn sealed_by_then(
+    shelf: &Shelf,
+    store: &dyn Store,
+    ring: Option<&KeyRing>,
+    source: &str,
+    until: Timestamp,
+) -> Result<Option<Timestamp>> {
+    let folder = store.path_of(&format!("{}/", name::encode(source)));
+    let mut pairs = pair(&shelf.name, store.list(&folder)?).pairs;
+    pairs.retain(|pair| pair.id.begun_at().is_some_and(|at| at <= until));
+    for some in handfuls(&pairs) {
+        for read in side_by_side(some.to_vec(), |pair| open_signed(shelf, store, ring, &pair))? {
+            // What can't be read proves nothing.
+            if let Ok(Ok((backup, Some(Signer::Sealing)))) = read {
+                return Ok(Some(backup.created_at));
+            }
+        }
+    }
+    Ok(None)
+}
