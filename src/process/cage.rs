@@ -19,6 +19,9 @@ pub struct Cage {
     pub readable: Vec<PathBuf>,
     /// Folders that it may do anything in but run programs.
     pub writable: Vec<PathBuf>,
+    /// Folders that it may put sockets and plain files into. Nothing that leads elsewhere is made there: others
+    /// follow what they find.
+    pub sockets: Vec<PathBuf>,
     /// Whether it gets name spaces of its own for networks and for what System V calls IPC.
     pub own_spaces: bool,
 }
@@ -124,6 +127,7 @@ mod tests {
         let cage = Cage {
             readable: vec!["/usr".into(), "/a \"b\"".into()],
             writable: vec!["/tmp/x,y".into()],
+            sockets: vec!["/tmp/x,y/run".into()],
             own_spaces: true,
         };
         assert_eq!(Cage::parse(&cage.to_argument().unwrap()).unwrap(), cage);

@@ -28,7 +28,8 @@ impl Leftovers {
     /// Those of a running program as well that has a network of its own.
     pub fn add_network_of(&mut self, pid: u32) {
         let network = network(Path::new(&format!("/proc/{pid}")));
-        self.network = network.filter(|network| Some(network) != self::network(Path::new("/proc/self")).as_ref());
+        self.network =
+            network.filter(|network| Some(network) != self::network(Path::new("/proc/self")).as_ref());
     }
 
     fn is_one(&self, process: &Path) -> bool {

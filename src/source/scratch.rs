@@ -14,7 +14,7 @@ use crate::connect::{self, ConnectOptions};
 use crate::conninfo::{ConnInfo, Environment};
 use crate::exit::{Failure, wrap};
 use crate::interrupt::Interrupt;
-use crate::process::{Leftovers, Manner, Program, Service, Surroundings, User, run_to_end};
+use crate::process::{Leftovers, Manner, Names, Program, Service, Surroundings, User, run_to_end};
 
 mod cage;
 mod database;
@@ -128,7 +128,7 @@ impl ScratchServer {
         cage::give(&data, guard.server)?;
         cage::give(&socket_dir, guard.server)?;
         let program = postgres(plan.server, &data, &socket_dir)?;
-        let cage = guard.cage(&program.path, vec![data, socket_dir.clone()]);
+        let cage = guard.cage(&program.path, &data, &socket_dir);
         let manner = Manner { cage: Some(cage), ..manner(home.path(), guard.server) };
         let cluster = Service::start(&program, &manner)?;
         let info = connection(&socket_dir)?;
@@ -136,13 +136,7 @@ impl ScratchServer {
         let home_path = home.path().to_path_buf();
         let folders = std::iter::once(home).chain(beside).collect();
         let connect_timeout = START_TIME;
-        let mut server = Self {
-            info,
-            connect_timeout,
-            cluster: Some(cluster),
-            leftovers,
-            _folders: folders,
-        };
+        let mut server = Self { info, connect_timeout, cluster: Some(cluster), leftovers, _folders: folders };
         server.await_start(plan.interrupt).map_err(|error| not_reached(error, &home_path, guard.server))?;
         if let Some(cluster) = &server.cluster {
             server.leftovers.add_network_of(cluster.pid());
@@ -234,7 +228,8 @@ impl fmt::Debug for ScratchServer {
 
 /// Whether a socket can stand there and be named to libpq, which splits the names of hosts at commas.
 fn can_hold_socket(folder: &Path) -> bool {
-    let is_short = folder.join(SOCKET_FOLDER).join(format!(".s.PGSQL.{PORT}")).as_os_str().len() <= SOCKET_PATH_BYTES;
+    let is_short =
+        folder.join(SOCKET_FOLDER).join(format!(".s.PGSQL.{PORT}")).as_os_str().len() <= SOCKET_PATH_BYTES;
     is_short && folder.to_str().is_some_and(|text| !text.contains(','))
 }
 
@@ -296,7 +291,9 @@ fn connection(socket_dir: &Path) -> Result<ConnInfo> {
 /// Says more of an `initdb` that failed.
 fn not_made(error: anyhow::Error, folder: &Path, user: Option<User>) -> anyhow::Error {
     let failure = Failure::failed("the scratch server can't be made");
-    error_with_folder(error, failure, folder, user, "its files are made by `postgres` (or `nobody`)")
+    let names = Names::of_host();
+    let maker = user.and_then(|user| names.user(user.uid)).unwrap_or_default();
+    error_with_folder(error, failure, folder, user, &format!("its files are made by `{maker}`"))
 }
 
 /// Says more of a server that does not come up.

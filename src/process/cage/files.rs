@@ -21,10 +21,11 @@ pub(super) fn confine(cage: &Cage) -> Result<u32> {
         .handle_access(AccessNet::from_all(ASKED))?
         .scope(Scope::from_all(ASKED))?;
     let mut created = ruleset.create()?.add_rules(path_beneath_rules(&cage.readable, readable()))?;
-    for folder in &cage.writable {
+    let writable = cage.writable.iter().map(|folder| (folder, writable()));
+    for (folder, access) in writable.chain(cage.sockets.iter().map(|folder| (folder, sockets()))) {
         // It must be there, or nothing works, and nobody says why.
         let fd = PathFd::new(folder).with_context(|| format!("cannot open `{}`", folder.display()))?;
-        created = created.add_rule(PathBeneath::new(fd, writable()))?;
+        created = created.add_rule(PathBeneath::new(fd, access))?;
     }
     let sinks = AccessFs::ReadFile | AccessFs::WriteFile;
     let status = created.add_rules(path_beneath_rules(SINKS, sinks))?.restrict_self()?;
@@ -45,4 +46,15 @@ fn readable() -> BitFlags<AccessFs> {
 fn writable() -> BitFlags<AccessFs> {
     let not = AccessFs::Execute | AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev;
     AccessFs::from_all(ASKED) & !not
+}
+
+/// No link, and nothing that was made elsewhere.
+fn sockets() -> BitFlags<AccessFs> {
+    AccessFs::MakeSock
+        | AccessFs::MakeReg
+        | AccessFs::RemoveFile
+        | AccessFs::ReadFile
+        | AccessFs::ReadDir
+        | AccessFs::WriteFile
+        | AccessFs::Truncate
 }

@@ -82,7 +82,8 @@ const REFUSED: &[i64] = &[
 ];
 /// Those that not every architecture has.
 #[cfg(target_arch = "x86_64")]
-const REFUSED_HERE: &[i64] = &[libc::SYS_chown, libc::SYS_lchown, libc::SYS_utime, libc::SYS_utimes, libc::SYS_futimesat];
+const REFUSED_HERE: &[i64] =
+    &[libc::SYS_chown, libc::SYS_lchown, libc::SYS_utime, libc::SYS_utimes, libc::SYS_futimesat];
 #[cfg(not(target_arch = "x86_64"))]
 const REFUSED_HERE: &[i64] = &[];
 /// They do nothing and say that they did: a server sets the mode of its own socket so, which is right already.
@@ -98,7 +99,7 @@ const SYS_REMOVEXATTRAT: i64 = 466;
 const SYS_FILE_SETATTR: i64 = 469;
 /// `clone` with these makes name spaces (clone(2)): mounts, cgroups, UTS, IPC, users, processes, networks, time.
 const NEW_SPACES: [u64; 8] = [1 << 17, 1 << 25, 1 << 26, 1 << 27, 1 << 28, 1 << 29, 1 << 30, 1 << 7];
-/// What else is in the type of a socket: SOCK_NONBLOCK, SOCK_CLOEXEC.
+/// What of the type of a socket says its kind; the rest are flags (socket(2)).
 const SOCKET_TYPE: u64 = 0xf;
 /// The second set of numbers of an x86-64 kernel (x32) has this bit.
 const X32: i64 = 0x4000_0000;

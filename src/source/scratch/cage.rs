@@ -119,15 +119,20 @@ impl Guard {
         Err(Failure::failed(what).hint(HINT).into())
     }
 
-    /// What is left to `program` that keeps its files in `folders`.
-    pub(super) fn cage(&self, program: &Path, folders: Vec<PathBuf>) -> Cage {
+    /// What is left to `program` that keeps its files in `data` and its socket in `socket_dir`.
+    pub(super) fn cage(&self, program: &Path, data: &Path, socket_dir: &Path) -> Cage {
         let mut readable = system();
         if let Some(bin) = program.parent() {
             readable.push(bin.to_path_buf());
             let prefix = bin.parent().filter(|prefix| prefix.parent().is_some());
             readable.extend(prefix.into_iter().flat_map(|prefix| BESIDE.map(|name| prefix.join(name))));
         }
-        Cage { readable, writable: folders, own_spaces: self.own_spaces }
+        Cage {
+            readable,
+            writable: vec![data.to_path_buf()],
+            sockets: vec![socket_dir.to_path_buf()],
+            own_spaces: self.own_spaces,
+        }
     }
 }
 
