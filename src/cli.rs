@@ -189,7 +189,8 @@ pub struct Verify {
     /// Make each copy that is damaged or missing again from one that passes
     #[arg(long)]
     pub repair: bool,
-    /// Restore into a scratch database on this server [default: a server of its own, started for it]
+    /// Restore into a scratch database on this server: code that stands in the dump runs there with that role's
+    /// rights [default: a server of its own, started for it and confined]
     #[arg(long, value_name = "URL")]
     pub scratch: Option<String>,
     /// With --all: begin no backup that would read more than so many bytes (`500M`, `2T`) in all

@@ -56,6 +56,13 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> Code {
         return report(&process::run_guarded(&tie.to_string_lossy(), Path::new(program), rest));
     }
     process::leave_no_core();
+    if let [_, guard, tie, cage, program, rest @ ..] = arguments.as_slice()
+        && guard == process::CAGE
+    {
+        let (tie, cage) = (tie.to_string_lossy(), cage.to_string_lossy());
+        let done = process::run_caged(&tie, &cage, Path::new(program), rest);
+        return done.map_or_else(|error| report(&error), |()| Code::Done);
+    }
     let cli = match parse(&arguments) {
         Ok(cli) => cli,
         Err(error) => {

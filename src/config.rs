@@ -258,6 +258,8 @@ pub struct Config {
     pub after_backup: AfterBackup,
     /// The folder that scratch servers, for test restores, are made in.
     pub scratch_dir: PathBuf,
+    /// Whether a test restore is made where the kernel can't confine what the dump holds.
+    pub unconfined: bool,
     /// What is taken to compare a restore with.
     pub fingerprint: Fingerprint,
     /// When a backup is tried again.

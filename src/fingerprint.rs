@@ -108,6 +108,9 @@ pub struct Fingerprint {
     pub extensions: BTreeMap<String, String>,
     /// Every role that a dump of it can name.
     pub roles: Vec<String>,
+    /// Those of them that are superusers; `None` where that was not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub superusers: Option<Vec<String>>,
     /// What it takes to make an equal one.
     pub database: DatabaseFigures,
 }

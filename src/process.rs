@@ -16,22 +16,26 @@ use rustix::process::{Pid, Signal};
 
 use crate::interrupt::Interrupt;
 
+pub mod cage;
 pub mod feed;
 mod guard;
 mod hush;
+mod leftover;
 mod pipes;
 mod running;
 mod service;
 mod statement;
 mod user;
 
-pub use guard::{GUARD, run_guarded};
+pub use guard::{CAGE, GUARD, run_caged, run_guarded};
 pub use hush::{leave_no_core, withhold};
+pub use leftover::{Leftovers, is_used};
 pub use pipes::{ChildReader, ChildWriter, Quiet, wait_ready, wait_ready_within};
 pub use running::Killed;
 pub use service::{Service, run_to_end};
 pub use user::{Names, User};
 
+use cage::{Cage, Confinement};
 use guard::Tie;
 use running::Running;
 
@@ -73,6 +77,8 @@ pub struct Manner {
     pub folder: Option<PathBuf>,
     /// What it gets of pgkeep's environment.
     pub surroundings: Surroundings,
+    /// What is left to it, where that is not all that its user may do.
+    pub cage: Option<Cage>,
     /// The signal that ends it; the kernel sends it too when pgkeep, or the thread that started it, ends.
     pub last_signal: Signal,
     /// How long it may take to end after that, before it is killed.
@@ -85,6 +91,7 @@ impl Default for Manner {
             user: None,
             folder: None,
             surroundings: Surroundings::Inherited,
+            cage: None,
             last_signal: Signal::TERM,
             grace: GRACE,
         }
@@ -97,10 +104,14 @@ impl Program {
     }
 
     /// The command that runs it in a process group of its own, by way of [`run_guarded`].
-    fn guarded(&self, manner: &Manner) -> Command {
+    fn guarded(&self, manner: &Manner) -> Result<Command> {
         let tie = Tie { parent: std::process::id(), signal: manner.last_signal, user: manner.user };
         let mut command = Command::new("/proc/self/exe");
-        command.arg(GUARD).arg(tie.to_argument()).arg(&self.path).args(&self.arguments);
+        match &manner.cage {
+            Some(cage) => command.arg(CAGE).arg(tie.to_argument()).arg(cage.to_argument()?),
+            None => command.arg(GUARD).arg(tie.to_argument()),
+        };
+        command.arg(&self.path).args(&self.arguments);
         match manner.surroundings {
             Surroundings::Bare => {
                 command.env_clear();
@@ -112,7 +123,7 @@ impl Program {
             command.current_dir(folder);
         }
         command.process_group(0);
-        command
+        Ok(command)
     }
 }
 
@@ -128,7 +139,23 @@ pub fn output_of(path: &Path, arguments: &[String], interrupt: &Interrupt) -> Re
         environment: Vec::new(),
     };
     let manner = Manner { surroundings: Surroundings::Trusted, ..Manner::default() };
-    let mut running = Running::start(&program, &manner, Stdio::null(), Stdio::piped())?;
+    output_in(&program, &manner, interrupt)
+}
+
+/// Puts a cage on a process that does nothing in it, and says how far it holds.
+///
+/// # Errors
+/// When it can't be put on.
+pub fn try_cage(cage: &Cage, user: Option<User>, interrupt: &Interrupt) -> Result<Confinement> {
+    let nothing = Program { path: PathBuf::new(), arguments: Vec::new(), environment: Vec::new() };
+    let surroundings = Surroundings::Bare;
+    let manner = Manner { user, surroundings, cage: Some(cage.clone()), ..Manner::default() };
+    let told = output_in(&nothing, &manner, interrupt)?;
+    serde_json::from_slice(&told).context("it does not say how far the cage holds")
+}
+
+fn output_in(program: &Program, manner: &Manner, interrupt: &Interrupt) -> Result<Vec<u8>> {
+    let mut running = Running::start(program, manner, Stdio::null(), Stdio::piped())?;
     let mut out = Vec::new();
     let begun = Instant::now();
     if let Some(mut stdout) = running.child.stdout.take() {

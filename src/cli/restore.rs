@@ -24,7 +24,8 @@ pub struct Restore {
     /// The id of a backup, any unique prefix of it, or `latest`
     #[arg(value_name = "ID|latest")]
     pub id: String,
-    /// Restore into this database through pg_restore; it must exist, and be empty unless --clean is given
+    /// Restore into this database through pg_restore; it must exist, and be empty unless --clean is given. Code that
+    /// stands in the dump runs there with that role's rights
     #[arg(long, value_name = "URL")]
     pub into: Option<String>,
     /// Write the plain pg_dump archive into this new file; of a config backup all that is in it into this new or empty

@@ -9,7 +9,7 @@ use super::context::{Context, Shelf, now};
 use crate::config::AfterBackup;
 use crate::exit::{Code, Failure, one_line};
 use crate::files;
-use crate::source::scratch::ScratchServer;
+use crate::source::scratch::Guard;
 use crate::source::server::Server;
 use crate::store::{Removal, Store};
 
@@ -29,6 +29,7 @@ pub(super) fn run(context: &Context) -> Result<Code> {
     if context.config.after_backup == AfterBackup::Restore {
         findings.push(finding("test restore", test_restore(context)));
     }
+    findings.push(finding("confinement", confinement(context)));
     let shelves = context.shelves()?;
     let mut good: Vec<&Arc<dyn Store>> = Vec::new();
     for shelf in &shelves {
@@ -117,13 +118,29 @@ fn test_restore(context: &Context) -> Result<String> {
     let info = &context.config.source.connection;
     let facts = Server::connect(info, &context.connect_options())?.facts()?;
     let server = context.server_programs(facts.major)?;
-    ScratchServer::ensure_user()?;
     let folder = &context.config.scratch_dir;
     let about = folder.metadata().with_context(|| format!("cannot use `{}`", folder.display()))?;
     if !about.is_dir() {
         bail!("`{}` is no folder", folder.display());
     }
     Ok(format!("{}, version {}, in {}", server.path.display(), server.version, folder.display()))
+}
+
+/// How far this host confines what a test restore runs. That it does not is a fault where one is wanted after
+/// each backup.
+fn confinement(context: &Context) -> Result<String> {
+    let is_wanted = context.config.after_backup == AfterBackup::Restore;
+    let checked = Guard::find(&context.interrupt).and_then(|guard| {
+        guard.ensure(context.config.unconfined)?;
+        Ok(guard.confinement.to_string())
+    });
+    match checked {
+        Ok(words) => Ok(format!("test restores: {words}")),
+        Err(error) if !is_wanted => {
+            Ok(format!("no test restore can be made with a server of its own: {}", one_line(&error)))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn catalog(context: &Context) -> Result<String> {

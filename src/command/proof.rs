@@ -29,7 +29,7 @@ use crate::store::{Kind, Store};
 
 mod lacks;
 
-use lacks::{EXTENSION, LOCALE, lack};
+use lacks::{EXTENSION, LOCALE, lack, lacks_rights};
 
 const BLOCK_LEN: usize = 256 * 1024;
 const MIB: u64 = 1024 * 1024;
@@ -131,6 +131,8 @@ fn test_restore(
     outcome
 }
 
+/// Roles have the rights there that they have on the source; where those do not do, because one had them from
+/// another role, all are superusers in a second try.
 fn tried(
     context: &Context,
     backup: &Backup,
@@ -139,23 +141,49 @@ fn tried(
     ring: &KeyRing,
     scratch: Option<&str>,
 ) -> Result<Outcome> {
-    let recorded = fingerprint_of(backup)?;
+    let mut recorded = fingerprint_of(backup)?;
+    let outcome = tried_with(context, backup, store, path, ring, scratch, recorded.as_ref());
+    let said = match &outcome {
+        Ok(Outcome::Equal(_)) => return outcome,
+        Ok(Outcome::Differs(differences)) => differences.join("; "),
+        Err(error) => format!("{error:#}"),
+    };
+    match &mut recorded {
+        Some(recorded) if scratch.is_none() && recorded.superusers.is_some() && lacks_rights(&said) => {
+            log::info!("once more, with roles that may do everything: {said}");
+            recorded.superusers = None;
+            tried_with(context, backup, store, path, ring, scratch, Some(recorded))
+        }
+        _ => outcome,
+    }
+}
+
+fn tried_with(
+    context: &Context,
+    backup: &Backup,
+    store: &dyn Store,
+    path: &str,
+    ring: &KeyRing,
+    scratch: Option<&str>,
+    recorded: Option<&Fingerprint>,
+) -> Result<Outcome> {
     // What does not open needs no server.
     let source = match open(context, backup, store, path, ring)? {
         Ok(source) => source,
         Err(why) => return Ok(Outcome::Differs(vec![why])),
     };
     let (client, mut server) = server(context, backup, scratch)?;
-    let recipe = recorded.as_ref().map_or_else(Recipe::default, |recorded| Recipe {
+    let recipe = recorded.map_or_else(Recipe::default, |recorded| Recipe {
         like: Some(&recorded.database),
         roles: &recorded.roles,
+        superusers: recorded.superusers.as_deref(),
     });
     let mut database = server.database(&recipe)?;
-    if let Some(recorded) = &recorded {
+    if let Some(recorded) = recorded {
         ensure_extensions(&database, recorded)?;
     }
     // Without a record of the roles only what belongs to nobody can come back.
-    let ownership = recorded.as_ref().map_or(Ownership::Connected, |_| Ownership::Original);
+    let ownership = recorded.map_or(Ownership::Connected, |_| Ownership::Original);
     let mut child = Restore::into_scratch(&client, &database, ownership, context.interrupt.clone())?;
     let poured = pour(source, &mut child)?;
     if let Err(why) = settle(poured, child, &mut database, backup)? {
@@ -170,7 +198,7 @@ fn tried(
     }
     match recorded {
         Some(recorded) if recorded.level != Level::Off => {
-            compare(context, &database, &recorded, row_key_of(backup, ring)?)
+            compare(context, &database, recorded, row_key_of(backup, ring)?)
         }
         _ => Ok(Outcome::Equal(Proof { tables: None, skipped: 0, by_number: false })),
     }
@@ -262,6 +290,7 @@ fn server(context: &Context, backup: &Backup, scratch: Option<&str>) -> Result<(
         server: &programs,
         scratch_dir: &context.config.scratch_dir,
         need_bytes: data_bytes.saturating_add(data_bytes / 10).saturating_add(CLUSTER_BYTES),
+        unconfined: context.config.unconfined,
         interrupt: &context.interrupt,
     };
     Ok((client, ScratchServer::start(&plan)?))

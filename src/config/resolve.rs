@@ -87,6 +87,7 @@ pub(super) fn resolve(text: &str, file: Option<PathBuf>, environment: &Environme
         encryption,
         after_backup: raw.verify.after_backup.unwrap_or(AfterBackup::Checksum),
         scratch_dir,
+        unconfined: raw.verify.unconfined.unwrap_or(false),
         fingerprint: Fingerprint {
             level: raw.verify.fingerprint.unwrap_or(Level::Counts),
             time: raw.verify.fingerprint_time.map_or(Duration::from_secs(600), |limit| limit.0),

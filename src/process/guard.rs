@@ -2,6 +2,7 @@
 //! rights that the program is not to have, and then becomes the program. It knows no pipe.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -11,9 +12,12 @@ use rustix::process::{Gid, Signal, Uid, set_parent_process_death_signal};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use super::User;
+use super::cage::{Cage, Confinement};
 
 /// The hidden first argument under which this binary runs another program that must not outlive it.
 pub const GUARD: &str = "run-guarded";
+/// The same, with a cage: its words follow those of the tie.
+pub const CAGE: &str = "run-caged";
 
 /// What the guard is told: whose child it is, what signal comes when that one ends, whom to become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,15 +55,38 @@ impl Tie {
 /// kernel to end it when its parent ends, then becomes the program. Comes back only when that failed.
 #[must_use]
 pub fn run_guarded(tie: &str, path: &Path, arguments: &[OsString]) -> anyhow::Error {
-    if let Err(error) = bind(tie) {
-        return error;
+    match Tie::parse(tie).context("this is for pgkeep's own use").and_then(bind) {
+        Ok(()) => become_program(path, arguments),
+        Err(error) => error,
     }
+}
+
+/// The same, in a cage. Without a program it says on stdout how far the cage holds: that is no error.
+///
+/// # Errors
+/// When the cage can't be put on, or the program can't be run.
+pub fn run_caged(tie: &str, cage: &str, path: &Path, arguments: &[OsString]) -> Result<()> {
+    let confinement = put_on(tie, &Cage::parse(cage)?)?;
+    if !path.as_os_str().is_empty() {
+        return Err(become_program(path, arguments));
+    }
+    Ok(std::io::stdout().write_all(serde_json::to_string(&confinement)?.as_bytes())?)
+}
+
+fn put_on(tie: &str, cage: &Cage) -> Result<Confinement> {
+    let tie = Tie::parse(tie).context("this is for pgkeep's own use")?;
+    cage.enter()?;
+    bind(tie)?;
+    let own_user = tie.user.is_some();
+    Ok(Confinement { own_user, ..cage.shut()? })
+}
+
+fn become_program(path: &Path, arguments: &[OsString]) -> anyhow::Error {
     let error = Command::new(path).args(arguments).exec();
     anyhow!(error).context(format!("cannot run `{}`", path.display()))
 }
 
-fn bind(tie: &str) -> Result<()> {
-    let tie = Tie::parse(tie).context("this is for pgkeep's own use")?;
+fn bind(tie: Tie) -> Result<()> {
     if let Some(user) = tie.user {
         // Before the call below: a change of user makes the kernel forget it.
         user.become_it().context("cannot give up the rights of root")?;

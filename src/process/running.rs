@@ -51,7 +51,7 @@ pub(super) struct Running {
 impl Running {
     pub(super) fn start(program: &Program, manner: &Manner, stdin: Stdio, stdout: Stdio) -> Result<Self> {
         let mut child = program
-            .guarded(manner)
+            .guarded(manner)?
             .stdin(stdin)
             .stdout(stdout)
             .stderr(Stdio::piped())

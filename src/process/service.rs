@@ -24,6 +24,12 @@ impl Service {
         Ok(Self { running: Running::start(program, manner, Stdio::null(), Stdio::null())? })
     }
 
+    /// The number of its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.running.child.id()
+    }
+
     /// Makes sure that it runs.
     ///
     /// # Errors

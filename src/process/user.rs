@@ -9,7 +9,30 @@ pub struct User {
     pub gid: u32,
 }
 
+/// The numbers that nobody is given for good: systemd takes users of its services from here, too, for as long as
+/// those run.
+const PASSING: std::ops::RangeInclusive<u32> = 61_184..=65_519;
+/// Tries at finding one.
+const TRIES: u32 = 64;
+
 impl User {
+    /// A user without a name that owns nothing: no entry has its number, and no process runs as it. `seed`
+    /// says where to look first. `None` when there is none.
+    #[must_use]
+    pub fn passing(seed: u32) -> Option<Self> {
+        let names = Names::of_host();
+        let count = PASSING.end() - PASSING.start() + 1;
+        let numbers = (0..TRIES).map(|step| PASSING.start() + seed.wrapping_add(step) % count);
+        let free = |id: &u32| names.user(*id).is_none() && names.group(*id).is_none() && !super::is_used(*id);
+        numbers.into_iter().find(free).map(|id| Self { uid: id, gid: id })
+    }
+
+    /// Whether that number is one of those that are given for a while.
+    #[must_use]
+    pub fn is_passing(uid: u32) -> bool {
+        PASSING.contains(&uid) && Names::of_host().user(uid).is_none()
+    }
+
     /// The user of that name; `None` when there is none.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {

@@ -176,8 +176,8 @@ impl Snapshot {
     /// What is known so far: what makes an equal database.
     #[must_use]
     pub fn into_frame(self) -> Fingerprint {
-        let Fingerprint { roles, database, .. } = self.figures;
-        Fingerprint { roles, database, ..Fingerprint::default() }
+        let Fingerprint { roles, superusers, database, .. } = self.figures;
+        Fingerprint { roles, superusers, database, ..Fingerprint::default() }
     }
 
     fn canceller(&self) -> Canceller {
@@ -237,6 +237,13 @@ impl Snapshot {
         };
         let rows = self.session.rows(&sql::roles(self.version))?;
         self.figures.roles = rows.iter().map(|row| text(row, 0)).collect::<Result<_>>()?;
+        let mut superusers = Vec::new();
+        for row in &rows {
+            if text(row, 1)? == "t" {
+                superusers.push(text(row, 0)?);
+            }
+        }
+        self.figures.superusers = Some(superusers);
         Ok(())
     }
 

@@ -14,17 +14,17 @@ use crate::connect::{self, ConnectError, ConnectOptions};
 use crate::conninfo::{ConnInfo, Environment};
 use crate::exit::{Failure, wrap};
 use crate::interrupt::Interrupt;
-use crate::process::{Manner, Program, Service, Surroundings, User, run_to_end};
+use crate::process::{Leftovers, Manner, Names, Program, Service, Surroundings, User, run_to_end};
 
+mod cage;
 mod database;
 mod folder;
 
+pub use cage::Guard;
 pub use database::{Recipe, ScratchDatabase};
 
 use folder::Folder;
 
-/// Who the server runs as where pgkeep is root: `initdb` and `postgres` refuse to be that.
-const SERVER_USER: &str = "postgres";
 const SUPERUSER: &str = "postgres";
 /// It is a part of the socket's name; nothing listens on it.
 const PORT: &str = "5432";
@@ -32,6 +32,8 @@ const PORT: &str = "5432";
 const SOCKET_PATH_BYTES: usize = 107;
 /// Where the socket goes when the path of the server's folder is too long for it.
 const SHORT_DIR: &str = "/tmp";
+/// The folder of the socket in the server's own one: nobody but the server and pgkeep can reach into it.
+const SOCKET_FOLDER: &str = "run";
 /// How long a server of no data may take to come up.
 const START_TIME: Duration = Duration::from_secs(60);
 /// How long it may take to answer a question.
@@ -75,6 +77,8 @@ pub struct ScratchPlan<'a> {
     pub scratch_dir: &'a Path,
     /// What it will need there.
     pub need_bytes: u64,
+    /// Whether it may run where the kernel does not confine it.
+    pub unconfined: bool,
     /// What ends it.
     pub interrupt: &'a Interrupt,
 }
@@ -85,36 +89,58 @@ pub struct ScratchServer {
     connect_timeout: Duration,
     /// Declared before the folders: it ends before they are removed.
     cluster: Option<Service>,
+    /// What it started ends with it.
+    leftovers: Leftovers,
     _folders: Vec<Folder>,
 }
 
 impl ScratchServer {
     /// Makes a cluster and starts it, after a sweep of what killed runs left. It is ended by the kernel when
-    /// the thread that called this ends.
+    /// the thread that called this ends. What it may reach is its own folder and the system's programs.
     ///
     /// # Errors
-    /// When there is too little room (nothing was started then), no user for it to run as, or the programs
-    /// fail.
+    /// When there is too little room (nothing was started then), no user for it to run as, nothing that
+    /// confines it where that is asked for, or the programs fail.
     pub fn start(plan: &ScratchPlan<'_>) -> Result<Self> {
-        let user = server_user()?;
+        let guard = Guard::find(plan.interrupt)?;
+        guard.ensure(plan.unconfined)?;
+        log::info!("the scratch server is confined: {}", guard.confinement);
         for parent in [plan.scratch_dir, Path::new(SHORT_DIR)] {
-            folder::sweep(parent, user);
+            folder::sweep(parent, guard.maker);
         }
         folder::ensure_room(plan.scratch_dir, plan.need_bytes)?;
-        let home = Folder::make(plan.scratch_dir, user)?;
-        let beside =
-            if can_hold_socket(home.path()) { None } else { Some(Folder::make(Path::new(SHORT_DIR), user)?) };
-        let socket_dir = beside.as_ref().unwrap_or(&home).path().to_path_buf();
+        let is_shared = guard.server.is_some();
+        let home = Folder::make(plan.scratch_dir, is_shared)?;
+        let beside = if can_hold_socket(home.path()) {
+            None
+        } else {
+            Some(Folder::make(Path::new(SHORT_DIR), is_shared)?)
+        };
+        let socket_dir = beside.as_ref().unwrap_or(&home).path().join(SOCKET_FOLDER);
         let data = home.path().join("data");
-        let manner = manner(home.path(), user);
+        for folder in [&data, &socket_dir] {
+            folder::make_private(folder)?;
+        }
+        cage::give(&data, guard.maker)?;
         let initdb = initdb(plan.server, &data)?;
-        run_to_end(&initdb, &manner, plan.interrupt).map_err(|error| not_made(error, home.path(), user))?;
-        let cluster = Service::start(&postgres(plan.server, &data, &socket_dir)?, &manner)?;
+        run_to_end(&initdb, &manner(home.path(), guard.maker), plan.interrupt)
+            .map_err(|error| not_made(error, home.path(), guard.maker))?;
+        cage::give(&data, guard.server)?;
+        cage::give(&socket_dir, guard.server)?;
+        let program = postgres(plan.server, &data, &socket_dir)?;
+        let cage = guard.cage(&program.path, &data, &socket_dir);
+        let manner = Manner { cage: Some(cage), ..manner(home.path(), guard.server) };
+        let cluster = Service::start(&program, &manner)?;
         let info = connection(&socket_dir)?;
+        let leftovers = Leftovers::of_user(guard.server.map(|user| user.uid));
+        let home_path = home.path().to_path_buf();
         let folders = std::iter::once(home).chain(beside).collect();
         let connect_timeout = START_TIME;
-        let mut server = Self { info, connect_timeout, cluster: Some(cluster), _folders: folders };
-        server.await_start(plan.interrupt)?;
+        let mut server = Self { info, connect_timeout, cluster: Some(cluster), leftovers, _folders: folders };
+        server.await_start(plan.interrupt).map_err(|error| not_reached(error, &home_path, guard.server))?;
+        if let Some(cluster) = &server.cluster {
+            server.leftovers.add_network_of(cluster.pid());
+        }
         log::info!(
             "a scratch server of PostgreSQL {} runs in `{}`",
             plan.server.version,
@@ -123,18 +149,11 @@ impl ScratchServer {
         Ok(server)
     }
 
-    /// Makes sure that there is a user that a cluster can run as.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn ensure_user() -> Result<()> {
-        server_user().map(drop)
-    }
-
     /// A server that is there already: databases are made in it, and nothing else of it is touched.
     #[must_use]
     pub fn at(info: ConnInfo, connect_timeout: Duration) -> Self {
-        Self { info, connect_timeout, cluster: None, _folders: Vec::new() }
+        let leftovers = Leftovers::of_user(None);
+        Self { info, connect_timeout, cluster: None, leftovers, _folders: Vec::new() }
     }
 
     /// Whether it is a throwaway cluster, which is made for one restore and goes with all it has.
@@ -210,24 +229,10 @@ impl fmt::Debug for ScratchServer {
     }
 }
 
-/// Who the cluster runs as, where that is not pgkeep's own user.
-fn server_user() -> Result<Option<User>> {
-    if !rustix::process::geteuid().is_root() {
-        return Ok(None);
-    }
-    match User::named(SERVER_USER) {
-        Some(user) => Ok(Some(user)),
-        None => Err(Failure::failed(format!(
-            "a scratch server can't run as root, and there is no user `{SERVER_USER}` for it"
-        ))
-        .hint("add that user, or run pgkeep as another one than root, or name a server with --scratch")
-        .into()),
-    }
-}
-
 /// Whether a socket can stand there and be named to libpq, which splits the names of hosts at commas.
 fn can_hold_socket(folder: &Path) -> bool {
-    let is_short = folder.join(format!(".s.PGSQL.{PORT}")).as_os_str().len() <= SOCKET_PATH_BYTES;
+    let is_short =
+        folder.join(SOCKET_FOLDER).join(format!(".s.PGSQL.{PORT}")).as_os_str().len() <= SOCKET_PATH_BYTES;
     is_short && folder.to_str().is_some_and(|text| !text.contains(','))
 }
 
@@ -236,6 +241,7 @@ fn manner(folder: &Path, user: Option<User>) -> Manner {
         user,
         folder: Some(folder.to_path_buf()),
         surroundings: Surroundings::Bare,
+        cage: None,
         last_signal: Signal::QUIT,
         grace: STOP_TIME,
     }
@@ -287,11 +293,29 @@ fn connection(socket_dir: &Path) -> Result<ConnInfo> {
 
 /// Says more of an `initdb` that failed.
 fn not_made(error: anyhow::Error, folder: &Path, user: Option<User>) -> anyhow::Error {
-    let mut failure = Failure::failed("the scratch server can't be made");
-    if user.is_some() && error.to_string().contains("Permission denied") {
+    let failure = Failure::failed("the scratch server can't be made");
+    let names = Names::of_host();
+    let maker = user.and_then(|user| names.user(user.uid)).unwrap_or_default();
+    error_with_folder(error, failure, folder, user, &format!("its files are made by `{maker}`"))
+}
+
+/// Says more of a server that does not come up.
+fn not_reached(error: anyhow::Error, folder: &Path, user: Option<User>) -> anyhow::Error {
+    let failure = Failure::failed("the scratch server can't be started");
+    error_with_folder(error, failure, folder, user, "it runs as a user of its own")
+}
+
+fn error_with_folder(
+    error: anyhow::Error,
+    mut failure: Failure,
+    folder: &Path,
+    user: Option<User>,
+    who: &str,
+) -> anyhow::Error {
+    if user.is_some() && format!("{error:#}").contains("Permission denied") {
         let parent: PathBuf = folder.parent().map(Path::to_path_buf).unwrap_or_default();
         failure = failure.hint(format!(
-            "it runs as `{SERVER_USER}`, who must be able to reach `{}`: name another folder in \
+            "{who}, who must be able to reach `{}` (and PostgreSQL's programs): name another folder in \
              `[verify] scratch_dir`",
             parent.display()
         ));

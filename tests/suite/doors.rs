@@ -1,6 +1,7 @@
 //! The doors that a backup opens: whoever owns one database, may log in, writes to a bucket or shares the host must gain
 //! nothing from pgkeep, and stop nothing.
 
+mod cage;
 mod catalog;
 mod conninfo;
 mod counting;

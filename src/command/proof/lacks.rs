@@ -7,7 +7,21 @@ pub(super) const EXTENSION: &str = "install its package for the scratch server (
 pub(super) const LOCALE: &str =
     "make the source's locale on this host, or name a server that has it with --scratch";
 const RIGHTS: &str = "name a role that is a superuser in --scratch";
+const NETWORK: &str = "a scratch server reaches no other one: name a server that may with --scratch";
 const AGAIN: &str = "try again; the scratch server's log may say more";
+
+/// Whether a role has fewer rights than it takes, by the words of the server.
+pub(super) fn lacks_rights(said: &str) -> bool {
+    [
+        "permission denied",
+        "must be superuser",
+        "must be owner",
+        "must be able to SET ROLE",
+        "must be member of role",
+    ]
+    .iter()
+    .any(|words| said.contains(words))
+}
 
 /// What `pg_restore` says where the scratch server lacks something, which is no fault of the backup.
 pub(super) fn lack(said: &str) -> Option<&'static str> {
@@ -32,6 +46,8 @@ pub(super) fn lack(said: &str) -> Option<&'static str> {
         ("out of memory", "run it where more memory is free"),
         ("server closed the connection unexpectedly", AGAIN),
         ("terminating connection", AGAIN),
+        ("could not connect to server \"", NETWORK),
+        ("could not establish connection", NETWORK),
         ("Connection refused", "try again when the server answers"),
         ("could not connect", "try again when the server answers"),
         ("permission denied to", RIGHTS),

@@ -197,7 +197,7 @@ pub(super) fn objects(version: u32, without: Option<&str>) -> String {
     )
 }
 
-/// Every role that a dump can name: owners, grantors and grantees, and those of policies, as the server keeps
+/// Every role that a dump can name, and whether it is a superuser: owners, grantors and grantees, and those of policies, as the server keeps
 /// book of them. It keeps none of the role that made the cluster.
 pub(super) fn roles(version: u32) -> String {
     let subscriptions = if version >= 100_000 {
@@ -206,7 +206,7 @@ pub(super) fn roles(version: u32) -> String {
         ""
     };
     format!(
-        "SELECT r.rolname FROM pg_catalog.pg_roles r, pg_catalog.pg_database d \
+        "SELECT r.rolname, r.rolsuper FROM pg_catalog.pg_roles r, pg_catalog.pg_database d \
          WHERE d.datname = pg_catalog.current_database() AND pg_catalog.left(r.rolname, 3) <> 'pg_' \
          AND (r.oid IN (10, d.datdba){subscriptions} OR r.oid IN (SELECT p.refobjid FROM pg_catalog.pg_shdepend p \
            WHERE p.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND (p.dbid = d.oid \

@@ -23,6 +23,8 @@ pub struct Recipe<'a> {
     pub like: Option<&'a DatabaseFigures>,
     /// Roles that must be there.
     pub roles: &'a [String],
+    /// Those of them that a throwaway cluster makes superusers; all where that is not known.
+    pub superusers: Option<&'a [String]>,
 }
 
 /// Such a database. Dropping it drops it on the server.
@@ -51,7 +53,7 @@ impl ScratchServer {
         if !made.server.is_throwaway() {
             sweep(&mut client);
         }
-        made.make_roles(&mut client, recipe.roles)?;
+        made.make_roles(&mut client, recipe)?;
         made.make(&mut client, recipe.like)?;
         if !made.server.is_throwaway() {
             let mut keeper = made.server.connect(&made.connection())?;
@@ -115,13 +117,14 @@ impl ScratchDatabase<'_> {
         self.server.manner()
     }
 
-    fn make_roles(&mut self, client: &mut Client, wanted: &[String]) -> Result<()> {
+    fn make_roles(&mut self, client: &mut Client, recipe: &Recipe<'_>) -> Result<()> {
         let rows = client.query("SELECT rolname::pg_catalog.text FROM pg_catalog.pg_roles", &[])?;
         let there = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>()?;
-        for role in wanted.iter().filter(|role| !there.contains(role)) {
+        let is_super = |role| recipe.superusers.is_none_or(|superusers| superusers.contains(role));
+        for role in recipe.roles.iter().filter(|role| !there.contains(role)) {
             // Owners of event triggers and foreign-data wrappers must be superusers. On a server of others
             // no such role is made.
-            let rights = if self.server.is_throwaway() { "SUPERUSER " } else { "" };
+            let rights = if self.server.is_throwaway() && is_super(role) { "SUPERUSER " } else { "" };
             let quoted = quote(role);
             client
                 .batch_execute(&format!("CREATE ROLE {quoted} {rights}NOLOGIN"))

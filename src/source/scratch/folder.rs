@@ -1,9 +1,9 @@
 //! The folder of a scratch server: private, locked for as long as its maker lives, removed with it, and swept
 //! by the next one where its maker was killed. It knows nothing of servers.
 
-use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow};
 use rustix::fs::{OFlags, statvfs};
 
 use crate::exit::Failure;
-use crate::process::User;
+use crate::process::{Leftovers, User};
 
 const PREFIX: &str = "pgkeep-scratch-";
 const LOCK: &str = "lock";
@@ -29,13 +29,13 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Makes a folder of mode 0700 in `parent`, which belongs to `owner` where that is another user.
-    pub(super) fn make(parent: &Path, owner: Option<User>) -> Result<Self> {
+    /// Makes a folder in `parent`, of mode 0700, or 0711 where another user is to reach into what is in it.
+    pub(super) fn make(parent: &Path, is_shared: bool) -> Result<Self> {
         for _ in 0..TRIES {
             let made = tempfile::Builder::new()
                 .prefix(&format!("{PREFIX}{}-", std::process::id()))
                 .rand_bytes(8)
-                .permissions(Permissions::from_mode(0o700))
+                .permissions(Permissions::from_mode(if is_shared { 0o711 } else { 0o700 }))
                 .tempdir_in(parent);
             let path = made
                 .map_err(|error| {
@@ -46,12 +46,7 @@ impl Folder {
                 .keep();
             // Another run that sweeps may have been quicker than the lock.
             let Some(lock) = lock_new(&path) else { continue };
-            let folder = Self { path, _lock: lock };
-            if let Some(User { uid, gid }) = owner {
-                chown(&folder.path, Some(uid), Some(gid))
-                    .with_context(|| format!("cannot give `{}` away", folder.path.display()))?;
-            }
-            return Ok(folder);
+            return Ok(Self { path, _lock: lock });
         }
         Err(anyhow!("each new folder in `{}` is taken away at once", parent.display()))
     }
@@ -69,9 +64,37 @@ impl Drop for Folder {
     }
 }
 
+/// Makes a folder of mode 0700.
+pub(super) fn make_private(folder: &Path) -> Result<()> {
+    DirBuilder::new()
+        .mode(0o700)
+        .create(folder)
+        .with_context(|| format!("cannot make `{}`", folder.display()))
+}
+
+/// Lets folders be entered that whoever made them shut, as far as they are ours.
+fn open_up(path: &Path) {
+    let is_dir = path.symlink_metadata().is_ok_and(|about| about.is_dir());
+    if !is_dir || std::fs::set_permissions(path, Permissions::from_mode(0o700)).is_err() {
+        return;
+    }
+    for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+        open_up(&entry.path());
+    }
+}
+
+/// Ends what a killed run's server left running, where it had a user of its own.
+fn end_left(folder: &Path) {
+    let owner = folder.join("data").symlink_metadata().map(|about| about.uid());
+    if let Some(uid) = owner.ok().filter(|uid| User::is_passing(*uid)) {
+        drop(Leftovers::of_user(Some(uid)));
+    }
+}
+
 fn remove(path: &Path) -> io::Result<()> {
     for _ in 0..REMOVALS {
         match std::fs::remove_dir_all(path) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => open_up(path),
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
                 std::thread::sleep(Duration::from_millis(50));
             }
@@ -104,10 +127,13 @@ pub(super) fn sweep(parent: &Path, owner: Option<User>) {
             continue;
         }
         match lock_left(&path) {
-            Ok(Some(_lock)) => match remove(&path) {
-                Ok(()) => log::info!("removed `{}`, which a killed run left", path.display()),
-                Err(error) => log::warn!("cannot remove `{}`: {error}", path.display()),
-            },
+            Ok(Some(_lock)) => {
+                end_left(&path);
+                match remove(&path) {
+                    Ok(()) => log::info!("removed `{}`, which a killed run left", path.display()),
+                    Err(error) => log::warn!("cannot remove `{}`: {error}", path.display()),
+                }
+            }
             Ok(None) => {}
             Err(error) => log::info!("`{}` is left as it is: {error}", path.display()),
         }
@@ -155,7 +181,7 @@ mod tests {
     #[test]
     fn a_folder_goes_with_its_owner() {
         let parent = tempfile::tempdir().unwrap();
-        let folder = Folder::make(parent.path(), None).unwrap();
+        let folder = Folder::make(parent.path(), false).unwrap();
         let path = folder.path().to_owned();
         assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o700);
         std::fs::create_dir_all(path.join("data/deep")).unwrap();
@@ -166,7 +192,7 @@ mod tests {
     #[test]
     fn a_sweep_takes_what_the_dead_left_and_nothing_else() {
         let parent = tempfile::tempdir().unwrap();
-        let living = Folder::make(parent.path(), None).unwrap();
+        let living = Folder::make(parent.path(), false).unwrap();
         let name = |end: &str| parent.path().join(format!("{PREFIX}{end}"));
         for folder in [name("1-dead"), name("2-young"), parent.path().join("other")] {
             std::fs::create_dir_all(folder.join("data")).unwrap();

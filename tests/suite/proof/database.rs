@@ -51,7 +51,7 @@ fn what_was_made_is_dropped_and_nothing_else() {
     cluster.create_database("pgkeep_scratch_of_another", "template0");
     let before = all_of(&cluster);
     let roles = ["There Already", "weird \"role\"", "it's"].map(str::to_owned);
-    let database = server.database(&Recipe { like: None, roles: &roles }).unwrap();
+    let database = server.database(&Recipe { like: None, roles: &roles, superusers: None }).unwrap();
     let name = database.connection().dbname().to_owned();
     assert!(name.starts_with("pgkeep_scratch_"), "{name}");
     let made = all_of(&cluster);
@@ -107,7 +107,7 @@ fn a_database_is_made_like_another() {
         (like("UTF8", "xx_YY.UTF-8"), "UTF8 C C", Some("xx_YY.UTF-8")),
         (like("UTF8", "it's \\ odd"), "UTF8 C C", Some("it's \\ odd")),
     ] {
-        let database = server.database(&Recipe { like: Some(&like), roles: &[] }).unwrap();
+        let database = server.database(&Recipe { like: Some(&like), roles: &[], superusers: None }).unwrap();
         assert_eq!(ask(&cluster, &database, about), wanted);
         assert_eq!(database.missing_locale(), missing);
     }
@@ -122,7 +122,7 @@ fn the_locales_of_icu_are_kept() {
         locale: Some("de-u-kn-true".to_owned()),
         ..like("UTF8", "C.UTF-8")
     };
-    let database = server.database(&Recipe { like: Some(&icu), roles: &[] }).unwrap();
+    let database = server.database(&Recipe { like: Some(&icu), roles: &[], superusers: None }).unwrap();
     assert_eq!(ask(&cluster, &database, about), "i de-u-kn-true");
     assert_eq!(database.missing_locale(), None);
 }
@@ -132,7 +132,8 @@ fn an_encoding_that_is_none_is_an_error_and_leaves_nothing() {
     let (cluster, mut server) = named_server();
     let before = all_of(&cluster);
     let roles = [unique("role")];
-    let refused = server.database(&Recipe { like: Some(&like("KLINGON", "C")), roles: &roles });
+    let refused =
+        server.database(&Recipe { like: Some(&like("KLINGON", "C")), roles: &roles, superusers: None });
     let error = refused.map(drop).unwrap_err();
     assert!(format!("{error:#}").contains("KLINGON"), "{error:#}");
     assert_eq!(all_of(&cluster), before);
@@ -156,7 +157,9 @@ fn no_superuser_is_needed() {
     let info = ConnInfo::parse(&url).unwrap().resolve(&Environment::default()).unwrap();
     let mut server = ScratchServer::at(info, Duration::from_secs(5));
     let roles = ["owner".to_owned()];
-    let database = server.database(&Recipe { like: Some(&like("UTF8", "C.UTF-8")), roles: &roles }).unwrap();
+    let database = server
+        .database(&Recipe { like: Some(&like("UTF8", "C.UTF-8")), roles: &roles, superusers: None })
+        .unwrap();
     let name = database.connection().dbname().to_owned();
     let mut config = postgres::Config::new();
     config.host("127.0.0.1").port(cluster.port).user("maker").password("maker").dbname(&name);
