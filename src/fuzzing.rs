@@ -20,6 +20,7 @@ use crate::pipeline::header::{self, Packing};
 use crate::pipeline::readback::Dump;
 use crate::pipeline::seal::{Opener, Sealer};
 use crate::pipeline::unpack::Unpacker;
+use crate::source::globals::script::{Deed, For, statements};
 use crate::source::{clients, restore};
 use crate::store::s3;
 use crate::{config, exit};
@@ -31,12 +32,13 @@ pub type Verdict = Result<bool, String>;
 pub type Parser = (&'static str, fn(&[u8]) -> Verdict);
 
 /// All of them.
-pub const PARSERS: [Parser; 15] = [
+pub const PARSERS: [Parser; 16] = [
     ("answer", answer),
     ("artifact", artifact),
     ("chunks", chunks),
     ("config", configuration),
     ("conninfo", connection_string),
+    ("globals", globals),
     ("key", key),
     ("manifest", manifest),
     ("name", names),
@@ -80,6 +82,30 @@ fn refusal(error: &anyhow::Error) -> Verdict {
     let shown = exit::one_line(error);
     holds(!shown.is_empty() && shown.len() <= ERROR_LIMIT_BYTES, "an error that no person would read")?;
     Ok(false)
+}
+
+/// A script of `pg_dumpall`: what is sent of a statement is one statement, which says what was read.
+fn globals(bytes: &[u8]) -> Verdict {
+    let Some(script) = text(bytes) else { return Ok(false) };
+    let found = match statements(script) {
+        Ok(found) => found,
+        Err(error) => return refusal(&error.into()),
+    };
+    let mut is_known = true;
+    for deed in found.iter().map(|statement| &statement.deed) {
+        is_known &= !matches!(deed, Deed::Unknown(_));
+        if matches!(deed, Deed::Unknown(_) | Deed::Session) {
+            continue;
+        }
+        for reader in [For::Server, For::Comparison] {
+            let sent = deed.sql(reader);
+            let again = statements(&format!("{sent};")).map_err(told)?;
+            let is_same = |one: &Deed| one.sql(reader) == sent && (reader == For::Server || one == deed);
+            let is_one = matches!(again.as_slice(), [one] if is_same(&one.deed));
+            holds(is_one, "a statement that reads otherwise than it is written")?;
+        }
+    }
+    Ok(is_known)
 }
 
 fn ring() -> Result<KeyRing, String> {

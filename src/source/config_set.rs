@@ -72,6 +72,21 @@ pub struct Document {
     pub bytes: Vec<u8>,
 }
 
+/// What is set for all roles, as [`DATABASES`] says; older sets say nothing of it.
+///
+/// # Errors
+/// When the document is damaged.
+pub fn settings_of_all_roles(databases: &[u8]) -> Result<Vec<String>> {
+    #[derive(Deserialize)]
+    struct Said {
+        #[serde(default)]
+        settings_of_all_roles: Vec<String>,
+    }
+    let said: Result<Said, _> = serde_json::from_slice(databases);
+    let said = said.map_err(|error| anyhow!(error).context(format!("`{DATABASES}` in it is damaged")));
+    Ok(said.map_err(|error| error.context(entries::Unsound))?.settings_of_all_roles)
+}
+
 /// A set that is being written: its archive comes out as it is read.
 pub struct Stream {
     pipe: PipeReader,

@@ -14,6 +14,7 @@ use crate::interrupt::Interrupt;
 use crate::process::{ChildReader, Program, Quiet};
 
 pub mod apply;
+mod everybody;
 pub mod script;
 
 /// No cluster has more to say: a hundred thousand roles take a tenth of it.

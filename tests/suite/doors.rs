@@ -5,6 +5,7 @@ mod cage;
 mod catalog;
 mod conninfo;
 mod counting;
+mod globals;
 mod host;
 mod keys;
 pub(crate) mod locks;

@@ -8,12 +8,17 @@ use serde_json::{Value, json};
 use crate::command::context::Context;
 use crate::conninfo::ConnInfo;
 use crate::exit::{Code, Failure};
-use crate::source::globals::apply::{Plan, lines};
-use crate::source::globals::script::{Statement, without_secrets};
+use crate::source::globals::apply::{Plan, Trace, lines};
+use crate::source::globals::script::{For, Statement};
 use crate::source::server::Server;
 
 /// What a server says of a tablespace whose folder it does not find.
 const NO_FOLDER: &str = "does not exist";
+
+/// What only a superuser can keep a server from.
+const TRACE: &str = "pg_stat_statements tracks nested statements there (`pg_stat_statements.track = all`), so that it holds \
+    the hashes of passwords now; hint: have a superuser call `pg_stat_statements_reset()`, and restore roles as a superuser, \
+    who leaves none there";
 
 pub(super) struct Globals<'a> {
     context: &'a Context,
@@ -41,9 +46,9 @@ impl<'a> Globals<'a> {
     }
 
     /// Makes what the script makes and is not there, or shows it; gives what is to be told of it.
-    pub(super) fn apply(&self, script: &str) -> Result<Value> {
+    pub(super) fn apply(&self, script: &str, settings_of_all_roles: &[String]) -> Result<Value> {
         let mut server = Server::connect(&self.info, &self.context.connect_options())?;
-        let plan = Plan::of(script, &server.globals()?).map_err(|error| {
+        let plan = Plan::of(script, settings_of_all_roles, &server.globals()?).map_err(|error| {
             let hint = "--output DIR gives `globals.sql`: look at it, and run what you trust with psql";
             error.context(Failure::new(Code::Verification, "nothing was changed").hint(hint))
         })?;
@@ -51,7 +56,10 @@ impl<'a> Globals<'a> {
         if self.is_dry_run {
             return self.show(&plan).map(|()| told);
         }
-        server.make_roles(&plan.roles).map_err(roles_failed)?;
+        let trace = server.make_roles(&plan.roles).map_err(roles_failed)?;
+        if trace == Trace::Statements {
+            log::warn!("{TRACE}");
+        }
         server.make_tablespaces(&plan.tablespaces).map_err(tablespace_failed)?;
         let (roles, tablespaces) = plan.made();
         self.line(&format!("made {}", counted(&roles, &tablespaces)))?;
@@ -71,7 +79,7 @@ impl<'a> Globals<'a> {
 
     fn statements(&self, statements: &[Statement]) -> Result<()> {
         statements.iter().try_for_each(|statement| {
-            said(statement).iter().try_for_each(|line| self.line(&format!("{line};")))
+            lines(statement, For::Person).iter().try_for_each(|line| self.line(&format!("{line};")))
         })
     }
 
@@ -85,8 +93,8 @@ impl<'a> Globals<'a> {
         };
         each("role", &plan.left_roles)?;
         each("tablespace", &plan.left_tablespaces)?;
-        plan.left_rights.iter().try_for_each(|sql| {
-            let sql = without_secrets(sql).replace('\n', "\\n");
+        plan.left_rights.iter().try_for_each(|statement| {
+            let sql = statement.deed.sql(For::Person).replace('\n', "\\n").replace('\r', "\\r");
             self.line(&format!(
                 "{lead}not done, for it changes what is there or comes with a database: {sql}"
             ))
@@ -100,7 +108,7 @@ impl<'a> Globals<'a> {
 
 fn told(plan: &Plan, is_dry_run: bool) -> Value {
     let (roles, tablespaces) = plan.made();
-    let shown = |list: &[Statement]| list.iter().flat_map(said).collect::<Vec<_>>();
+    let shown = |list: &[Statement]| list.iter().flat_map(|it| lines(it, For::Person)).collect::<Vec<_>>();
     let sql = [shown(&plan.roles), shown(&plan.tablespaces)].concat();
     json!({
         "dry_run": is_dry_run,
@@ -108,14 +116,9 @@ fn told(plan: &Plan, is_dry_run: bool) -> Value {
         "tablespaces": tablespaces,
         "left_roles": plan.left_roles,
         "left_tablespaces": plan.left_tablespaces,
-        "left_rights": plan.left_rights.iter().map(|sql| without_secrets(sql)).collect::<Vec<_>>(),
+        "left_rights": plan.left_rights.iter().map(|it| it.deed.sql(For::Person)).collect::<Vec<_>>(),
         "sql": sql,
     })
-}
-
-/// What is said to the server, as it may be shown.
-fn said(statement: &Statement) -> Vec<String> {
-    lines(statement).iter().map(|line| without_secrets(line)).collect()
 }
 
 fn roles_failed(error: anyhow::Error) -> anyhow::Error {

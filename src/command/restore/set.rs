@@ -22,7 +22,7 @@ use crate::exit::{Code, Failure, wrap};
 use crate::files;
 use crate::interrupt::Interrupt;
 use crate::source::config_set::entries::{self, Entry, Unsound, What};
-use crate::source::config_set::{GLOBALS, NOTES, Notes};
+use crate::source::config_set::{self, DATABASES, GLOBALS, NOTES, Notes};
 
 const OTHERS_WRITE: u32 = 0o022;
 const STICKY: u32 = 0o1000;
@@ -133,7 +133,9 @@ impl<'a> Set<'a> {
                     let hint = "--output DIR gives it to psql, which speaks any encoding";
                     Failure::failed(format!("`{GLOBALS}` is not in UTF-8")).hint(hint)
                 })?;
-                self.shown = Some(globals.apply(&script)?);
+                let databases = entries::document(archive, DATABASES).map_err(sound)?;
+                let settings = config_set::settings_of_all_roles(&databases).map_err(sound)?;
+                self.shown = Some(globals.apply(&script, &settings)?);
                 Ok(())
             }
         }

@@ -112,6 +112,7 @@ fn databases(asked: &Asked<'_>, server: &mut Server, notes: &mut Notes) -> Resul
         "data_checksums": server.data_checksums(),
         "system_identifier": notes.system_identifier,
         "databases": databases,
+        "settings_of_all_roles": server.settings_of_all_roles()?,
     });
     Ok(serde_json::to_vec_pretty(&document)?)
 }

@@ -119,7 +119,7 @@ impl Facts {
         };
         facts.settings(&read(SETTINGS, needed(SETTINGS)?)?);
         facts.databases(&read(DATABASES, needed(DATABASES)?)?);
-        roles::add(&mut facts, &String::from_utf8_lossy(needed(GLOBALS)?));
+        roles::add(&mut facts, &String::from_utf8_lossy(needed(GLOBALS)?))?;
         facts.known.extend([
             Section::Server,
             Section::Settings,
@@ -214,6 +214,12 @@ impl Facts {
     fn databases(&mut self, document: &Value) {
         for property in ["server_version", "data_checksums"] {
             self.add(Section::Server, property, None, &text(document.get(property)), false);
+        }
+        // What `pg_dumpall` leaves out.
+        for setting in document.get("settings_of_all_roles").and_then(Value::as_array).into_iter().flatten() {
+            let setting = text(Some(setting));
+            let (key, value) = setting.split_once('=').unwrap_or((&setting, ""));
+            self.add(Section::Roles, "ALL", Some(&format!("setting {key}")), value, is_secret(key, value));
         }
         let databases = document.get("databases").and_then(Value::as_array);
         for database in databases.into_iter().flatten() {

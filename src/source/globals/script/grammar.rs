@@ -1,18 +1,21 @@
-//! The statements that `pg_dumpall --globals-only` writes, and no others: what is none of these is known as nothing, so that
-//! an archive can't have anything else done. Each names one role or one tablespace, as it is written there.
+//! The statements that `pg_dumpall --globals-only` of PostgreSQL 9.6 to 18 writes (`pg_dumpall.c`, `dumputils.c`), and no
+//! others: what is none of these is known as nothing, so that an archive can't have anything else done.
 
-use super::{About, Token, Word};
+use super::lexer::{Name, Token};
+use super::statement::{Attribute, Deed, MemberOption, Object};
 
-/// What stands for a role and is none.
-const NO_NAMES: [&str; 6] = ["ALL", "CURRENT_ROLE", "CURRENT_USER", "SESSION_USER", "NONE", "USER"];
-/// What a session is told before anything else.
-const OF_SESSION: [&str; 5] = [
-    "default_transaction_read_only",
-    "client_encoding",
-    "standard_conforming_strings",
-    "escape_string_warning",
-    "search_path",
+/// What stands for a role and is none, where it is in no quotes.
+const NO_NAMES: [&str; 6] = ["all", "current_role", "current_user", "session_user", "user", "authorization"];
+/// What stands for a role and is none even where it is in quotes (`RoleSpec` in PostgreSQL's grammar).
+const NEVER_NAMES: [&str; 2] = ["public", "none"];
+/// What a session is told before anything else; its encoding beside these.
+const OF_SESSION: [(&str, &str); 4] = [
+    ("default_transaction_read_only", "off"),
+    ("standard_conforming_strings", "on"),
+    ("standard_conforming_strings", "off"),
+    ("escape_string_warning", "off"),
 ];
+const ENCODING: &str = "client_encoding";
 /// What a role is or is not.
 const ATTRIBUTES: [&str; 14] = [
     "SUPERUSER",
@@ -30,237 +33,283 @@ const ATTRIBUTES: [&str; 14] = [
     "BYPASSRLS",
     "NOBYPASSRLS",
 ];
-/// What a right on a parameter or a tablespace is made of.
-const RIGHTS: [&str; 9] = ["SET", "ALTER", "SYSTEM", "ALL", "PRIVILEGES", "CREATE", "GRANT", "OPTION", "FOR"];
-/// What follows the member in a membership.
-const OF_MEMBERSHIP: [&str; 10] =
-    ["WITH", "ADMIN", "OPTION", "INHERIT", "SET", "TRUE", "FALSE", ",", "GRANTED", "BY"];
 
-/// What a statement is about.
-pub(super) fn about(words: &[Word]) -> About {
-    let found = match words {
-        [set, rest @ ..] if set.is("SET") => session(rest),
-        [reset, session, authorization]
-            if reset.is("RESET") && session.is("SESSION") && authorization.is("AUTHORIZATION") =>
-        {
-            Some(About::Authorization(None))
+/// What the words of a statement say, up to its semicolon, in a script of which something is known: whether it means the
+/// same in every encoding.
+pub(super) fn deed(tokens: &[Token], is_ascii: bool) -> Option<Deed> {
+    let mut words = Words(tokens);
+    let found = match words.keyword()? {
+        "SET" if words.is_next("SESSION") => {
+            words.are(&["SESSION", "AUTHORIZATION"])?;
+            Deed::Authorization(Some(words.role()?))
         }
-        [create, role, name] if create.is("CREATE") && role.is("ROLE") => one(name).map(About::NewRole),
-        [alter, role, name, rest @ ..] if alter.is("ALTER") && role.is("ROLE") => {
-            one(name).filter(|_| is_attributes(rest) || is_setting(rest)).map(About::Role)
+        "SET" => session(&mut words, is_ascii)?,
+        "RESET" => {
+            words.are(&["SESSION", "AUTHORIZATION"])?;
+            Deed::Authorization(None)
         }
-        [create, tablespace, name, owner, of, location, Word { token: Token::Text, .. }]
-            if create.is("CREATE")
-                && tablespace.is("TABLESPACE")
-                && owner.is("OWNER")
-                && one(of).is_some()
-                && location.is("LOCATION") =>
-        {
-            one(name).map(About::NewTablespace)
+        "CREATE" => match words.keyword()? {
+            "ROLE" => Deed::NewRole(words.role()?),
+            "TABLESPACE" => new_tablespace(&mut words)?,
+            _ => return None,
+        },
+        "ALTER" => match words.keyword()? {
+            "ROLE" => alter_role(&mut words)?,
+            "TABLESPACE" => alter_tablespace(&mut words)?,
+            _ => return None,
+        },
+        "COMMENT" => said(&mut words, None)?,
+        "SECURITY" => {
+            words.are(&["LABEL", "FOR"])?;
+            let provider = words.name()?;
+            said(&mut words, Some(provider))?
         }
-        [alter, tablespace, name, set, open, .., close]
-            if alter.is("ALTER")
-                && tablespace.is("TABLESPACE")
-                && set.is("SET")
-                && open.is("(")
-                && close.is(")") =>
-        {
-            one(name).map(About::Tablespace)
-        }
-        [comment, rest @ ..] if comment.is("COMMENT") => said(rest),
-        [security, label, by, _, rest @ ..]
-            if security.is("SECURITY") && label.is("LABEL") && by.is("FOR") =>
-        {
-            said(rest)
-        }
-        [grant, rest @ ..] if grant.is("GRANT") || grant.is("REVOKE") => {
-            membership(rest).or_else(|| right(rest))
-        }
-        _ => None,
+        "GRANT" if words.is_name() => membership(&mut words)?,
+        "GRANT" => right(&mut words, true)?,
+        "REVOKE" => right(&mut words, false)?,
+        _ => return None,
     };
-    found.unwrap_or(About::Unknown)
+    words.0.is_empty().then_some(found)
 }
 
-/// The name of one role or tablespace.
-fn one(word: &Word) -> Option<String> {
-    let stands_for_others = NO_NAMES.iter().any(|keyword| word.is(keyword));
-    word.name().filter(|name| !stands_for_others && !name.is_empty())
-}
+/// What is left of a statement's words.
+struct Words<'a>(&'a [Token]);
 
-/// `client_encoding = 'UTF8'`, `SESSION AUTHORIZATION name`.
-fn session(words: &[Word]) -> Option<About> {
-    match words {
-        [session, authorization, name] if session.is("SESSION") && authorization.is("AUTHORIZATION") => {
-            one(name).map(|name| About::Authorization(Some(name)))
+impl<'a> Words<'a> {
+    fn next(&mut self) -> Option<&'a Token> {
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(first)
+    }
+
+    fn keyword(&mut self) -> Option<&'a str> {
+        if let Token::Keyword(word) = self.next()? { Some(word) } else { None }
+    }
+
+    fn is_next(&self, keyword: &str) -> bool {
+        matches!(self.0.first(), Some(Token::Keyword(word)) if word == keyword)
+    }
+
+    fn is_name(&self) -> bool {
+        matches!(self.0.first(), Some(Token::Name(_)))
+    }
+
+    /// Takes a keyword, if it comes next.
+    fn has(&mut self, keyword: &str) -> bool {
+        let is_next = self.is_next(keyword);
+        if is_next {
+            self.next();
         }
-        [name, equals, _] if equals.is("=") || equals.is("TO") => {
-            let is_of_session = OF_SESSION.iter().any(|known| name.is(known));
-            is_of_session.then_some(About::Session)
+        is_next
+    }
+
+    /// Takes these keywords, which must come next.
+    fn are(&mut self, keywords: &[&str]) -> Option<()> {
+        keywords.iter().all(|keyword| self.has(keyword)).then_some(())
+    }
+
+    fn has_sign(&mut self, sign: char) -> bool {
+        let is_next = self.0.first() == Some(&Token::Sign(sign));
+        if is_next {
+            self.next();
         }
-        _ => None,
+        is_next
+    }
+
+    fn name(&mut self) -> Option<Name> {
+        if let Token::Name(name) = self.next()? { Some(name.clone()) } else { None }
+    }
+
+    /// The name of one role, and nothing that stands for others.
+    fn role(&mut self) -> Option<Name> {
+        self.name().filter(|name| {
+            let text = name.text.as_str();
+            !NEVER_NAMES.contains(&text) && (name.is_quoted || !NO_NAMES.contains(&text))
+        })
+    }
+
+    fn text(&mut self) -> Option<String> {
+        if let Token::Text(text) = self.next()? { Some(text.clone()) } else { None }
+    }
+
+    fn number(&mut self) -> Option<String> {
+        if let Token::Number(number) = self.next()? { Some(number.clone()) } else { None }
     }
 }
 
-/// `WITH LOGIN CONNECTION LIMIT 5 PASSWORD '...' VALID UNTIL '...'`.
-fn is_attributes(words: &[Word]) -> bool {
-    let [with, rest @ ..] = words else { return false };
-    let is_text = |word: &Word| word.token == Token::Text;
-    let mut rest = rest;
-    while let Some((word, after)) = rest.split_first() {
-        rest = match after {
-            _ if ATTRIBUTES.iter().any(|attribute| word.is(attribute)) => after,
-            [limit, minus, number, after @ ..]
-                if word.is("CONNECTION") && limit.is("LIMIT") && minus.is("-") && is_number(number) =>
-            {
-                after
-            }
-            [limit, number, after @ ..]
-                if word.is("CONNECTION") && limit.is("LIMIT") && is_number(number) =>
-            {
-                after
-            }
-            [text, after @ ..] if word.is("PASSWORD") && is_text(text) => after,
-            [until, text, after @ ..] if word.is("VALID") && until.is("UNTIL") && is_text(text) => after,
-            _ => return false,
-        };
-    }
-    with.is("WITH")
-}
-
-fn is_number(word: &Word) -> bool {
-    word.name().is_some_and(|name| name.chars().all(|c| c.is_ascii_digit()))
-}
-
-/// `SET name TO value, value`, perhaps `IN DATABASE name` before it.
-fn is_setting(words: &[Word]) -> bool {
-    let words = match words {
-        [in_, database, name, rest @ ..]
-            if in_.is("IN") && database.is("DATABASE") && one(name).is_some() =>
-        {
-            rest
+/// `client_encoding = 'UTF8'`.
+fn session(words: &mut Words<'_>, is_ascii: bool) -> Option<Deed> {
+    let name = words.name().filter(|name| !name.is_quoted)?;
+    let is_so = words.has_sign('=');
+    let is_known = match words.next()? {
+        Token::Text(encoding) => name.text == ENCODING && (encoding == "UTF8" || is_ascii),
+        Token::Name(value) => {
+            !value.is_quoted && OF_SESSION.contains(&(name.text.as_str(), value.text.as_str()))
         }
-        words => words,
+        _ => false,
     };
-    let [set, name, to, values @ ..] = words else { return false };
-    let is_value = |word: &Word| word.token != Token::Sign('(') && word.token != Token::Sign(')');
-    let is_head = set.is("SET") && name.name().is_some() && (to.is("TO") || to.is("="));
-    is_head && !values.is_empty() && values.iter().all(is_value)
+    (is_so && is_known).then_some(Deed::Session)
+}
+
+/// `name OWNER role LOCATION '...'`.
+fn new_tablespace(words: &mut Words<'_>) -> Option<Deed> {
+    let name = words.name()?;
+    words.are(&["OWNER"])?;
+    let owner = words.role()?;
+    words.are(&["LOCATION"])?;
+    Some(Deed::NewTablespace { name, owner, location: words.text()? })
+}
+
+/// `name SET (random_page_cost=1.1, seq_page_cost=1)`.
+fn alter_tablespace(words: &mut Words<'_>) -> Option<Deed> {
+    let name = words.name()?;
+    words.are(&["SET"])?;
+    let mut options = Vec::new();
+    let mut is_more = words.has_sign('(');
+    while is_more {
+        let option = words.name()?;
+        if !words.has_sign('=') {
+            return None;
+        }
+        options.push((option, words.number()?));
+        is_more = words.has_sign(',');
+    }
+    (words.has_sign(')') && !options.is_empty()).then_some(Deed::TablespaceOptions { name, options })
+}
+
+/// `name WITH ...`, `name SET ... TO ...`, `name IN DATABASE name SET ... TO ...`.
+fn alter_role(words: &mut Words<'_>) -> Option<Deed> {
+    let role = words.role()?;
+    if words.has("WITH") {
+        return Some(Deed::Attributes { role, attributes: attributes(words)? });
+    }
+    let database = if words.has("IN") {
+        words.are(&["DATABASE"])?;
+        Some(words.name()?)
+    } else {
+        None
+    };
+    words.are(&["SET"])?;
+    let name = words.name()?;
+    words.are(&["TO"])?;
+    let mut values = Vec::new();
+    // An empty list is NULL, since version 19.
+    let mut is_more = !words.has("NULL");
+    while is_more {
+        values.push(words.text()?);
+        is_more = words.has_sign(',');
+    }
+    Some(Deed::RoleSetting { role, database, name, values })
+}
+
+/// `LOGIN CONNECTION LIMIT 5 PASSWORD '...' VALID UNTIL '...'`, each at most once.
+fn attributes(words: &mut Words<'_>) -> Option<Vec<Attribute>> {
+    let mut found = Vec::new();
+    let mut kinds = Vec::new();
+    while !words.0.is_empty() {
+        let keyword = words.keyword()?;
+        found.push(match keyword {
+            "CONNECTION" => {
+                words.are(&["LIMIT"])?;
+                Attribute::ConnectionLimit(words.number()?.parse().ok()?)
+            }
+            "PASSWORD" => Attribute::Password(words.text()?),
+            "VALID" => {
+                words.are(&["UNTIL"])?;
+                Attribute::ValidUntil(words.text()?)
+            }
+            keyword => Attribute::Is(ATTRIBUTES.iter().find(|known| **known == keyword)?),
+        });
+        let kind = keyword.strip_prefix("NO").unwrap_or(keyword);
+        if kinds.contains(&kind) {
+            return None;
+        }
+        kinds.push(kind);
+    }
+    Some(found)
 }
 
 /// `ON ROLE name IS '...'`.
-fn said(words: &[Word]) -> Option<About> {
-    let [on, kind, name, is, Word { token: Token::Text, .. }] = words else { return None };
-    if !on.is("ON") || !is.is("IS") {
-        return None;
-    }
-    match kind {
-        kind if kind.is("ROLE") => one(name).map(About::Role),
-        kind if kind.is("TABLESPACE") => one(name).map(About::Tablespace),
-        _ => None,
-    }
+fn said(words: &mut Words<'_>, label_of: Option<Name>) -> Option<Deed> {
+    words.are(&["ON"])?;
+    let (on, name) = match words.keyword()? {
+        "ROLE" => (Object::Role, words.role()?),
+        "TABLESPACE" => (Object::Tablespace, words.name()?),
+        _ => return None,
+    };
+    words.are(&["IS"])?;
+    Some(Deed::Said { on, name, label_of, text: words.text()? })
 }
 
-/// `of TO member WITH ADMIN OPTION GRANTED BY name`.
-fn membership(words: &[Word]) -> Option<About> {
-    let [of, to, member, rest @ ..] = words else { return None };
-    let is_known = |word: &Word| OF_MEMBERSHIP.iter().any(|keyword| word.is(keyword));
-    let rest = match rest {
-        [before @ .., by, grantor] if by.is("BY") && one(grantor).is_some() => before,
-        rest => rest,
+/// `of TO member WITH ADMIN OPTION, INHERIT FALSE, SET FALSE GRANTED BY name`.
+fn membership(words: &mut Words<'_>) -> Option<Deed> {
+    let of = words.role()?;
+    words.are(&["TO"])?;
+    let member = words.role()?;
+    let mut options: Vec<MemberOption> = Vec::new();
+    let mut is_more = words.has("WITH");
+    while is_more {
+        let option = match (words.keyword()?, words.keyword()?) {
+            ("ADMIN", "OPTION") => MemberOption::Admin,
+            ("INHERIT", "TRUE") => MemberOption::Inherit(true),
+            ("INHERIT", "FALSE") => MemberOption::Inherit(false),
+            ("SET", "TRUE") => MemberOption::Set(true),
+            ("SET", "FALSE") => MemberOption::Set(false),
+            _ => return None,
+        };
+        let kind = std::mem::discriminant(&option);
+        if options.iter().any(|known| std::mem::discriminant(known) == kind) {
+            return None;
+        }
+        options.push(option);
+        is_more = words.has_sign(',');
+    }
+    let by = if words.has("GRANTED") {
+        words.are(&["BY"])?;
+        Some(words.role()?)
+    } else {
+        None
     };
-    let (of, member) = (one(of)?, one(member)?);
-    (to.is("TO") && rest.iter().all(is_known)).then_some(About::Membership { of, member })
+    Some(Deed::Membership { of, member, options, by })
 }
 
 /// `CREATE ON TABLESPACE name TO role WITH GRANT OPTION`.
-fn right(words: &[Word]) -> Option<About> {
-    let on = words.iter().position(|word| word.is("ON"))?;
-    let (rights, rest) = words.split_at_checked(on)?;
-    let is_right = |word: &Word| word.is(",") || RIGHTS.iter().any(|right| word.is(right));
-    let [_, kind, name, to, role, end @ ..] = rest else { return None };
-    let is_end = match end {
-        [] => true,
-        [with, grant, option] => with.is("WITH") && grant.is("GRANT") && option.is("OPTION"),
-        [cascade] => cascade.is("CASCADE"),
-        _ => false,
+fn right(words: &mut Words<'_>, is_grant: bool) -> Option<Deed> {
+    let mut rights = Vec::new();
+    let mut is_more = true;
+    while is_more {
+        rights.push(match words.keyword()? {
+            "ALL" => "ALL",
+            "CREATE" => "CREATE",
+            "SET" => "SET",
+            "ALTER" if words.has("SYSTEM") => "ALTER SYSTEM",
+            _ => return None,
+        });
+        is_more = words.has_sign(',');
+    }
+    words.are(&["ON"])?;
+    let on = match words.keyword()? {
+        "TABLESPACE" => Object::Tablespace,
+        "PARAMETER" => Object::Parameter,
+        _ => return None,
     };
-    if !rights.iter().all(is_right) || !(to.is("TO") || to.is("FROM")) || !is_end {
+    let is_fitting = |right: &&str| match *right {
+        "ALL" => rights.len() == 1,
+        "CREATE" => on == Object::Tablespace,
+        _ => on == Object::Parameter,
+    };
+    if !rights.iter().all(|right| is_fitting(right)) {
         return None;
     }
-    let (name, role) = (one(name)?, one(role)?);
-    match kind {
-        kind if kind.is("TABLESPACE") => Some(About::Tablespace(name)),
-        kind if kind.is("PARAMETER") => Some(About::Parameter { role }),
-        _ => None,
+    let name = words.name()?;
+    words.are(&[if is_grant { "TO" } else { "FROM" }])?;
+    let to = if words.has("PUBLIC") { None } else { Some(words.role()?) };
+    let may_grant = is_grant && words.has("WITH");
+    if may_grant {
+        words.are(&["GRANT", "OPTION"])?;
     }
+    Some(Deed::Right { is_grant, rights, on, name, to, may_grant })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::{About, statements};
-
-    #[test]
-    fn nothing_else_is_known() {
-        for sql in [
-            "ALTER ROLE SESSION_USER PASSWORD 'pwned'",
-            "ALTER ROLE current_user WITH SUPERUSER",
-            "ALTER ROLE U&\"\\0076ictim\" WITH SUPERUSER",
-            "ALTER ROLE ALL SET work_mem TO '1GB'",
-            "ALTER ROLE a RENAME TO b",
-            "ALTER ROLE a WITH LOGIN IN ROLE b",
-            "ALTER ROLE a WITH PASSWORD U&'x'",
-            "CREATE ROLE a SUPERUSER",
-            "CREATE ROLE a ADMIN b",
-            "CREATE ROLE a, b",
-            "CREATE USER a",
-            "GRANT a, b TO c",
-            "GRANT a TO b, c",
-            "GRANT a TO CURRENT_USER",
-            "GRANT SELECT ON t TO a",
-            "GRANT ALL ON TABLESPACE s, t TO a",
-            "GRANT ALL ON TABLESPACE s TO a, b",
-            "DROP TABLE precious",
-            "ROLLBACK",
-            "COMMIT",
-            "BEGIN",
-            "SELECT 1/0",
-            "SET ROLE a",
-            "SET session_replication_role = replica",
-            "RESET ALL",
-            "COPY (SELECT 1) TO PROGRAM 'id'",
-            "CREATE TABLESPACE s LOCATION '/s'",
-            "ALTER TABLESPACE s OWNER TO a",
-            "COMMENT ON TABLE a IS 'x'",
-            "DO $$ BEGIN END $$",
-        ] {
-            let found = statements(sql);
-            assert!(matches!(found.as_slice(), [one] if one.about == About::Unknown), "{sql}: {found:?}");
-        }
-    }
-
-    #[test]
-    fn what_pg_dumpall_writes_is_known() {
-        for sql in [
-            "ALTER ROLE a WITH NOSUPERUSER INHERIT LOGIN CONNECTION LIMIT 5 PASSWORD 'x' VALID UNTIL '2030-01-01'",
-            "ALTER ROLE a WITH CONNECTION LIMIT -1",
-            "ALTER ROLE a IN DATABASE b SET work_mem TO '1MB'",
-            "ALTER ROLE a SET search_path TO 'a b', \"C\", public",
-            "GRANT a TO b WITH ADMIN OPTION, INHERIT FALSE, SET TRUE GRANTED BY \"by\"",
-            "GRANT SET, ALTER SYSTEM ON PARAMETER work_mem TO a WITH GRANT OPTION",
-            "REVOKE ALL ON TABLESPACE s FROM PUBLIC",
-            "ALTER TABLESPACE s SET (random_page_cost = 1.1)",
-            "SECURITY LABEL FOR 'p' ON TABLESPACE s IS 'x'",
-            "SET SESSION AUTHORIZATION a",
-        ] {
-            let found = statements(sql);
-            assert!(matches!(found.as_slice(), [one] if one.about != About::Unknown), "{sql}: {found:?}");
-        }
-        let by: Vec<Option<String>> = statements(
-            "SET SESSION AUTHORIZATION a;GRANT CREATE ON TABLESPACE s TO b;RESET SESSION AUTHORIZATION;CREATE ROLE c",
-        )
-        .into_iter()
-        .map(|statement| statement.by)
-        .collect();
-        assert_eq!(by, [Some("a".to_owned()), Some("a".to_owned()), None, None]);
-    }
-}
+mod tests;
