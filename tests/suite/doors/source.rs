@@ -174,13 +174,13 @@ pub(super) fn functions() -> BTreeSet<String> {
 fn every_name_in_our_sql_stands_with_its_schema() {
     let functions = functions();
     let mut found = Vec::new();
-    for Text { file, line, text } in texts() {
+    for Text { file, line, body } in texts() {
         let path = file.to_str().unwrap();
         if path.starts_with(MIGRATIONS) || NOT_YET.iter().any(|start| path.starts_with(start)) {
             continue;
         }
         found.extend(
-            faults(&text, &functions).into_iter().map(|fault| format!("{}:{line}: {fault}", file.display())),
+            faults(&body, &functions).into_iter().map(|fault| format!("{}:{line}: {fault}", file.display())),
         );
     }
     assert!(found.is_empty(), "\n{}", found.join("\n"));
@@ -223,6 +223,6 @@ fn the_check_finds_what_it_looks_for() {
     let source =
         "let a = \"SELECT \\\"x\\\" \\\n        FROM t\"; // \"no\"\nlet b = '\"'; let c = r#\"raw \"x\"\"#;";
     let texts = literals(Path::new("a.rs"), source);
-    let texts: Vec<(usize, &str)> = texts.iter().map(|text| (text.line, text.text.as_str())).collect();
+    let texts: Vec<(usize, &str)> = texts.iter().map(|text| (text.line, text.body.as_str())).collect();
     assert_eq!(texts, [(1, "SELECT \"x\" FROM t"), (3, "raw \"x\"")]);
 }
