@@ -18,7 +18,7 @@ const OPERATORS: [&str; 13] = ["=", "<>", "<", ">", "<=", ">=", "~", "~~", "!~~"
 /// relations.
 fn names(cluster: &Cluster) -> [String; 3] {
     let statements: Vec<Vec<Token>> =
-        texts().iter().map(|text| tokens(&text.text)).filter(|tokens| is_sql(tokens)).collect();
+        texts().iter().map(|text| tokens(&text.body)).filter(|tokens| is_sql(tokens)).collect();
     let words: BTreeSet<String> =
         statements.iter().flatten().filter_map(|token| Some(token.word()?.to_lowercase())).collect();
     let mut operators: BTreeSet<String> = OPERATORS.map(str::to_owned).into();

@@ -11,7 +11,7 @@ use crate::support::tools::files_under;
 pub(super) struct Text {
     pub(super) file: PathBuf,
     pub(super) line: usize,
-    pub(super) text: String,
+    pub(super) body: String,
 }
 
 /// A word of SQL. What `format!` fills in is a word too: `{name}`.
@@ -46,7 +46,7 @@ pub(super) fn texts() -> Vec<Text> {
         let file = path.strip_prefix(project()).unwrap().to_owned();
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
         if ending == "sql" {
-            texts.push(Text { file, line: 1, text: fs::read_to_string(&path).unwrap() });
+            texts.push(Text { file, line: 1, body: fs::read_to_string(&path).unwrap() });
         } else if ending == "rs" && !path.ends_with("tests.rs") {
             let whole = fs::read_to_string(&path).unwrap();
             texts.extend(literals(&file, whole.split("#[cfg(test)]\nmod ").next().unwrap()));
@@ -78,7 +78,7 @@ pub(super) fn literals(file: &Path, source: &str) -> Vec<Text> {
             while !ahead(at, &end) {
                 at += 1;
             }
-            found.push(Text { file: file.to_owned(), line, text: letters[start..at].iter().collect() });
+            found.push(Text { file: file.to_owned(), line, body: letters[start..at].iter().collect() });
             at += end.len();
         } else if letters[at] == '"' {
             at += 1;
@@ -100,7 +100,7 @@ pub(super) fn literals(file: &Path, source: &str) -> Vec<Text> {
                     at += 2;
                 }
             }
-            found.push(Text { file: file.to_owned(), line, text });
+            found.push(Text { file: file.to_owned(), line, body: text });
             at += 1;
         } else {
             at += 1;
