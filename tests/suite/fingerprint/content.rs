@@ -178,6 +178,6 @@ fn a_record_with_hashes_of_an_older_version_is_compared_by_counts() {
     let said = "equal in 1 tables; rows were counted only: another version of pgkeep hashed those on record";
     site.pgkeep(["-v", "verify", "--level", "restore", &id]).any_stdout().stderr_has(said).run();
     change(4);
-    let call = site.pgkeep(["verify", "--level", "restore", &id]).code(4).any_stderr();
-    call.stdout_has("table `public.t` has 3 rows, not 4").run();
+    let call = site.pgkeep(["verify", "--level", "restore", &id]).code(4).any_stdout();
+    call.stderr_has("table `public.t` has 3 rows, not 4").run();
 }
