@@ -92,7 +92,7 @@ pub(super) fn without_key(named: &[&str], sealed_by: &[&str], ring: &KeyRing) ->
 pub(super) fn difference(told: &Backup, backup: &Backup) -> Option<String> {
     let is_other =
         |name: &str| backup.metadata.get(name).is_some_and(|known| told.metadata.get(name) != Some(known));
-    let begun_by_id = backup.id.begun_at().map(|at| at.as_second());
+    let begun_by_id = backup.id.begun_at().map(jiff::Timestamp::as_second);
     let fields = [
         ("the checksum", backup.checksum.is_some() && told.checksum != backup.checksum),
         ("the size", backup.size_bytes.is_some() && told.size_bytes != backup.size_bytes),
