@@ -92,6 +92,7 @@ pub(super) fn without_key(named: &[&str], sealed_by: &[&str], ring: &KeyRing) ->
 pub(super) fn difference(told: &Backup, backup: &Backup) -> Option<String> {
     let is_other =
         |name: &str| backup.metadata.get(name).is_some_and(|known| told.metadata.get(name) != Some(known));
+    let begun_by_id = backup.id.begun_at().map(jiff::Timestamp::as_second);
     let fields = [
         ("the checksum", backup.checksum.is_some() && told.checksum != backup.checksum),
         ("the size", backup.size_bytes.is_some() && told.size_bytes != backup.size_bytes),
@@ -100,7 +101,7 @@ pub(super) fn difference(told: &Backup, backup: &Backup) -> Option<String> {
         ("the database", told.database != backup.database),
         ("the tenant", told.tenant != backup.tenant),
         ("the file name", told.filename != backup.filename),
-        ("the begin", told.created_at != backup.created_at),
+        ("the begin", begun_by_id != Some(told.created_at.as_second())),
         ("the size of the dump", is_other("dump_bytes")),
         ("the checksum of the dump", is_other("dump_checksum")),
         ("the compression", is_other("compression")),

@@ -130,7 +130,7 @@ pub(super) fn read(
     let databases: BTreeSet<String> = wanted.iter().filter_map(|pair| database_of(pair, &root)).collect();
     let limit = filter.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let databases = databases.into_iter().collect();
-    let (mut found, mut unreadable) = (Inventory { databases, strays, ..Inventory::default() }, None);
+    let (mut found, mut unreadable) = (Inventory { strays, databases, ..Inventory::default() }, None);
     let mut search = |source: &str, until| sealed_by_then(shelf, store, ring, source, until);
     for some in handfuls(&wanted) {
         let mut unread: usize = 0;

@@ -71,7 +71,7 @@ fn the_clock_goes_back_between_runs() {
     assert_eq!(files_under(&site.local()).len(), 8);
     let newest = |arguments: &[&str]| {
         let call = with_clock(site.pgkeep(arguments), &off_by(&site, "-1h"));
-        call.any_stdout().run().json()
+        call.any_stdout().any_stderr().run().json()
     };
     assert_eq!(newest(&["--json", "verify", "latest"])["id"], ids[3].as_str());
     assert_eq!(newest(&["--json", "list"])[0]["id"], ids[3].as_str());

@@ -34,9 +34,14 @@ fn rotate(site: &mut Site, until: Option<&str>) {
 }
 
 fn open_with(site: &mut Site, until: Option<&str>) {
-    let mut entry = Table::from_iter([("file".to_owned(), site.path("pgkeep.key").to_str().unwrap().into())]);
-    entry.extend(until.map(|until| ("until".to_owned(), until.into())));
-    site.config.set("encryption.open_with", vec![toml::Value::Table(entry)]);
+    let file = site.path("pgkeep.key").to_str().unwrap().to_owned();
+    let entry = match until {
+        None => toml::Value::from(file),
+        Some(until) => {
+            Table::from_iter([("file".to_owned(), file.into()), ("until".to_owned(), until.into())]).into()
+        }
+    };
+    site.config.set("encryption.open_with", vec![entry]);
 }
 
 fn newer_key() -> String {

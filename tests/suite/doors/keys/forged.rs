@@ -1,5 +1,6 @@
 //! Manifests of backups on record, forged without the key, or with one that was rotated out.
 
+use pgkeep::manifest::Manifest;
 use serde_json::Value;
 
 use super::{NOBODYS, STORES, manifest, newer_key, plant, rotate, signed, site};
@@ -55,6 +56,16 @@ fn assert_damage(site: &Site, id: &str, store: &str, what: &str) {
     call.stderr_has(&format!("store `{store}` was repaired")).run();
 }
 
+/// In what parts an artifact was sent no other copy knows; all the rest is as it was.
+fn assert_healed(healed: &[u8], good: &[u8]) {
+    let [healed, good] = [healed, good].map(|bytes| {
+        let mut manifest = Manifest::read(bytes).unwrap();
+        (manifest.mac, manifest.part_size_bytes) = (String::new(), None);
+        manifest
+    });
+    assert_eq!(healed, good);
+}
+
 #[test]
 fn a_manifest_that_does_not_name_the_key_on_record_is_damage() {
     let site = site();
@@ -64,8 +75,7 @@ fn a_manifest_that_does_not_name_the_key_on_record_is_damage() {
         for (what, forged) in forgeries(&good) {
             plant(&site, &id, store, &forged);
             assert_damage(&site, &id, store, what);
-            let healed: Value = serde_json::from_slice(&manifest(&site, &id, store)).unwrap();
-            assert_eq!(healed, serde_json::from_slice::<Value>(&good).unwrap(), "{store}: {what}");
+            assert_healed(&manifest(&site, &id, store), &good);
         }
         site.pgkeep(["verify", &id, "--level", "content"]).any_stdout().run();
         site.pgkeep(["alert", "check"]).any_stdout().run();
@@ -93,7 +103,7 @@ fn a_key_that_was_rotated_out_signs_no_backup_of_the_new_one() {
             let call = site.pgkeep(["catalog", "rebuild", "--from", store]).code(3).any_stdout();
             call.stderr_has(&new).run();
             site.pgkeep(["verify", &new, "--repair"]).any_stdout().stderr_has("was repaired").run();
-            assert_eq!(manifest(&site, &new, store), good, "{store}");
+            assert_healed(&manifest(&site, &new, store), &good);
         }
         // What it sealed it proves, and a manifest of it that says something else is damage as ever.
         let good = manifest(&site, &old, store);

@@ -13,8 +13,8 @@ fn drop_catalog(site: &Site) {
 fn restored_id(site: &Site, code: i32, arguments: &[&str], words: &[&str]) -> String {
     let out = site.path("out.dump");
     drop(fs::remove_file(&out));
-    let words_of = ["--json", "restore"].iter().chain(arguments).chain(&["--output", out.to_str().unwrap()]);
-    let mut call = site.pgkeep(words_of).code(code).any_stdout();
+    let target = ["--output", out.to_str().unwrap()];
+    let mut call = site.pgkeep([&["--json", "restore"], arguments, &target].concat()).code(code).any_stdout();
     for word in words {
         call = call.stderr_has(word);
     }
