@@ -83,7 +83,7 @@ checksum\t''
 content\t''
 restore\t''"
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l store -d 'Look at the copy in this store only; may be given several times' -r
-complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l scratch -d 'Restore into a scratch database on this server [default: a server of its own, started for it]' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l scratch -d 'Restore into a scratch database on this server: code that stands in the dump runs there with that role\'s rights [default: a server of its own, started for it and confined]' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l max-bytes -d 'With --all: begin no backup that would read more than so many bytes (`500M`, `2T`) in all' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l max-time -d 'With --all: begin no backup after so long (`90m`, `3h`)' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l type -d 'Only backups of this type' -r -f -a "full\t''
@@ -103,7 +103,7 @@ complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -l json -d 'Print 
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -s q -l quiet -d 'Print nothing on success'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand verify" -s h -l help -d 'Print help'
-complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l into -d 'Restore into this database through pg_restore; it must exist, and be empty unless --clean is given' -r
+complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l into -d 'Restore into this database through pg_restore; it must exist, and be empty unless --clean is given. Code that stands in the dump runs there with that role\'s rights' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l output -d 'Write the plain pg_dump archive into this new file; of a config backup all that is in it into this new or empty folder, and nothing anywhere else (`-` for stdout: of a config backup a tar archive)' -r -F
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l jobs -d 'Restore on so many sessions at once; the dump is put into a temporary file first ($TMPDIR, or /var/tmp)' -r
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand restore" -l table -d 'Only this table, view or sequence, named as it is, without quotes and schema; like pg_restore, without its indexes and constraints; may be given several times' -r

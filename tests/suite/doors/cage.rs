@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use crate::support::Site;
 use crate::support::cluster::unique;
 use crate::support::command::Pgkeep;
-use crate::support::tools::{files_under, give_to_postgres, is_root, python};
+use crate::support::tools::{files_under, give_to_postgres, is_root, pg_bin, python};
 
 /// Called by `evil`, which says that it changes nothing. On a scratch server it runs a shell, and fails where
 /// that finds anything: what it found is in the error then.
@@ -71,7 +71,8 @@ struct Planted {
 }
 
 impl Planted {
-    fn into(site: &Site) -> Self {
+    /// Plants it for a run by this user, or by an ordinary one.
+    fn into(site: &Site, is_ordinary: bool) -> Self {
         let open = site.path("open");
         fs::create_dir(&open).unwrap();
         fs::set_permissions(&open, fs::Permissions::from_mode(0o1777)).unwrap();
@@ -83,8 +84,9 @@ impl Planted {
         // Who owns the live cluster's files is who runs it.
         let owner = fs::metadata(live.join("data")).unwrap().uid();
         let sleeper = format!("9{}{}", std::process::id(), unique(""));
+        let has_choice = is_root() && !is_ordinary;
         let owner =
-            if is_root() { format!("[ $(id -u) != {owner} ] || echo postgres\n") } else { String::new() };
+            if has_choice { format!("[ $(id -u) != {owner} ] || echo postgres") } else { String::new() };
         let shell = format!(
             "exec 2>/dev/null\n\
              echo ran\n\
@@ -99,12 +101,13 @@ impl Planted {
              kill -0 {pid} && echo signal\n\
              bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port}' && echo tcp\n\
              bash -c 'echo x >/dev/udp/127.0.0.1/{port}' && echo udp\n\
-             psql --no-psqlrc -h {live} -p {server} -U postgres -c 'SELECT 1' postgres >/dev/null && echo socket\n\
+             {psql} --no-psqlrc -h {live} -p {server} -U postgres -c 'SELECT 1' postgres >/dev/null && echo socket\n\
              unshare -r true && echo name space\n\
              {owner}\
              setsid sleep {sleeper} </dev/null >/dev/null &\n\
              true",
             open = open.display(),
+            psql = pg_bin().join("psql").display(),
             key = site.path("pgkeep.key").display(),
             live = live.display(),
             server = site.cluster.port,
@@ -143,7 +146,7 @@ fn by_postgres(site: &Site, call: Pgkeep) -> Pgkeep {
 #[test]
 fn what_a_dump_runs_reaches_nothing() {
     let site = proven();
-    let planted = Planted::into(&site);
+    let planted = Planted::into(&site, false);
     let id = site.backup();
     assert_verified(&site, &id);
     planted.assert_shut(&site);
@@ -154,7 +157,7 @@ fn what_a_dump_runs_reaches_nothing() {
 #[test]
 fn what_a_dump_runs_reaches_nothing_of_an_ordinary_user() {
     let site = proven();
-    let planted = Planted::into(&site);
+    let planted = Planted::into(&site, true);
     let call = site.pgkeep(["backup", "full"]);
     let id = by_postgres(&site, call).any_stdout().run().id();
     assert_verified(&site, &id);
@@ -166,7 +169,7 @@ fn what_a_dump_runs_reaches_nothing_of_an_ordinary_user() {
 fn without_name_spaces_it_reaches_nothing_either() {
     for is_ordinary in [false, true] {
         let site = proven();
-        let planted = Planted::into(&site);
+        let planted = Planted::into(&site, is_ordinary);
         let call = without(site.pgkeep(["backup", "full"]), UNSHARE);
         let call = if is_ordinary { by_postgres(&site, call) } else { call };
         let id = call.any_stdout().run().id();
@@ -243,9 +246,9 @@ fn roles_get_no_more_rights_than_they_have() {
         &format!(
             "CREATE ROLE {owner} NOLOGIN; CREATE ROLE {other} NOLOGIN; GRANT CREATE ON SCHEMA public TO {owner}; \
              CREATE FUNCTION rights() RETURNS text LANGUAGE sql VOLATILE AS \
-               $$SELECT pg_catalog.current_setting('is_superuser')$$; \
+               $$SELECT rolsuper::text FROM pg_catalog.pg_roles WHERE rolname = current_user$$; \
              CREATE FUNCTION ensure_plain() RETURNS text LANGUAGE plpgsql AS \
-               $$BEGIN IF public.rights() = 'on' THEN RAISE EXCEPTION 'too many rights'; END IF; RETURN 'plain'; END$$; \
+               $$BEGIN IF public.rights() = 'true' THEN RAISE EXCEPTION 'too many rights'; END IF; RETURN 'plain'; END$$; \
              CREATE MATERIALIZED VIEW plain AS SELECT 1 AS one WITH NO DATA; ALTER TABLE plain OWNER TO {owner}; \
              DROP MATERIALIZED VIEW plain; SET ROLE {owner}; \
              CREATE MATERIALIZED VIEW plain AS SELECT public.ensure_plain() AS word; RESET ROLE"
