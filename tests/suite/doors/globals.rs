@@ -104,7 +104,7 @@ fn nothing_gets_past_the_grammar() {
     let mut site = Site::alone().local_only();
     let (victim, boss, evil) = (unique("kvictim"), unique("boss"), unique("evil"));
     // Others, whose names look like that of the victim.
-    let (spaced, folded) = (format!("\u{a0}{victim}"), format!("\u{212a}{}", &victim[1..]));
+    let (spaced, folded) = (format!("\u{a0}{victim}"), format!("\u{212a}{evil}"));
     let (long, umlaut) = ("x".repeat(63), "Ünder".to_owned());
     for name in [&victim, &spaced, &folded, &long, &umlaut] {
         site.cluster.execute("postgres", &format!("CREATE ROLE \"{name}\""));

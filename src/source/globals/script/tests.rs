@@ -1,5 +1,5 @@
-#![allow(clippy::unwrap_used)]
 //! What is read, and what is written of it.
+#![allow(clippy::unwrap_used)]
 
 use super::*;
 
@@ -80,7 +80,7 @@ fn what_pg_dumpall_does_not_write_is_no_script() {
     assert!(statements(&format!("CREATE ROLE {longest}x;")).is_err());
     assert!(statements(&format!("CREATE ROLE \"{longest}x\";")).is_err());
     let error = statements("CREATE ROLE a;\n\nCREATE ROLE b;\r\n").unwrap_err().to_string();
-    assert_eq!(error, "line 3: it holds what pg_dumpall does not write: words that nothing parts");
+    assert_eq!(error, "line 3: it holds what pg_dumpall does not write: `\\r`");
 }
 
 #[test]
