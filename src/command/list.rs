@@ -7,7 +7,7 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use jiff::Timestamp;
 
 use super::context::{Context, now};
-use super::inventory::{self, Stray};
+use super::inventory;
 use super::output::printable;
 use super::select;
 use crate::backup::{Backup, CheckLevel, CopyState, RUN, Status};
@@ -45,7 +45,7 @@ fn in_store(context: &Context, name: &str, wanted: &Filter) -> Result<(Vec<Backu
         log::warn!("there is no key at hand: the manifests in `{name}` were read, not proven");
     }
     let inventory = inventory::read(shelf, ring.as_ref(), wanted, None)?;
-    inventory.strays.iter().for_each(Stray::warn);
+    inventory.strays.warn();
     let is_clean = inventory.strays.is_empty() && ring.is_some();
     Ok((inventory.backups, if is_clean { Code::Done } else { Code::Degraded }))
 }

@@ -34,8 +34,8 @@ pub(super) fn run(context: &Context, from: &[String]) -> Result<Code> {
     let mut found: BTreeMap<BackupId, Backup> = BTreeMap::new();
     for shelf in named {
         let inventory = inventory::read(shelf, Some(&ring), &Filter::default(), None)?;
-        for stray in &inventory.strays {
-            stray.warn();
+        inventory.strays.warn();
+        if !inventory.strays.is_empty() {
             code = code.worse(Code::Degraded);
         }
         for backup in inventory.backups {

@@ -140,27 +140,34 @@ impl Store for LocalStore {
         Ok(Removal::Gone)
     }
 
-    fn list(&self, path_prefix: &str) -> Result<Vec<Listed>> {
-        listing::list(&self.root, path_prefix, |file| published_path(file).is_none())
+    fn each(
+        &self,
+        path_prefix: &str,
+        is_wanted: &dyn Fn(&str) -> bool,
+        found: &mut dyn FnMut(Listed),
+    ) -> Result<()> {
+        let is_object = |path: &str| is_wanted(path) && published_path(Path::new(path)).is_none();
+        listing::each(&self.root, path_prefix, &is_object, found)
     }
 
     fn room(&self) -> Result<Option<super::Room>> {
         listing::room(&self.root).map(Some)
     }
 
-    fn stale(&self, path_prefix: &str) -> Result<Vec<Stale>> {
-        let mut found = Vec::new();
-        let Some(folder) = listing::folder_of(&self.root, path_prefix) else { return Ok(found) };
+    fn each_stale(
+        &self,
+        path_prefix: &str,
+        is_wanted: &dyn Fn(&str) -> bool,
+        found: &mut dyn FnMut(Stale),
+    ) -> Result<()> {
+        let Some(folder) = listing::folder_of(&self.root, path_prefix) else { return Ok(()) };
         listing::walk(&folder, path_prefix, &mut |file, path| {
-            if let Some(published) =
-                published_path(file).filter(|published| published.starts_with(path_prefix))
-            {
+            let published = published_path(file).filter(|published| published.starts_with(path_prefix));
+            if let Some(published) = published.filter(|published| is_wanted(published)) {
                 let begun_at = file.symlink_metadata().ok().as_ref().and_then(listing::modified_at);
-                found.push(Stale { path: published, handle: Handle::File(path.to_owned()), begun_at });
+                found(Stale { path: published, handle: Handle::File(path.to_owned()), begun_at });
             }
-            Ok(())
-        })?;
-        Ok(found)
+        })
     }
 
     fn discard(&self, stale: &Stale) -> Result<()> {

@@ -21,6 +21,7 @@ use crate::trouble::{Observation, Severity};
 mod judge;
 mod line;
 mod metrics;
+mod pairs;
 mod record;
 mod report;
 mod scope;
