@@ -12,6 +12,7 @@ use tempfile::NamedTempFile;
 
 use crate::step::{self, Step};
 
+use self::listing::{RANDOM_CHARACTERS, TEMPORARY_SUFFIX, published_path};
 use self::removing::remove_file;
 use super::{Handle, Kind, Listed, Missing, Part, Removal, Stale, Stat, Store, Stored, Traffic, Upload};
 
@@ -21,9 +22,6 @@ mod removing;
 
 pub use patience::PatientStore;
 
-/// Length of the random piece of a temporary file's name.
-const RANDOM_CHARACTERS: usize = 6;
-const TEMPORARY_SUFFIX: &str = ".part";
 /// How often a folder that went away is made again.
 const FOLDER_TRIES: usize = 10;
 
@@ -391,16 +389,4 @@ fn sync_directory(directory: &Path) -> Result<()> {
     File::open(directory)
         .and_then(|handle| handle.sync_all())
         .with_context(|| format!("can't make the folder `{}` durable", directory.display()))
-}
-
-/// The path that a temporary file would have been published under; `None` for any other file.
-fn published_path(file: &Path) -> Option<String> {
-    let (artifact, random) =
-        file.file_name()?.to_str()?.strip_prefix('.')?.strip_suffix(TEMPORARY_SUFFIX)?.rsplit_once('.')?;
-    let is_random = random.len() == RANDOM_CHARACTERS
-        && random.bytes().all(|character| character.is_ascii_alphanumeric());
-    if artifact.is_empty() || !is_random {
-        return None;
-    }
-    file.with_file_name(artifact).to_str().map(str::to_owned)
 }

@@ -7,7 +7,6 @@ the peak of the process's memory and its wall and CPU time, of one binary or of 
 page and kept nowhere; what a backup writes is kept in memory."""
 
 import hashlib
-import json
 import os
 import re
 import subprocess
@@ -51,16 +50,22 @@ KINDS = {
 class Crowd:
     """What the server lists, and what it holds."""
 
-    def __init__(self):
-        self.kind, self.keys, self.objects, self.parts = "foreign names", 0, {}, {}
-        self.lock = threading.Lock()
+    def __init__(self, work):
+        self.work, self.objects, self.parts, self.lock = work, {}, {}, threading.Lock()
+
+    def chosen(self):
+        """What is listed, and how much of it."""
+        with open(f"{self.work}/crowd", encoding="utf-8") as file:
+            keys, kind = file.read().split(" ", 1)
+        return kind, int(keys)
 
     def page(self, query):
         """A page of objects: first what was written, then the crowd."""
         prefix, token = query.get("prefix", ""), query.get("continuation-token")
-        name = KINDS[self.kind]
-        size, count = (7, 3000) if "MiB" in self.kind else (PAGE, self.keys)
-        count = 0 if self.kind == "unfinished uploads" else count
+        kind, keys = self.chosen()
+        name = KINDS[kind]
+        size, count = (7, 3000) if "MiB" in kind else (PAGE, keys)
+        count = 0 if kind == "unfinished uploads" else count
         start = int(token or 0)
         found = []
         if token is None:
@@ -81,7 +86,8 @@ class Crowd:
 
     def page_of_uploads(self, query):
         prefix, start = query.get("prefix", ""), int(query.get("upload-id-marker") or 0)
-        count = self.keys if self.kind == "unfinished uploads" and stamped(0).startswith(prefix) else 0
+        kind, keys = self.chosen()
+        count = keys if kind == "unfinished uploads" and stamped(0).startswith(prefix) else 0
         end = min(start + PAGE, count)
         body = "".join(
             f"<Upload><Key>{stamped(number)}</Key><UploadId>{number}</UploadId><Initiated>{OLD}</Initiated></Upload>"
@@ -236,16 +242,44 @@ def run(binary, config, work, words):
     return Run(usage.ru_maxrss, time.monotonic() - begun, usage.ru_utime + usage.ru_stime, child.returncode)
 
 
-def main():
-    work, url, keys, binaries = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:]
-    only = os.environ.get("BENCH_LISTING_ONLY", "")
-    Handler.crowd = crowd = Crowd()
+def serve(work):
+    """The server, in a process of its own: what the kernel says of a child's memory is never less than its parent's was."""
+    Handler.crowd = Crowd(work)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with open(f"{work}/port.draft", "w", encoding="utf-8") as file:
+        file.write(str(server.server_address[1]))
+    os.rename(f"{work}/port.draft", f"{work}/port")
+    server.serve_forever()
+
+
+def main():
+    if sys.argv[1] == "--serve":
+        return serve(sys.argv[2])
+    work, url, keys, binaries = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:]
+    only = os.environ.get("BENCH_LISTING_ONLY", "")
+    choose(work, "foreign names", 0)
+    server = subprocess.Popen([sys.executable, __file__, "--serve", work])
+    try:
+        while not os.path.exists(f"{work}/port"):
+            time.sleep(0.05)
+        measure(work, url, keys, binaries, only)
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def choose(work, kind, keys):
+    """Says what the server lists from now on."""
+    with open(f"{work}/crowd.draft", "w", encoding="utf-8") as file:
+        file.write(f"{keys} {kind}")
+    os.rename(f"{work}/crowd.draft", f"{work}/crowd")
+
+
+def measure(work, url, keys, binaries, only):
     config = f"{work}/pgkeep.toml"
-    with open(config, "w", encoding="utf-8") as file:
-        file.write(configuration(work, url, server.server_address[1]))
+    with open(config, "w", encoding="utf-8") as file, open(f"{work}/port", encoding="utf-8") as port:
+        file.write(configuration(work, url, port.read()))
     subprocess.run([binaries[0], "key", "new", "--output", f"{work}/pgkeep.key"], check=True, capture_output=True)
     first = run(binaries[0], config, work, COMMANDS["backup full"])
     if first.code != 0:
@@ -253,9 +287,8 @@ def main():
     figures = " | ".join("MiB | wall s | CPU s | code" for _ in binaries)
     print(f"{keys} names | command | {figures}")
     print("|".join(["---"] * (2 + 4 * len(binaries))))
-    crowd.keys = keys
     for kind, names in WANTED.items():
-        crowd.kind = kind
+        choose(work, kind, keys)
         for name in names:
             if only and only not in f"{kind}: {name}":
                 continue

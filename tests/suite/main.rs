@@ -27,6 +27,7 @@ mod connect;
 mod crontab;
 mod disk;
 mod docs;
+mod doors;
 mod dump_faults;
 mod faults;
 mod fingerprint;

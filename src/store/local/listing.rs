@@ -10,6 +10,9 @@ use jiff::Timestamp;
 use super::is_absent;
 use crate::store::{Listed, Room};
 
+/// Length of the random piece of a temporary file's name.
+pub(super) const RANDOM_CHARACTERS: usize = 6;
+pub(super) const TEMPORARY_SUFFIX: &str = ".part";
 const LOST_AND_FOUND: &str = "lost+found";
 /// Paths of one folder that are held at once, in bytes, and what one takes besides its characters.
 const WINDOW_BYTES: usize = 16 * 1024 * 1024;
@@ -190,4 +193,53 @@ fn each_entry(folder: &Path, found: &mut dyn FnMut(&DirEntry, FileType) -> Resul
         found(&entry, kind)?;
     }
     Ok(())
+}
+
+/// The path that a temporary file would have been published under; `None` for any other file.
+pub(super) fn published_path(file: &Path) -> Option<String> {
+    let (artifact, random) =
+        file.file_name()?.to_str()?.strip_prefix('.')?.strip_suffix(TEMPORARY_SUFFIX)?.rsplit_once('.')?;
+    let is_random = random.len() == RANDOM_CHARACTERS
+        && random.bytes().all(|character| character.is_ascii_alphanumeric());
+    if artifact.is_empty() || !is_random {
+        return None;
+    }
+    file.with_file_name(artifact).to_str().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_window_holds_the_first_of_the_paths() {
+        let mut window = Window::default();
+        let path = |number: usize| format!("{number:0>1000}");
+        let most = WINDOW_BYTES / (1000 + PATH_BYTES);
+        for number in (0..2 * most).rev() {
+            window.push(&path(number));
+        }
+        assert!(window.is_full);
+        let paths = window.paths.into_sorted_vec();
+        assert_eq!(paths.len(), most);
+        assert_eq!(paths.last().unwrap().as_ref(), path(most - 1));
+    }
+
+    #[test]
+    fn folders_are_not_followed_for_ever() {
+        let root = tempfile::tempdir().unwrap();
+        let mut folder = root.path().to_owned();
+        let place = |folder: &Path| fs::File::create_new(folder.join("file")).unwrap();
+        for _ in 0..=MOST_DEPTH + 3 {
+            place(&folder);
+            folder.push("a");
+            fs::create_dir(&folder).unwrap();
+        }
+        let mut listed = 0;
+        each(root.path(), "", &|_| true, &mut |_| listed += 1).unwrap();
+        let mut walked = 0;
+        walk(root.path(), "", &mut |_, _| walked += 1).unwrap();
+        assert_eq!((listed, walked), (MOST_DEPTH + 1, MOST_DEPTH + 1));
+    }
 }
