@@ -15,18 +15,16 @@ use crate::exit::{Code, Failure, one_line};
 use crate::key::KeyRing;
 use crate::manifest::{LIMIT_BYTES, Manifest};
 use crate::name::{self, BackupId};
-use crate::store::s3::S3Error;
 use crate::store::{Listed, Store};
 
+use reading::Reading;
 pub(super) use stand::{Newest, Standing, each, in_order};
 pub(super) use stray::{MOST_NAMED, Stray, Strays};
 
+mod reading;
 mod stand;
 mod stray;
 
-/// Manifests that are read at once, and bytes of them: each may be large, and whoever lists may have many.
-const READERS: usize = 16;
-const READ_BYTES: u64 = 8 * 1024 * 1024;
 /// What is held at once of the names in a store, in bytes. Where there are more, the store is listed again.
 const WINDOW_BYTES: usize = 24 * 1024 * 1024;
 /// Databases that are told of.
@@ -78,6 +76,17 @@ pub(super) fn read(
     filter: &Filter,
     prefix: Option<&str>,
 ) -> Result<Inventory> {
+    read_by(WINDOW_BYTES, shelf, ring, filter, prefix)
+}
+
+/// The same, with so much of the names held at once.
+fn read_by(
+    window_bytes: usize,
+    shelf: &Shelf,
+    ring: Option<&KeyRing>,
+    filter: &Filter,
+    prefix: Option<&str>,
+) -> Result<Inventory> {
     let store = usable(shelf)?;
     let root = store.path_of("");
     let key_of = |path: &str| path.strip_prefix(&root).unwrap_or(path).to_owned();
@@ -89,7 +98,7 @@ pub(super) fn read(
     loop {
         let is_first = last.is_none();
         let (mut window, mut halves) =
-            (Newest::of(usize::MAX, WINDOW_BYTES), Newest::of(MOST_NAMED, usize::MAX));
+            (Newest::of(usize::MAX, window_bytes), Newest::of(MOST_NAMED, usize::MAX));
         let mut take = |standing: Standing| {
             if is_first && databases.len() < MOST_DATABASES {
                 databases.extend(database_of(&key_of(&standing.path)));
@@ -113,101 +122,6 @@ pub(super) fn read(
         last = wanted.into_iter().next_back();
     }
     reading.end(databases.into_iter().collect())
-}
-
-/// The manifests that were read so far.
-struct Reading<'a> {
-    shelf: &'a Shelf,
-    store: &'a dyn Store,
-    ring: Option<&'a KeyRing>,
-    filter: &'a Filter,
-    limit: usize,
-    backups: Vec<Backup>,
-    strays: Strays,
-    /// Why one could not be read.
-    unreadable: Option<anyhow::Error>,
-}
-
-impl<'a> Reading<'a> {
-    fn start(shelf: &'a Shelf, store: &'a dyn Store, ring: Option<&'a KeyRing>, filter: &'a Filter) -> Self {
-        let limit = filter.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        let strays = Strays::of(&shelf.name);
-        Self { shelf, store, ring, filter, limit, backups: Vec::new(), strays, unreadable: None }
-    }
-
-    /// Reads those of some more, the newest first; whether that was enough.
-    fn read(&mut self, wanted: &[Standing]) -> Result<bool> {
-        for some in handfuls(wanted) {
-            let pairs: Vec<Pair> = some.iter().filter_map(Standing::pair).collect();
-            let (shelf, store, ring) = (self.shelf, self.store, self.ring);
-            let mut unread: usize = 0;
-            for (path, read) in
-                side_by_side(pairs, |pair| (pair.artifact.path.clone(), open(shelf, store, ring, &pair)))?
-            {
-                let is_away = matches!(&read, Err(error) if is_away(error));
-                unread = unread.saturating_add(usize::from(is_away));
-                self.take(path, read);
-            }
-            // So many at once: it is the store that does not answer, and the rest would take as long each.
-            if let Some(error) = self.unreadable.take_if(|_| unread == READERS) {
-                return Err(error);
-            }
-            if self.backups.len() >= self.limit {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// What reading one came to.
-    fn take(&mut self, path: String, read: Result<Result<Backup, String>>) {
-        let what = match read {
-            Ok(Ok(backup)) if passes(&backup, self.filter) => {
-                let damage = backup.copies.iter().find_map(|copy| copy.error.clone());
-                self.backups.push(backup);
-                damage
-            }
-            Ok(Ok(_)) => None,
-            Ok(Err(what)) => Some(what),
-            Err(error) => {
-                let what = format!("its manifest can't be read: {}", one_line(&error));
-                self.unreadable = Some(error);
-                Some(what)
-            }
-        };
-        if let Some(what) = what {
-            self.strays.push(Stray { store: self.shelf.name.clone(), path, what });
-        }
-    }
-
-    fn end(mut self, databases: Vec<String>) -> Result<Inventory> {
-        self.backups.truncate(self.limit);
-        match self.unreadable {
-            // Nothing could be read: that is the store's trouble, not a manifest's.
-            Some(error) if self.backups.is_empty() => Err(error),
-            _ => Ok(Inventory { backups: self.backups, strays: self.strays, databases }),
-        }
-    }
-}
-
-fn is_away(error: &anyhow::Error) -> bool {
-    error.downcast_ref().is_some_and(S3Error::is_passing)
-}
-
-/// As many at a time as are read at once.
-fn handfuls(wanted: &[Standing]) -> impl Iterator<Item = &[Standing]> {
-    let mut left = wanted;
-    std::iter::from_fn(move || {
-        let mut bytes: u64 = 0;
-        let fits = |standing: &&Standing| {
-            bytes = bytes.saturating_add(standing.manifest_bytes());
-            bytes <= READ_BYTES
-        };
-        let count = left.iter().take(READERS).take_while(fits).count().max(1);
-        let (some, rest) = left.split_at_checked(count)?;
-        left = rest;
-        Some(some)
-    })
 }
 
 /// The database whose folder an artifact stands in.
@@ -350,18 +264,31 @@ mod tests {
         assert_eq!(strays.more, 0);
     }
 
+    /// Where not all names are held at once, the store is listed again, and each is read once, the newest first.
     #[test]
-    fn large_manifests_are_read_one_by_one() {
-        let path = "full-shop-20261101T020000Z-3f9a.dump.gz.pgk.json";
-        let manifest = |size_bytes: &u64| Listed { size_bytes: *size_bytes, ..listed(path) };
-        let counts = |sizes: &[u64]| -> Vec<usize> {
-            let all: Vec<Standing> = sizes.iter().filter_map(|size| Standing::of(manifest(size))).collect();
-            handfuls(&all).map(<[Standing]>::len).collect()
+    fn what_does_not_fit_is_listed_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = crate::store::local::LocalStore::new("disk".to_owned(), folder.path().to_owned());
+        let key = |day: u8| format!("db1/d{day}/full-d{day}-202611{day}T020000Z-3f9a.dump.gz.pgk");
+        for day in 11..=17 {
+            store.put_small(&store.path_of(&key(day)), b"x").unwrap();
+            // One has none.
+            if day != 13 {
+                store.put_small(&name::manifest_path(&store.path_of(&key(day))), b"x").unwrap();
+            }
+        }
+        let paths: Vec<String> =
+            [13, 17, 16, 15, 14, 12, 11].into_iter().map(|day| store.path_of(&key(day))).collect();
+        let shelf = Shelf {
+            name: "disk".to_owned(),
+            keep: crate::config::keep::Keep::Forever,
+            store: Ok(std::sync::Arc::new(store)),
         };
-        assert_eq!(counts(&[1000; 40]), [16, 16, 8]);
-        assert_eq!(counts(&[READ_BYTES; 3]), [1, 1, 1]);
-        assert_eq!(counts(&[1, u64::MAX, u64::MAX, 1, 1]), [1, 1, 1, 2]);
-        assert_eq!(counts(&[READ_BYTES / 2, READ_BYTES / 2, 1]), [2, 1]);
-        assert_eq!(counts(&[]), Vec::<usize>::new());
+        for window_bytes in [1, 500, WINDOW_BYTES] {
+            let inventory = read_by(window_bytes, &shelf, None, &Filter::default(), None).unwrap();
+            let told: Vec<&String> = inventory.strays.named.iter().map(|stray| &stray.path).collect();
+            assert_eq!(told, paths.iter().collect::<Vec<_>>());
+            assert_eq!((inventory.databases.len(), inventory.strays.more), (6, 0));
+        }
     }
 }
