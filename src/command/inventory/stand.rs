@@ -28,9 +28,10 @@ impl Standing {
     /// Whatever has no name of ours is none.
     pub(super) fn of(object: Listed) -> Option<Self> {
         let artifact = artifact_of(&object.path);
-        let begun_at = id_of(artifact)?.begun_at();
-        let is_artifact = artifact.len() == object.path.len();
-        let path = artifact.to_owned();
+        let (begun_at, length) = (id_of(artifact)?.begun_at(), artifact.len());
+        let is_artifact = length == object.path.len();
+        let mut path = object.path;
+        path.truncate(length);
         Some(Self {
             path,
             begun_at,
