@@ -1,6 +1,7 @@
 //! Where bytes go: a store keeps artifacts and the manifests beside them. It knows nothing of
 //! databases, keys, the catalog, or what is inside the bytes; names reach it ready made.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read;
 use std::sync::Arc;
@@ -227,13 +228,30 @@ pub trait Store: Send + Sync {
     /// When the store refuses.
     fn remove(&self, path: &str) -> Result<()>;
 
-    /// Every published object whose path starts with `path_prefix`, in the order of their paths. What an upload
-    /// left is none, and no link is followed. A local store whose directory is not there is an error; of what
-    /// is missing below it the list is empty.
+    /// Gives every published object whose path starts with `path_prefix` and is wanted, while the store is listed:
+    /// what is not wanted is dropped at once, and nothing is kept here of what was given. What an upload left is
+    /// none, and no link is followed. The objects of one folder come in the order of their names, as far as the
+    /// server keeps to that. A local store whose directory is not there is an error; of what is missing below it
+    /// nothing is given.
     ///
     /// # Errors
     /// When they can't be listed to the end.
-    fn list(&self, path_prefix: &str) -> Result<Vec<Listed>>;
+    fn each(
+        &self,
+        path_prefix: &str,
+        is_wanted: &dyn Fn(&str) -> bool,
+        found: &mut dyn FnMut(Listed),
+    ) -> Result<()>;
+
+    /// All of them, each once, in the order of their paths; as many as there are stay in memory.
+    ///
+    /// # Errors
+    /// As [`Store::each`].
+    fn list(&self, path_prefix: &str) -> Result<Vec<Listed>> {
+        let mut listed = BTreeMap::new();
+        self.each(path_prefix, &|_| true, &mut |object| drop(listed.insert(object.path.clone(), object)))?;
+        Ok(listed.into_values().collect())
+    }
 
     /// How much room there is; `None` where the store has no bound that it tells.
     ///
@@ -243,11 +261,27 @@ pub trait Store: Send + Sync {
         Ok(None)
     }
 
-    /// The unpublished uploads whose published path would start with `path_prefix`.
+    /// Gives the unpublished uploads whose published path would start with `path_prefix` and is wanted, while the
+    /// store is listed, in an order in which they can be removed.
     ///
     /// # Errors
     /// When they can't be listed.
-    fn stale(&self, path_prefix: &str) -> Result<Vec<Stale>>;
+    fn each_stale(
+        &self,
+        path_prefix: &str,
+        is_wanted: &dyn Fn(&str) -> bool,
+        found: &mut dyn FnMut(Stale),
+    ) -> Result<()>;
+
+    /// All of them; as many as there are stay in memory.
+    ///
+    /// # Errors
+    /// As [`Store::each_stale`].
+    fn stale(&self, path_prefix: &str) -> Result<Vec<Stale>> {
+        let mut all = Vec::new();
+        self.each_stale(path_prefix, &|_| true, &mut |stale| all.push(stale))?;
+        Ok(all)
+    }
 
     /// Removes what [`Store::stale`] found, which is to be done in its order; one that is gone is no error.
     ///

@@ -46,7 +46,8 @@ fn in_store(context: &Context, name: &str, wanted: &Filter) -> Result<(Vec<Backu
         log::warn!("there is no key at hand: the manifests in `{name}` were read, not proven");
     }
     let inventory = inventory::read(shelf, ring.as_ref(), wanted, None, &mut Trust::at(now()))?;
-    inventory.strays.iter().chain(&inventory.notes).for_each(Stray::warn);
+    inventory.strays.warn();
+    inventory.notes.iter().for_each(Stray::warn);
     let is_clean = inventory.strays.is_empty() && ring.is_some();
     let mut backups = inventory.backups;
     backups.extend(inventory.doubtful);

@@ -106,8 +106,8 @@ impl Default for Taken {
 impl Taken {
     fn read(&mut self, shelf: &Shelf, ring: &KeyRing, trust: &mut Trust, accept: &[String]) -> Result<()> {
         let inventory = inventory::read(shelf, Some(ring), &Filter::default(), None, trust)?;
-        for stray in &inventory.strays {
-            stray.warn();
+        inventory.strays.warn();
+        if !inventory.strays.is_empty() {
             self.code = self.code.worse(Code::Degraded);
         }
         inventory.notes.iter().for_each(Stray::warn);

@@ -194,12 +194,12 @@ pub(super) fn one_in_store(
     // What is older than the one that is chosen would not have been chosen.
     let chosen =
         inventory.backups.first().and_then(|backup| backup.id.begun_at()).filter(|_| prefix.is_none());
-    let is_newer = |stray: &&Stray| {
+    let is_newer = |stray: &Stray| {
         let id = inventory::id_of(inventory::artifact_of(&stray.path));
         id.and_then(|id| id.begun_at()) >= chosen
     };
-    inventory.strays.iter().filter(is_newer).for_each(Stray::warn);
-    inventory.notes.iter().filter(is_newer).for_each(Stray::warn);
+    inventory.strays.warn_of(is_newer);
+    inventory.notes.iter().filter(|note| is_newer(note)).for_each(Stray::warn);
     let mut doubtful = inventory.doubtful;
     match prefix {
         None => {

@@ -12,6 +12,7 @@ use tempfile::NamedTempFile;
 
 use crate::step::{self, Step};
 
+use self::listing::{RANDOM_CHARACTERS, TEMPORARY_SUFFIX, published_path};
 use self::removing::remove_file;
 use super::{Handle, Kind, Listed, Missing, Part, Removal, Stale, Stat, Store, Stored, Traffic, Upload};
 
@@ -21,9 +22,6 @@ mod removing;
 
 pub use patience::PatientStore;
 
-/// Length of the random piece of a temporary file's name.
-const RANDOM_CHARACTERS: usize = 6;
-const TEMPORARY_SUFFIX: &str = ".part";
 /// How often a folder that went away is made again.
 const FOLDER_TRIES: usize = 10;
 
@@ -140,27 +138,34 @@ impl Store for LocalStore {
         Ok(Removal::Gone)
     }
 
-    fn list(&self, path_prefix: &str) -> Result<Vec<Listed>> {
-        listing::list(&self.root, path_prefix, |file| published_path(file).is_none())
+    fn each(
+        &self,
+        path_prefix: &str,
+        is_wanted: &dyn Fn(&str) -> bool,
+        found: &mut dyn FnMut(Listed),
+    ) -> Result<()> {
+        let is_object = |path: &str| is_wanted(path) && published_path(Path::new(path)).is_none();
+        listing::each(&self.root, path_prefix, &is_object, found)
     }
 
     fn room(&self) -> Result<Option<super::Room>> {
         listing::room(&self.root).map(Some)
     }
 
-    fn stale(&self, path_prefix: &str) -> Result<Vec<Stale>> {
-        let mut found = Vec::new();
-        let Some(folder) = listing::folder_of(&self.root, path_prefix) else { return Ok(found) };
+    fn each_stale(
+        &self,
+        path_prefix: &str,
+        is_wanted: &dyn Fn(&str) -> bool,
+        found: &mut dyn FnMut(Stale),
+    ) -> Result<()> {
+        let Some(folder) = listing::folder_of(&self.root, path_prefix) else { return Ok(()) };
         listing::walk(&folder, path_prefix, &mut |file, path| {
-            if let Some(published) =
-                published_path(file).filter(|published| published.starts_with(path_prefix))
-            {
+            let published = published_path(file).filter(|published| published.starts_with(path_prefix));
+            if let Some(published) = published.filter(|published| is_wanted(published)) {
                 let begun_at = file.symlink_metadata().ok().as_ref().and_then(listing::modified_at);
-                found.push(Stale { path: published, handle: Handle::File(path.to_owned()), begun_at });
+                found(Stale { path: published, handle: Handle::File(path.to_owned()), begun_at });
             }
-            Ok(())
-        })?;
-        Ok(found)
+        })
     }
 
     fn discard(&self, stale: &Stale) -> Result<()> {
@@ -384,16 +389,4 @@ fn sync_directory(directory: &Path) -> Result<()> {
     File::open(directory)
         .and_then(|handle| handle.sync_all())
         .with_context(|| format!("can't make the folder `{}` durable", directory.display()))
-}
-
-/// The path that a temporary file would have been published under; `None` for any other file.
-fn published_path(file: &Path) -> Option<String> {
-    let (artifact, random) =
-        file.file_name()?.to_str()?.strip_prefix('.')?.strip_suffix(TEMPORARY_SUFFIX)?.rsplit_once('.')?;
-    let is_random = random.len() == RANDOM_CHARACTERS
-        && random.bytes().all(|character| character.is_ascii_alphanumeric());
-    if artifact.is_empty() || !is_random {
-        return None;
-    }
-    file.with_file_name(artifact).to_str().map(str::to_owned)
 }

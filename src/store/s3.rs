@@ -30,6 +30,7 @@ mod answer;
 mod aside;
 mod client;
 mod compose;
+mod course;
 mod error;
 mod grow;
 mod list;
@@ -268,12 +269,29 @@ impl Store for S3Store {
         Ok(versions::take_back(&self.shared, paths)?)
     }
 
-    fn list(&self, path_prefix: &str) -> Result<Vec<Listed>> {
-        Ok(list::published(&self.shared, path_prefix)?)
+    fn each(
+        &self,
+        path_prefix: &str,
+        is_wanted: &dyn Fn(&str) -> bool,
+        found: &mut dyn FnMut(Listed),
+    ) -> Result<()> {
+        let passed_over = list::published(&self.shared, path_prefix, is_wanted, found)?;
+        if passed_over > 0 {
+            let (name, most) = (&self.name, list::KEY_LIMIT_BYTES);
+            log::warn!(
+                "store `{name}`: {passed_over} names of more than {most} bytes, which S3 has not, are passed over"
+            );
+        }
+        Ok(())
     }
 
-    fn stale(&self, path_prefix: &str) -> Result<Vec<Stale>> {
-        Ok(list::unpublished(&self.shared, path_prefix)?)
+    fn each_stale(
+        &self,
+        path_prefix: &str,
+        is_wanted: &dyn Fn(&str) -> bool,
+        found: &mut dyn FnMut(Stale),
+    ) -> Result<()> {
+        Ok(list::unpublished(&self.shared, path_prefix, is_wanted, found)?)
     }
 
     fn discard(&self, stale: &Stale) -> Result<()> {

@@ -125,7 +125,7 @@ fn peak_of(site: &Site, arguments: &[&str]) -> (String, u64) {
 }
 
 /// Runs the binary under a parent that asks the kernel for the peak of its own children; gives stdout and KiB.
-fn peak_of_code(site: &Site, arguments: &[&str], code: i32) -> (String, u64) {
+pub(crate) fn peak_of_code(site: &Site, arguments: &[&str], code: i32) -> (String, u64) {
     // The children of the binary (pg_dump) count on their own: the kernel gives the largest, not the sum.
     let script = "import json, resource, subprocess, sys\n\
         done = subprocess.run(sys.argv[2:], stdout=subprocess.PIPE)\n\

@@ -22,6 +22,7 @@ mod compare;
 mod judge;
 mod line;
 mod metrics;
+mod pairs;
 mod record;
 mod report;
 mod scope;

@@ -11,14 +11,16 @@ use super::ledger::Ledger;
 use crate::backup::Backup;
 use crate::catalog::query::Unmade;
 use crate::command::context::{Context, Shelf};
-use crate::command::inventory::{self, Pair};
+use crate::command::inventory::{self, Pair, Standing};
 use crate::command::{copies, rebuild, standing};
 use crate::exit::{one_line, shown};
 use crate::interrupt::Interrupt;
 use crate::key::{KeyRing, Signer};
 use crate::name::{self, BackupId};
-use crate::store::{Listed, Removal, Store};
+use crate::store::{Removal, Store};
 
+/// What is taken on at once of one month's folder in one store; what is more is left for the next run.
+const MOST_AT_ONCE: usize = 1000;
 /// Said of a copy that may be there; a later run looks again.
 const UNKNOWN: &str = "its run died, and the store could not be asked for it since";
 
@@ -53,24 +55,46 @@ impl Leftovers {
 
     /// Removes from a store what is not published of them, and artifacts without a manifest.
     pub(super) fn sweep(&self, store: &dyn Store, interrupt: &Interrupt) -> Result<()> {
+        let mut is_whole = true;
         for (folder, prefixes) in self.by_month(store) {
             let is_of_these = |path: &str| prefixes.iter().any(|prefix| path.starts_with(prefix.as_str()));
-            for stale in store.stale(&folder)?.into_iter().filter(|stale| is_of_these(&stale.path)) {
-                if interrupt.is_raised() {
-                    return Ok(());
-                }
-                store.discard(&stale).with_context(|| format!("`{}`", shown(&stale.path)))?;
-                let path = shown(&stale.path);
-                log::info!("store `{}`: removed the unfinished upload of `{path}`", store.name());
-            }
-            let mut listed = store.list(&folder)?;
-            listed.retain(|object| is_of_these(&object.path));
-            self.sweep_published(store, listed, interrupt)?;
+            is_whole &= self.sweep_unpublished(store, &folder, &is_of_these, interrupt)?;
+            let (mut found, mut more) = (Vec::new(), 0usize);
+            inventory::each(store, &folder, &is_of_these, &mut |standing| match found.len() {
+                MOST_AT_ONCE.. => more = more.saturating_add(1),
+                _ => found.push(standing),
+            })?;
+            is_whole &= more == 0;
+            self.sweep_published(store, found, interrupt)?;
         }
-        if !interrupt.is_raised() {
+        if is_whole && !interrupt.is_raised() {
             self.found().swept.insert(store.name().to_owned());
         }
         Ok(())
+    }
+
+    /// Whether that was all.
+    fn sweep_unpublished(
+        &self,
+        store: &dyn Store,
+        folder: &str,
+        is_of_these: &dyn Fn(&str) -> bool,
+        interrupt: &Interrupt,
+    ) -> Result<bool> {
+        let (mut found, mut more) = (Vec::new(), 0usize);
+        store.each_stale(folder, is_of_these, &mut |stale| match found.len() {
+            MOST_AT_ONCE.. => more = more.saturating_add(1),
+            _ => found.push(stale),
+        })?;
+        for stale in found {
+            if interrupt.is_raised() {
+                return Ok(false);
+            }
+            let path = shown(&stale.path);
+            store.discard(&stale).with_context(|| format!("`{path}`"))?;
+            log::info!("store `{}`: removed the unfinished upload of `{path}`", store.name());
+        }
+        Ok(more == 0)
     }
 
     /// What the paths of the unmade start with in a store, by their folder: one of each month.
@@ -88,16 +112,16 @@ impl Leftovers {
     }
 
     /// A run that died between the artifact and its manifest, or after both.
-    fn sweep_published(&self, store: &dyn Store, listed: Vec<Listed>, interrupt: &Interrupt) -> Result<()> {
-        let found = inventory::pair(store.name(), listed);
-        for stray in found.strays {
+    fn sweep_published(&self, store: &dyn Store, found: Vec<Standing>, interrupt: &Interrupt) -> Result<()> {
+        let (pairs, halves): (Vec<_>, Vec<_>) = found.into_iter().partition(Standing::is_pair);
+        for half in inventory::in_order(halves) {
             if interrupt.is_raised() {
                 return Ok(());
             }
-            let is_artifact = inventory::artifact_of(&stray.path) == stray.path;
             // Its manifest may have come since the list was made.
-            let manifest = name::manifest_path(&stray.path);
-            if is_artifact && store.stat(&manifest)?.is_none() {
+            let manifest = name::manifest_path(&half.path);
+            if half.size_bytes().is_some() && store.stat(&manifest)?.is_none() {
+                let stray = half.stray(store.name());
                 // A bucket with versions may hide one, which would stay alone.
                 let removal = store.expire_all(&[&manifest, &stray.path]);
                 let path = shown(&stray.path);
@@ -111,7 +135,7 @@ impl Leftovers {
                 }
             }
         }
-        let whole = found.pairs.into_iter().map(|pair| (store.name().to_owned(), pair));
+        let whole = pairs.iter().filter_map(Standing::pair).map(|pair| (store.name().to_owned(), pair));
         self.found().whole.extend(whole);
         Ok(())
     }

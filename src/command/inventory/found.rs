@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use jiff::Timestamp;
 
-use super::{Stray, handfuls, open_signed, pair};
+use super::reading::handfuls;
+use super::{Newest, Pair, Standing, Stray, Strays, WINDOW_BYTES, each, open_signed};
 use crate::backup::Backup;
 use crate::command::context::Shelf;
 use crate::command::copies::side_by_side;
@@ -21,7 +22,7 @@ pub(in crate::command) struct Inventory {
     /// The newest first, each with its copy in this store alone.
     pub(in crate::command) backups: Vec<Backup>,
     /// What is no backup, or no whole copy, and why.
-    pub(in crate::command) strays: Vec<Stray>,
+    pub(in crate::command) strays: Strays,
     /// The databases that the names of all artifacts which may be meant tell of.
     pub(in crate::command) databases: Vec<String>,
     /// What a manifest proves and is not to be taken for a backup without being asked for, the newest first, each
@@ -75,15 +76,28 @@ pub(super) fn sealed_by_then(
     until: Timestamp,
 ) -> Result<Option<Timestamp>> {
     let folder = store.path_of(&format!("{}/", name::encode(source)));
-    let mut pairs = pair(&shelf.name, store.list(&folder)?).pairs;
-    pairs.retain(|pair| pair.id.begun_at().is_some_and(|at| at <= until));
-    for some in handfuls(&pairs) {
-        for read in side_by_side(some.to_vec(), |pair| open_signed(shelf, store, ring, &pair))? {
-            // What can't be read proves nothing.
-            if let Ok(Ok((backup, Some(Signer::Sealing)))) = read {
-                return Ok(Some(backup.created_at));
+    let mut last: Option<Standing> = None;
+    loop {
+        let mut window = Newest::of(usize::MAX, WINDOW_BYTES);
+        each(store, &folder, &|_| true, &mut |standing| {
+            let is_then = standing.is_pair() && standing.begun_at().is_some_and(|at| at <= until);
+            if is_then && last.as_ref().is_none_or(|last| last.rank() < standing.rank()) {
+                window.push(standing);
+            }
+        })?;
+        let (wanted, left_out) = window.into_parts();
+        for some in handfuls(&wanted) {
+            let pairs: Vec<Pair> = some.iter().filter_map(Standing::pair).collect();
+            for read in side_by_side(pairs, |pair| open_signed(shelf, store, ring, &pair))? {
+                // What can't be read proves nothing.
+                if let Ok(Ok((backup, Some(Signer::Sealing)))) = read {
+                    return Ok(Some(backup.created_at));
+                }
             }
         }
+        if left_out == 0 {
+            return Ok(None);
+        }
+        last = wanted.into_iter().next_back();
     }
-    Ok(None)
 }

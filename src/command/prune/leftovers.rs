@@ -49,20 +49,36 @@ fn database_of(store: &StorePlan<'_>, path: &str) -> Option<String> {
 
 /// What is left over in a store if nobody is at work on it and no record tells of it.
 fn old<'a>(store: &'a StorePlan<'_>, now: Timestamp) -> Vec<Leftover<'a>> {
-    let is_old = |at: Option<Timestamp>, age| at.is_some_and(|at| now.duration_since(at) > age);
-    let stale = store.shown.stale.iter().filter(|stale| {
-        let age = if is_artifact(stale) { OLD_ARTIFACT } else { OLD_UPLOAD };
-        is_old(stale.begun_at, age)
-    });
+    let stale = store.shown.stale.iter().filter(|stale| is_old(stale, now));
     let what = "an upload that was never finished";
     let stale = stale.map(|stale| Leftover { path: &stale.path, what, stale: Some(stale) });
-    let strays = store.shown.strays.iter().filter(|stray| {
-        let written_at = store.shown.written_at.get(&stray.path).copied().flatten();
-        inventory::artifact_of(&stray.path) == stray.path && is_old(written_at, OLD_ARTIFACT)
-    });
-    let strays = strays.map(|stray| Leftover { path: &stray.path, what: &stray.what, stale: None });
+    let bare = store.shown.bare.iter().filter(|bare| is_old_artifact(bare.written_at, now));
+    let what = "an artifact without a manifest";
+    let bare = bare.map(|bare| Leftover { path: &bare.path, what, stale: None });
     // Segments show that what stands at the artifact's own path is unfinished: they go after it.
-    stale.chain(strays).collect()
+    stale.chain(bare).collect()
+}
+
+/// An artifact without a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Bare {
+    pub(super) path: String,
+    pub(super) written_at: Option<Timestamp>,
+}
+
+/// Whether what was not published is older than anything that a run may still be at work on.
+pub(super) fn is_old(stale: &Stale, now: Timestamp) -> bool {
+    let age = if is_artifact(stale) { OLD_ARTIFACT } else { OLD_UPLOAD };
+    is_older(stale.begun_at, now, age)
+}
+
+/// The same of an artifact without a manifest.
+pub(super) fn is_old_artifact(written_at: Option<Timestamp>, now: Timestamp) -> bool {
+    is_older(written_at, now, OLD_ARTIFACT)
+}
+
+fn is_older(at: Option<Timestamp>, now: Timestamp, age: SignedDuration) -> bool {
+    at.is_some_and(|at| now.duration_since(at) > age)
 }
 
 /// Whether what a dead upload left is an artifact, in its place.

@@ -9,7 +9,7 @@ use super::super::copies::side_by_side;
 use super::super::inventory;
 use super::super::progress::Phase;
 use super::items::{Action, Item, Items, View};
-use super::shown::Shown;
+use super::shown::{OnRecord, Shown};
 use crate::catalog::Catalog;
 use crate::catalog::kept::Kept;
 use crate::exit::one_line;
@@ -77,9 +77,14 @@ pub(super) fn make<'a>(
         Some(names) => names.iter().map(|name| name::database_prefix(scope.source, name)).collect(),
     };
     let phase = Phase::start(&context.out.bars, "listing what is in the stores");
-    let shown = side_by_side(shelves.to_vec(), |shelf| (shelf, Shown::of(shelf, &folders)))?;
-    drop(phase);
-    // Asked after the stores: what a run has published by now has had its row since it began.
+    // What is not on record need not be held while the stores are listed.
+    let rows = catalog.all_kept(scope.source, scope.databases)?;
+    let by_our_clock = now();
+    let shown = side_by_side(shelves.to_vec(), |shelf| {
+        (shelf, Shown::of(shelf, &folders, &OnRecord::of(&rows, &shelf.name), by_our_clock))
+    })?;
+    drop((phase, rows));
+    // Asked after the stores too: what a run has published by now has had its row since it began.
     let rows = catalog.all_kept(scope.source, scope.databases)?;
     let now = now().min(catalog.clock()?);
     let min_keep = usize::try_from(context.config.retention.min_keep.get())?;
@@ -111,6 +116,12 @@ fn of_one<'a>(
     if let Some(trouble) = &shown.trouble {
         plan.troubles
             .push(format!("store `{}`: what dead runs left is not looked for: {trouble}", shelf.name));
+    }
+    if shown.more > 0 {
+        let (name, more) = (&shelf.name, shown.more);
+        log::warn!(
+            "store `{name}`: {more} more unfinished uploads and artifacts without a manifest are left for the next prune"
+        );
     }
     let view = View { source: scope.source, store, shown: &shown };
     let entries = view.entries(&plan.rows);

@@ -20,7 +20,7 @@ use crate::exit::{Code, one_line};
 use crate::name::{self, BackupId};
 use crate::retention::{self, Verdict};
 use crate::step::{self, Step};
-use crate::store::{Removal, Store};
+use crate::store::{Listed, Removal, Store};
 
 /// Copies that are removed at once.
 const AT_ONCE: usize = 8;
@@ -199,11 +199,16 @@ impl<'a> OfStore<'a> {
     fn list_again(&self, catalog: &mut Catalog, done: &mut Done) -> Result<Code> {
         let folder = |item: &&Item| item.path.rsplit_once('/').map(|(folder, _)| folder.to_owned());
         let folders: BTreeSet<String> = self.removed.iter().filter_map(folder).collect();
+        let removed: BTreeSet<&str> = self.removed.iter().map(|item| item.path.as_str()).collect();
+        let is_one = |path: &str| removed.contains(inventory::artifact_of(path));
         let mut code = Code::Done;
         let mut shown = BTreeSet::new();
         for folder in folders {
-            match self.store.store.list(&format!("{folder}/")) {
-                Ok(listed) => shown.extend(listed.into_iter().map(|object| object.path)),
+            let mut see = |object: Listed| {
+                shown.insert(object.path);
+            };
+            match self.store.store.each(&format!("{folder}/"), &is_one, &mut see) {
+                Ok(()) => {}
                 Err(error) => {
                     let (name, text) = (self.name(), one_line(&error));
                     log::error!("store `{name}`: what is left after the removal can't be listed: {text}");

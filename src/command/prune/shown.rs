@@ -1,55 +1,124 @@
 //! What a store shows of the copies in it, as it was listed: what counts for a plan is there, whole, and the backup's
 //! own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use jiff::Timestamp;
 
 use super::super::context::Shelf;
-use super::super::inventory::{self, Pair, Stray};
+use super::super::inventory::{self, Pair, Standing};
+use super::leftovers::{self, Bare};
 use crate::backup::CopyState;
 use crate::catalog::kept::{Kept, KeptCopy};
 use crate::exit::one_line;
-use crate::name;
+use crate::name::{self, BackupId};
 use crate::store::{Listed, Stale, Store};
 
 /// Copies that are worth a second look: more than a run beside this one can have made are none of its.
 const MOST_LOOKED_AT_AGAIN: usize = 64;
+/// What is left over of backups that no record knows, as much of it as one prune takes on: nothing but names says that
+/// it is ours, and somebody may have put a million there.
+const MOST_UNKNOWN: usize = 1000;
+/// The same of those that a record knows.
+const MOST_KNOWN: usize = 10_000;
 
-/// What a store holds.
+/// What is on record in one store.
+pub(super) struct OnRecord<'a> {
+    paths: BTreeSet<&'a str>,
+    ids: BTreeSet<&'a str>,
+}
+
+impl<'a> OnRecord<'a> {
+    pub(super) fn of(rows: &'a [Kept], store: &str) -> Self {
+        let copies = rows.iter().flat_map(|row| &row.copies).filter(|copy| copy.store == store);
+        let paths = copies.map(|copy| copy.path.as_str()).collect();
+        Self { paths, ids: rows.iter().map(|row| row.id.as_str()).collect() }
+    }
+
+    fn knows(&self, id: &BackupId) -> bool {
+        self.ids.contains(id.as_str())
+    }
+}
+
+/// How much more of what is left over may be taken on.
+struct Room {
+    known: usize,
+    unknown: usize,
+}
+
+/// What a store holds of what is on record, and what is left over in it.
 #[derive(Debug, Default)]
 pub(super) struct Shown {
     /// Whole copies, by the artifact's path.
     pairs: BTreeMap<String, Pair>,
-    pub(super) strays: Vec<Stray>,
-    /// When each object was written.
-    pub(super) written_at: BTreeMap<String, Option<Timestamp>>,
+    /// Artifacts' paths at which one of two stands.
+    halves: BTreeSet<String>,
+    /// Artifacts without a manifest that may be old enough to be left over.
+    pub(super) bare: Vec<Bare>,
+    /// The same of what was never published.
     pub(super) stale: Vec<Stale>,
+    /// How many are there besides, and are left for the next prune.
+    pub(super) more: usize,
     /// Why it is not known what dead runs left.
     pub(super) trouble: Option<String>,
 }
 
 impl Shown {
-    /// Lists what stands under the folders.
-    pub(super) fn of(shelf: &Shelf, folders: &[String]) -> Result<Self> {
+    /// Lists what stands under the folders. What is neither on record nor left over by now is dropped at once.
+    pub(super) fn of(
+        shelf: &Shelf,
+        folders: &[String],
+        on_record: &OnRecord<'_>,
+        now: Timestamp,
+    ) -> Result<Self> {
         let store = inventory::usable(shelf)?;
         let mut shown = Self::default();
+        let mut room = Room { known: MOST_KNOWN, unknown: MOST_UNKNOWN };
         for folder in folders {
             let prefix = store.path_of(folder);
-            match store.stale(&prefix) {
-                Ok(stale) => shown.stale.extend(stale),
-                Err(error) => shown.trouble = Some(one_line(&error)),
+            let is_ours = |path: &str| inventory::id_of(path).is_some();
+            let stale = store.each_stale(&prefix, &is_ours, &mut |stale| {
+                if leftovers::is_old(&stale, now) && shown.has_room_for(&stale.path, on_record, &mut room) {
+                    shown.stale.push(stale);
+                }
+            });
+            if let Err(error) = stale {
+                shown.trouble = Some(one_line(&error));
             }
-            let listed = store.list(&prefix)?;
-            for object in &listed {
-                shown.written_at.insert(object.path.clone(), object.modified_at);
-            }
-            let paired = inventory::pair(&shelf.name, listed);
-            shown.pairs.extend(paired.pairs.into_iter().map(|pair| (pair.artifact.path.clone(), pair)));
-            shown.strays.extend(paired.strays);
+            inventory::each(store, &prefix, &|_| true, &mut |standing| {
+                shown.take(standing, on_record, now, &mut room);
+            })?;
         }
         Ok(shown)
+    }
+
+    fn take(&mut self, standing: Standing, on_record: &OnRecord<'_>, now: Timestamp, room: &mut Room) {
+        if let Some(written_at) = standing.bare_since()
+            && leftovers::is_old_artifact(written_at, now)
+            && self.has_room_for(&standing.path, on_record, room)
+        {
+            self.bare.push(Bare { path: standing.path.clone(), written_at });
+        }
+        if !on_record.paths.contains(standing.path.as_str()) {
+            return;
+        }
+        match standing.pair() {
+            Some(pair) => drop(self.pairs.insert(standing.path, pair)),
+            None => drop(self.halves.insert(standing.path)),
+        }
+    }
+
+    /// Whether what is left over there is among what this prune takes on; counts it.
+    fn has_room_for(&mut self, path: &str, on_record: &OnRecord<'_>, room: &mut Room) -> bool {
+        let Some(id) = inventory::id_of(path) else { return false };
+        let left = if on_record.knows(&id) { &mut room.known } else { &mut room.unknown };
+        if let Some(less) = left.checked_sub(1) {
+            *left = less;
+            return true;
+        }
+        self.more = self.more.saturating_add(1);
+        false
     }
 
     /// Looks for what is on record and was not listed: a run may have published it since.
@@ -68,12 +137,10 @@ impl Shown {
             return Ok(());
         }
         for copy in missed {
-            let (path, manifest_path) = (copy.path.clone(), name::manifest_path(&copy.path));
-            let (artifact, manifest) = (store.stat(&path)?, store.stat(&manifest_path)?);
-            for (path, found) in [(&path, &artifact), (&manifest_path, &manifest)] {
-                if found.is_some() {
-                    self.written_at.entry(path.clone()).or_insert(None);
-                }
+            let path = copy.path.clone();
+            let (artifact, manifest) = (store.stat(&path)?, store.stat(&name::manifest_path(&path))?);
+            if artifact.is_some() != manifest.is_some() {
+                self.halves.insert(path.clone());
             }
             if let (Some(artifact), Some(manifest), Some(id)) = (artifact, manifest, inventory::id_of(&path))
             {
@@ -93,8 +160,7 @@ impl Shown {
 
     /// Whether anything of a copy stands there.
     pub(super) fn has_any_of(&self, copy: &KeptCopy) -> bool {
-        self.written_at.contains_key(&copy.path)
-            || self.written_at.contains_key(&name::manifest_path(&copy.path))
+        self.pairs.contains_key(&copy.path) || self.halves.contains(&copy.path)
     }
 }
 

@@ -20,6 +20,8 @@ const MIB: u64 = 1024 * 1024;
 const LEAST_PART_BYTES: u64 = 8 * MIB;
 /// What S3 takes of parts: the size is known, so one upload holds it all.
 const MOST_PARTS: u64 = 10_000;
+/// Unfinished uploads to one path that are removed at once.
+const MOST_UPLOADS: usize = 1000;
 /// Parts that memory has room for; a copy whose parts were larger is sent in smaller ones.
 const LARGEST_PART_BYTES: u64 = 48 * MIB;
 
@@ -181,10 +183,14 @@ fn mend(
 
 /// Removes what a repair that was killed left of its upload; what stands at the path itself stays.
 fn clear_unfinished(store: &dyn Store, path: &str) {
-    let is_upload = |stale: &Stale| stale.path == path && !matches!(stale.handle, Handle::Object(_));
-    let cleared = store.stale(path).and_then(|stale| {
-        stale.iter().filter(|stale| is_upload(stale)).try_for_each(|stale| store.discard(stale))
+    let is_upload = |stale: &Stale| !matches!(stale.handle, Handle::Object(_));
+    let mut uploads = Vec::new();
+    let listed = store.each_stale(path, &|found| found == path, &mut |stale| {
+        if is_upload(&stale) && uploads.len() < MOST_UPLOADS {
+            uploads.push(stale);
+        }
     });
+    let cleared = listed.and_then(|()| uploads.iter().try_for_each(|stale| store.discard(stale)));
     if let Err(error) = cleared {
         log::warn!(
             "store `{}`: an unfinished upload of `{path}` may stay: {}",

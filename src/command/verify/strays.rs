@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
 
-use super::super::inventory::{self, Pair, Paired, Stray};
+use super::super::inventory::{self, MOST_NAMED, Newest, Pair, Standing, Stray, Strays};
 use super::Session;
 use crate::backup::{CopyState, Status};
 use crate::catalog::Catalog;
@@ -48,38 +48,53 @@ impl OnRecord {
     }
 }
 
-/// Lists the source's folder in each store that is looked at, and compares.
-pub(super) fn find(session: &Session<'_>, catalog: &mut Catalog) -> Result<Vec<Stray>> {
+/// Lists the source's folder in each store that is looked at, and compares; of each store by itself.
+pub(super) fn find(session: &Session<'_>, catalog: &mut Catalog) -> Result<Vec<Strays>> {
     let source = &session.context.config.source.name;
     let folder = format!("{}/", name::encode(source));
-    let mut found: Vec<(String, Paired)> = Vec::new();
-    let mut strays = Vec::new();
+    let (mut found, mut all) = (Vec::new(), Vec::new());
+    // What is on record need not be held while the stores are listed.
+    let on_record = OnRecord::of(catalog.known(source)?);
     for shelf in session.shelves.iter().filter(|shelf| session.is_selected(&shelf.name)) {
-        let listed = inventory::usable(shelf).and_then(|store| store.list(&store.path_of(&folder)));
+        let is_unknown = |artifact: &str| !on_record.has(&shelf.name, artifact);
+        let mut newest = Newest::of(MOST_NAMED, usize::MAX);
+        let listed = inventory::usable(shelf).and_then(|store| {
+            inventory::each(store, &store.path_of(&folder), &is_unknown, &mut |standing| {
+                newest.push(standing)
+            })
+        });
         match listed {
-            Ok(listed) => found.push((shelf.name.clone(), inventory::pair(&shelf.name, listed))),
+            Ok(()) => found.push((shelf.name.clone(), newest)),
             Err(error) => {
                 let what = format!("can't be listed: {}", one_line(&error));
+                let mut strays = Strays::of(&shelf.name);
                 strays.push(Stray { store: shelf.name.clone(), path: folder.clone(), what });
+                all.push(strays);
             }
         }
     }
-    // Asked after the stores: what a run has published by now has had its row since it began.
+    drop(on_record);
+    // Asked after the stores too: what a run has published by now has had its row since it began.
     let on_record = OnRecord::of(catalog.known(source)?);
-    for (store, paired) in found {
-        let is_at_work = |path: &str| {
-            let id = inventory::id_of(inventory::artifact_of(path));
-            id.is_some_and(|id| on_record.status.get(id.as_str()) == Some(&Status::InProgress))
-        };
-        let is_told = |path: &str| on_record.has(&store, inventory::artifact_of(path));
-        let pairs = paired.pairs.iter().map(|pair| Stray {
-            store: store.clone(),
-            path: pair.artifact.path.clone(),
-            what: on_record.what(pair).to_owned(),
-        });
-        // What a copy on record lacks, the look at that copy says.
-        let all = paired.strays.iter().cloned().chain(pairs);
-        strays.extend(all.filter(|stray| !is_at_work(&stray.path) && !is_told(&stray.path)));
+    all.extend(found.into_iter().map(|(store, newest)| compared(&on_record, &store, newest)));
+    Ok(all)
+}
+
+fn compared(on_record: &OnRecord, store: &str, newest: Newest) -> Strays {
+    let (mut unknown, more) = newest.into_parts();
+    let is_at_work = |path: &str| {
+        let id = inventory::id_of(path);
+        id.is_some_and(|id| on_record.status.get(id.as_str()) == Some(&Status::InProgress))
+    };
+    // What a copy on record lacks, the look at that copy says.
+    unknown.retain(|standing| !is_at_work(&standing.path) && !on_record.has(store, &standing.path));
+    let (pairs, halves): (Vec<_>, Vec<_>) = unknown.into_iter().partition(Standing::is_pair);
+    let mut strays = Strays::of(store);
+    strays.more = more;
+    inventory::in_order(halves).iter().for_each(|half| strays.push(half.stray(store)));
+    for pair in pairs.iter().filter_map(Standing::pair) {
+        let what = on_record.what(&pair).to_owned();
+        strays.push(Stray { store: store.to_owned(), path: pair.artifact.path, what });
     }
-    Ok(strays)
+    strays
 }

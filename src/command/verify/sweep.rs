@@ -9,7 +9,8 @@ use serde_json::json;
 
 use super::super::context::{Shelf, now};
 use super::super::copies::side_by_side;
-use super::super::{inventory, select};
+use super::super::inventory::{self, Stray};
+use super::super::select;
 use super::watch::Seen;
 use super::{Session, strays};
 use crate::backup::{Backup, CheckLevel};
@@ -131,17 +132,19 @@ pub(super) fn run(
     }
     let left = ids.len().saturating_sub(documents.len());
     let strays = if context.interrupt.is_raised() { Vec::new() } else { strays::find(session, catalog)? };
-    for stray in &strays {
-        stray.warn();
+    for of_store in strays.iter().filter(|of_store| !of_store.is_empty()) {
+        of_store.warn();
         code = code.worse(Code::Degraded);
     }
+    let named: Vec<&Stray> = strays.iter().flat_map(|of_store| &of_store.named).collect();
+    let more: usize = strays.iter().map(|of_store| of_store.more).sum();
     let looked_at = documents.len();
     let plural = if looked_at == 1 { "" } else { "s" };
     context.out.line(&format!(
         "{looked_at} backup{plural} looked at, {} read, {left} left for another time",
         HumanBytes(budget.read_bytes)
     ))?;
-    context.out.json(&json!({ "backups": documents, "strays": strays, "left": left }))?;
+    context.out.json(&json!({ "backups": documents, "strays": named, "more_strays": more, "left": left }))?;
     Ok(code)
 }
 

@@ -127,16 +127,26 @@ impl Store for PatientStore {
         })
     }
 
-    fn list(&self, path_prefix: &str) -> Result<Vec<Listed>> {
-        self.store.list(path_prefix)
+    fn each(
+        &self,
+        path_prefix: &str,
+        is_wanted: &dyn Fn(&str) -> bool,
+        found: &mut dyn FnMut(Listed),
+    ) -> Result<()> {
+        self.store.each(path_prefix, is_wanted, found)
     }
 
     fn room(&self) -> Result<Option<Room>> {
         self.within(self.stall, LocalStore::room)
     }
 
-    fn stale(&self, path_prefix: &str) -> Result<Vec<Stale>> {
-        self.store.stale(path_prefix)
+    fn each_stale(
+        &self,
+        path_prefix: &str,
+        is_wanted: &dyn Fn(&str) -> bool,
+        found: &mut dyn FnMut(Stale),
+    ) -> Result<()> {
+        self.store.each_stale(path_prefix, is_wanted, found)
     }
 
     fn discard(&self, stale: &Stale) -> Result<()> {

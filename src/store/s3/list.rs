@@ -2,56 +2,79 @@
 //! uploads, segments, and the first segment under the artifact's own path. It must not decide which of them
 //! are left over: the caller knows what is running.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use s3::command::Command;
 use serde::Deserialize;
 
 use super::answer;
 use super::client::Extras;
+use super::course::{Course, Nested};
 use super::error::S3Error;
-use super::xml::{self, Objects, Uploads};
+use super::xml::{self, ListedObject, Objects, Uploads};
 use super::{Handle, Listed, Shared, Stale, segment};
 
 pub(super) const PAGE_ENTRIES: usize = 1000;
 pub(super) const PAGE_LIMIT_BYTES: u64 = 8 * 1024 * 1024;
+/// The longest name of an object that S3 allows, in bytes: what has a longer one is none.
+pub(super) const KEY_LIMIT_BYTES: usize = 1024;
+/// The longest id and the longest marker that are believed to be one.
+pub(super) const MARK_LIMIT_BYTES: usize = 8 * 1024;
 /// A server that never ends its list is not believed for longer than this.
-const MOST_PAGES: usize = 100;
-/// The same where all that a bucket holds is listed: some gigabytes of memory.
+pub(super) const MOST_PAGES: usize = 100;
+const MOST_PAGES_OF_UPLOADS: usize = 1200;
+/// The same where all that a bucket holds is listed.
 const MOST_LISTED: usize = 10_000_000;
 const OBJECTS: &str = "list of objects";
 const UPLOADS: &str = "list of unfinished uploads";
 /// Objects that must come within the time of one request: a page that drips must not keep us for ever.
 const LEG_OBJECTS: usize = 1000;
 
-/// Lists what is not published of the artifacts whose path starts with `path_prefix`, in an order in which
+/// Gives what is not published of the wanted artifacts whose path starts with `path_prefix`, in an order in which
 /// it can be removed: what shows an object to be unfinished comes after the object.
-pub(super) fn unpublished(shared: &Shared, path_prefix: &str) -> Result<Vec<Stale>, S3Error> {
-    let mut found = unfinished_uploads(shared, path_prefix)?;
-    let objects = objects(shared, path_prefix)?;
-    let segments: Vec<(&str, &String)> =
-        objects.keys().filter_map(|key| Some((segment::artifact_of(key)?, key))).collect();
-    let stale = |path: &str, key: &str| Stale {
+pub(super) fn unpublished(
+    shared: &Shared,
+    path_prefix: &str,
+    is_wanted: &dyn Fn(&str) -> bool,
+    found: &mut dyn FnMut(Stale),
+) -> Result<(), S3Error> {
+    let is_wanted = |path: &str| path.starts_with(path_prefix) && is_wanted(path);
+    unfinished_uploads(shared, path_prefix, &is_wanted, found)?;
+    let mut above = Nested::default();
+    let mut looked_at = String::new();
+    let stale = |path: &str, key: &str, written: &str| Stale {
         path: path.to_owned(),
         handle: Handle::Object(key.to_owned()),
-        begun_at: objects.get(key).and_then(|(_, modified_at)| *modified_at),
+        begun_at: written.trim().parse().ok(),
     };
-    let of_these = |path: &&str| path.starts_with(path_prefix);
-    let paths: BTreeSet<&str> = segments.iter().map(|(path, _)| *path).filter(of_these).collect();
-    for path in paths {
-        if shared.is_unfinished(path)? {
-            found.push(stale(path, path));
+    each_object(shared, path_prefix, &mut |object| {
+        let (key, written) = (object.key.as_str(), object.last_modified.as_str());
+        let Some(path) = segment::artifact_of(key) else {
+            above.enter(key, written);
+            return Ok(());
+        };
+        if !is_wanted(path) {
+            return Ok(());
         }
-    }
-    found.extend(segments.iter().filter(|(path, _)| of_these(path)).map(|(path, key)| stale(path, key)));
-    Ok(found)
+        if looked_at != path {
+            path.clone_into(&mut looked_at);
+            if shared.is_unfinished(path)? {
+                found(stale(path, path, above.written(path)));
+            }
+        }
+        found(stale(path, key, written));
+        Ok(())
+    })?;
+    Ok(())
 }
 
-fn unfinished_uploads(shared: &Shared, path_prefix: &str) -> Result<Vec<Stale>, S3Error> {
-    let mut found = Vec::new();
-    read_to_end(shared, UPLOADS, |marker: Option<&(String, String)>| {
+fn unfinished_uploads(
+    shared: &Shared,
+    path_prefix: &str,
+    is_wanted: &dyn Fn(&str) -> bool,
+    found: &mut dyn FnMut(Stale),
+) -> Result<(), S3Error> {
+    read_to_end(shared, UPLOADS, MOST_PAGES_OF_UPLOADS, |marker: Option<&(String, String)>| {
         let command = Command::ListMultipartUploads {
             prefix: Some(path_prefix),
             delimiter: None,
@@ -61,18 +84,20 @@ fn unfinished_uploads(shared: &Shared, path_prefix: &str) -> Result<Vec<Stale>, 
         };
         let page: Uploads = page(shared, UPLOADS, "ListMultipartUploadsResult", &command)?;
         for upload in page.entries {
+            if upload.key.len() > KEY_LIMIT_BYTES || upload.upload_id.len() > MARK_LIMIT_BYTES {
+                continue;
+            }
             let path = segment::artifact_of(&upload.key).unwrap_or(&upload.key).to_owned();
             // Not every server takes the prefix at its word.
-            if path.starts_with(path_prefix) && !upload.upload_id.is_empty() {
+            if is_wanted(&path) && !upload.upload_id.is_empty() {
                 let begun_at = upload.initiated.trim().parse().ok();
                 let handle = Handle::Upload { key: upload.key, id: upload.upload_id };
-                found.push(Stale { path, handle, begun_at });
+                found(Stale { path, handle, begun_at });
             }
         }
         let is_more = page.is_truncated.trim() == "true" && !page.next_key_marker.is_empty();
         Ok(is_more.then_some((page.next_key_marker, page.next_upload_id_marker)))
-    })?;
-    Ok(found)
+    })
 }
 
 /// The ids of the uploads to just that path. One page and a short look: it is for cleaning up.
@@ -89,55 +114,74 @@ pub(super) fn uploads_at(shared: &Shared, path: &str) -> Result<Vec<String>, S3E
     Ok(own.map(|upload| upload.upload_id).collect())
 }
 
-/// Size and time of each object, by its key.
-type Found = BTreeMap<String, (u64, Option<Timestamp>)>;
-
-/// Lists every object whose key starts with `path_prefix`; segments are none.
-pub(super) fn published(shared: &Shared, path_prefix: &str) -> Result<Vec<Listed>, S3Error> {
-    let found = objects(shared, path_prefix)?.into_iter();
-    let found = found.filter(|(path, _)| segment::artifact_of(path).is_none());
-    let listed = |(path, (size_bytes, modified_at))| Listed { path, size_bytes, modified_at };
-    Ok(found.map(listed).collect())
+/// Gives every wanted object whose key starts with `path_prefix`; segments are none. How many names were passed over
+/// that are longer than any of S3's.
+pub(super) fn published(
+    shared: &Shared,
+    path_prefix: &str,
+    is_wanted: &dyn Fn(&str) -> bool,
+    found: &mut dyn FnMut(Listed),
+) -> Result<usize, S3Error> {
+    each_object(shared, path_prefix, &mut |object| {
+        if is_wanted(&object.key) && segment::artifact_of(&object.key).is_none() {
+            let modified_at = object.last_modified.trim().parse().ok();
+            let size_bytes = object.size.unwrap_or_default();
+            found(Listed { path: object.key, size_bytes, modified_at });
+        }
+        Ok(())
+    })
 }
 
-/// Every object whose key starts with `path_prefix`. Servers are not agreed about the order of keys, so that a
-/// list goes forward as long as it brings something new.
-fn objects(shared: &Shared, path_prefix: &str) -> Result<Found, S3Error> {
-    let mut found = Found::new();
+/// Gives every object whose key starts with `path_prefix`, as its page came; how many were passed over. Servers are
+/// not agreed about the order of keys, so that a list goes forward as long as it brings something new.
+fn each_object(
+    shared: &Shared,
+    path_prefix: &str,
+    found: &mut dyn FnMut(ListedObject) -> Result<(), S3Error>,
+) -> Result<usize, S3Error> {
+    let (mut count, mut passed_over) = (0usize, 0usize);
+    let mut course = Course::default();
     let mut token: Option<String> = None;
-    let mut idle_pages: usize = 0;
-    let mut leg = (Instant::now(), LEG_OBJECTS);
+    let mut leg = (Duration::ZERO, LEG_OBJECTS);
     loop {
+        let begun = Instant::now();
         let page = page_of_objects(shared, path_prefix, token.as_ref())?;
-        let known = found.len();
+        leg.0 = leg.0.saturating_add(begun.elapsed());
+        let mut first = None;
         for object in page.entries {
-            let path = object.key;
             // What ends with a slash stands for a folder, where a server makes such.
-            if path.starts_with(path_prefix) && !path.ends_with('/') {
-                let size = object.size.ok_or_else(|| S3Error::refused(OBJECTS, "an object has no size"))?;
-                found.insert(path, (size, object.last_modified.trim().parse().ok()));
+            if !object.key.starts_with(path_prefix) || object.key.ends_with('/') {
+                continue;
+            }
+            if object.size.is_none() {
+                return Err(S3Error::refused(OBJECTS, "an object has no size"));
+            }
+            count = count.saturating_add(1);
+            first.get_or_insert_with(|| Course::mark_of(&object.key));
+            if object.key.len() > KEY_LIMIT_BYTES {
+                passed_over = passed_over.saturating_add(1);
+            } else {
+                found(object)?;
             }
         }
         if page.is_truncated.trim() != "true" {
-            break;
+            return Ok(passed_over);
         }
-        idle_pages = if found.len() > known { 0 } else { idle_pages.saturating_add(1) };
         // A list that ends before its end is not to be taken for a whole one.
-        let is_stuck = page.next_token.is_empty() || token.as_ref() == Some(&page.next_token);
-        if is_stuck || idle_pages > MOST_PAGES || found.len() > MOST_LISTED {
-            let what = format!("the list does not come to its end after {} objects", found.len());
+        let goes_on = page.next_token.len() <= MARK_LIMIT_BYTES
+            && course.goes_on(first, token.as_deref(), &page.next_token);
+        if !goes_on || count > MOST_LISTED {
+            let what = format!("the list does not come to its end after {count} objects");
             return Err(S3Error::refused(OBJECTS, what));
         }
-        let request = shared.client.place.request;
-        if found.len() >= leg.1 {
-            leg = (Instant::now(), found.len().saturating_add(LEG_OBJECTS));
-        } else if leg.0.elapsed() > request {
-            let what = format!("the server is too slow: {} objects so far (timeouts.request)", found.len());
+        if count >= leg.1 {
+            leg = (Duration::ZERO, count.saturating_add(LEG_OBJECTS));
+        } else if leg.0 > shared.client.place.request {
+            let what = format!("the server is too slow: {count} objects so far (timeouts.request)");
             return Err(S3Error::refused(OBJECTS, what));
         }
         token = Some(page.next_token);
     }
-    Ok(found)
 }
 
 fn page_of_objects(shared: &Shared, path_prefix: &str, token: Option<&String>) -> Result<Objects, S3Error> {
@@ -151,25 +195,29 @@ fn page_of_objects(shared: &Shared, path_prefix: &str, token: Option<&String>) -
     page(shared, OBJECTS, "ListBucketResult", &command)
 }
 
-/// Reads one page after the other, each from the marker that the one before gave.
-pub(super) fn read_to_end<M: PartialEq>(
+/// Reads one page after the other, each from the marker that the one before gave: a key and an id.
+pub(super) fn read_to_end(
     shared: &Shared,
     operation: &str,
-    mut read_page: impl FnMut(Option<&M>) -> Result<Option<M>, S3Error>,
+    most_pages: usize,
+    mut read_page: impl FnMut(Option<&(String, String)>) -> Result<Option<(String, String)>, S3Error>,
 ) -> Result<(), S3Error> {
     let mut marker = None;
     let started = Instant::now();
-    for _ in 0..MOST_PAGES {
+    for _ in 0..most_pages {
         let next = read_page(marker.as_ref())?;
         if next.is_none() || next == marker {
             return Ok(());
+        }
+        if next.as_ref().is_some_and(|(key, id)| key.len().max(id.len()) > MARK_LIMIT_BYTES) {
+            return Err(S3Error::refused(operation, "the list goes on from what is no name"));
         }
         if started.elapsed() > shared.client.place.request {
             return Err(S3Error::refused(operation, "the server is too slow (timeouts.request)"));
         }
         marker = next;
     }
-    Err(S3Error::refused(operation, format!("the list has no end after {MOST_PAGES} pages")))
+    Err(S3Error::refused(operation, format!("the list has no end after {most_pages} pages")))
 }
 
 fn page<T: for<'de> Deserialize<'de>>(

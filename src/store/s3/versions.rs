@@ -9,7 +9,7 @@ use s3::command::Command;
 use super::answer::{self, hides};
 use super::client::Extras;
 use super::error::S3Error;
-use super::list::{PAGE_ENTRIES, PAGE_LIMIT_BYTES, read_to_end};
+use super::list::{KEY_LIMIT_BYTES, MOST_PAGES, PAGE_ENTRIES, PAGE_LIMIT_BYTES, read_to_end};
 use super::xml::{self, Objects, VersionItem, Versions};
 use super::{Shared, is_absent, lock, words};
 use crate::store::{Hold, Removal};
@@ -17,6 +17,8 @@ use crate::store::{Hold, Removal};
 const LIST: &str = "list of versions";
 const LOOK: &str = "look at object";
 const REMOVAL: &str = "removal of object";
+/// The ids of one object's versions that are held at once, in bytes.
+const MOST_BYTES: usize = 8 * 1024 * 1024;
 /// The id of a version that was written where none are kept.
 const NULL: &str = "null";
 
@@ -214,8 +216,8 @@ fn without_the_right(error: S3Error) -> S3Error {
 /// All that is kept under just that key, the newest first; `None` where the server takes the request for another.
 fn versions_at(shared: &Shared, path: &str) -> Result<Option<Vec<Kept>>, S3Error> {
     let mut found = Vec::new();
-    let mut is_known = true;
-    read_to_end(shared, LIST, |marker: Option<&(String, String)>| {
+    let (mut is_known, mut bytes) = (true, 0usize);
+    read_to_end(shared, LIST, MOST_PAGES, |marker: Option<&(String, String)>| {
         let Some(page) = page_of_versions(shared, path, marker)? else {
             is_known = false;
             return Ok(None);
@@ -239,7 +241,15 @@ fn versions_at(shared: &Shared, path: &str) -> Result<Option<Vec<Kept>>, S3Error
                 }
                 VersionItem::Other => continue,
             };
+            if kept.version_id.len() > KEY_LIMIT_BYTES {
+                return Err(S3Error::refused(LIST, "a version has an id that is none"));
+            }
             if kept.key == path && !kept.version_id.is_empty() {
+                bytes = bytes.saturating_add(kept.version_id.len());
+                if bytes > MOST_BYTES {
+                    let message = format!("there are more than {} versions of one object", found.len());
+                    return Err(S3Error::refused(LIST, message));
+                }
                 found.push(Kept { id: kept.version_id, is_marker });
             }
         }

@@ -3,9 +3,16 @@
 //! Formats: Amazon S3 API Reference, `Error`, `InitiateMultipartUpload`, `CompleteMultipartUpload`,
 //! `UploadPartCopy`, `ListMultipartUploads`, `ListObjectsV2`, `ListObjectVersions`.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use quick_xml::Reader;
 use quick_xml::events::Event;
-use serde::Deserialize;
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+/// Entries that a page may have. A thousand are asked for: what has so many more is no page of that list.
+const MOST_ENTRIES: usize = 10_000;
 
 /// What a refusal says.
 #[derive(Debug, Default, Deserialize)]
@@ -46,7 +53,7 @@ pub(super) struct Uploads {
     pub(super) next_key_marker: String,
     #[serde(rename = "NextUploadIdMarker", default)]
     pub(super) next_upload_id_marker: String,
-    #[serde(rename = "Upload", default)]
+    #[serde(rename = "Upload", default, deserialize_with = "bounded")]
     pub(super) entries: Vec<UnfinishedUpload>,
 }
 
@@ -67,7 +74,7 @@ pub(super) struct Objects {
     pub(super) is_truncated: String,
     #[serde(rename = "NextContinuationToken", default)]
     pub(super) next_token: String,
-    #[serde(rename = "Contents", default)]
+    #[serde(rename = "Contents", default, deserialize_with = "bounded")]
     pub(super) entries: Vec<ListedObject>,
 }
 
@@ -84,7 +91,7 @@ pub(super) struct ListedObject {
 /// One page of versions: what it holds, in its order, which is that of their ages.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Versions {
-    #[serde(rename = "$value", default)]
+    #[serde(rename = "$value", default, deserialize_with = "bounded")]
     pub(super) items: Vec<VersionItem>,
 }
 
@@ -106,6 +113,32 @@ pub(super) struct KeptVersion {
     pub(super) key: String,
     #[serde(rename = "VersionId", default)]
     pub(super) version_id: String,
+}
+
+/// Reads the entries of a page, not all of which are to be held where there are too many.
+fn bounded<'de, D: Deserializer<'de>, T: Deserialize<'de>>(page: D) -> Result<Vec<T>, D::Error> {
+    struct Entries<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Entries<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(formatter, "at most {MOST_ENTRIES} entries")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut page: A) -> Result<Vec<T>, A::Error> {
+            let mut entries = Vec::new();
+            while let Some(entry) = page.next_element()? {
+                if entries.len() == MOST_ENTRIES {
+                    return Err(A::Error::custom("a page of too many entries"));
+                }
+                entries.push(entry);
+            }
+            Ok(entries)
+        }
+    }
+
+    page.deserialize_seq(Entries(PhantomData))
 }
 
 /// Reads a document whose outermost element is `root`; `None` for anything else.

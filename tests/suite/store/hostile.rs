@@ -54,6 +54,56 @@ fn a_list_that_does_not_go_forward_is_refused() {
     assert!(failed(server.store().list("a/")).to_string().contains("no size"));
 }
 
+/// Pages over and over, with tokens that come round again or are new each time; tokens and pages as long as no server
+/// makes them.
+#[test]
+fn a_list_that_goes_round_is_refused() {
+    let names = |page: usize| vec![format!("a/{page}")];
+    let tokens =
+        Scripted::start(move |_, before| page_of(&names(before), &truncated(&(before % 7).to_string())));
+    let pages =
+        Scripted::start(move |_, before| page_of(&names(before % 7), &truncated(&before.to_string())));
+    let long = Scripted::start(move |_, before| page_of(&names(before), &truncated(&"t".repeat(10_000))));
+    for (server, most) in [(tokens, 30), (pages, 2000), (long, 1)] {
+        let error = failed(server.store().list("a/")).to_string();
+        assert!(error.contains("does not come to its end"), "{error}");
+        let requests = server.log.lock().unwrap().len();
+        assert!(requests <= most, "{requests} pages were read");
+    }
+    let many: Vec<String> = (0..10_001).map(|number| format!("a/{number}")).collect();
+    let server = Scripted::start(move |_, _| page_of(&many, ""));
+    assert!(failed(server.store().list("a/")).to_string().contains("no such list"));
+}
+
+/// S3 has no names, ids or markers of that length.
+#[test]
+fn what_is_too_long_for_s3_is_passed_over_or_refused() {
+    let long = "x".repeat(10_000);
+    let keys = [format!("a/{long}"), "a/1".to_owned()];
+    let server = Scripted::start(move |_, _| page_of(&keys, ""));
+    let listed = server.store().list("a/").unwrap();
+    assert_eq!(listed.iter().map(|object| object.path.as_str()).collect::<Vec<_>>(), ["a/1"]);
+    let upload = |key: &str, id: &str| format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId></Upload>");
+    let uploads = [upload(&format!("a/{long}"), "1"), upload("a/1", &long), upload("a/2", "2")].concat();
+    let marker = format!("<IsTruncated>true</IsTruncated><NextKeyMarker>{long}</NextKeyMarker>");
+    for (rest, is_refused) in [(String::new(), false), (marker, true)] {
+        let body = format!("<ListMultipartUploadsResult>{rest}{uploads}</ListMultipartUploadsResult>");
+        let server = Scripted::start(move |request, _| {
+            let none = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>";
+            answer(200, if request.query().contains("list-type") { none } else { &body }, &[])
+        });
+        match server.store().stale("a/") {
+            Ok(found) => assert!(!is_refused && found.len() == 1 && found[0].path == "a/2", "{found:?}"),
+            Err(error) => assert!(is_refused && error.to_string().contains("no name"), "{error}"),
+        }
+    }
+    let version = format!("<Version><Key>a</Key><VersionId>{long}</VersionId></Version>");
+    let server = Scripted::start(move |_, _| {
+        answer(200, &format!("<ListVersionsResult>{version}</ListVersionsResult>"), &[])
+    });
+    assert!(failed(server.store().expire("a")).to_string().contains("an id that is none"));
+}
+
 /// A server that takes a removal of a version for one of the object must not go unnoticed.
 #[test]
 fn a_new_object_that_went_with_the_old_one_is_an_error() {

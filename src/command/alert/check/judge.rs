@@ -139,8 +139,7 @@ fn last_night(sight: &Sight<'_>, look: &StoreLook<'_>) -> u64 {
         }
         (Err(_), Ok(shown)) => {
             for (database, of_it) in &shown.databases {
-                let newest = of_it.pairs.first().map_or(0, |pair| pair.artifact.size_bytes);
-                sizes.insert(database, newest);
+                sizes.insert(database, of_it.pairs.newest_bytes().unwrap_or_default());
             }
         }
         (Err(_), Err(_)) => {}
@@ -150,11 +149,12 @@ fn last_night(sight: &Sight<'_>, look: &StoreLook<'_>) -> u64 {
 
 /// Says what the catalog does not know, and what brings it on record.
 fn unknown(sight: &Sight<'_>, look: &StoreLook<'_>, database: &str) -> Option<String> {
-    let ids = sight.unknown(look, database);
-    let (newest, store) = (ids.first()?, &look.shelf.name);
-    let what = if ids.len() == 1 { "1 backup".to_owned() } else { format!("{} backups", ids.len()) };
+    let (count, newest) = sight.unknown(look, database)?;
+    let store = &look.shelf.name;
+    let what = if count == 1 { "1 backup".to_owned() } else { format!("{count} backups") };
+    let newest = newest.map_or_else(String::new, |id| format!(", the newest `{id}`"));
     Some(format!(
-        "`{store}` holds {what} of `{database}` that the catalog does not know, the newest `{newest}`: \
+        "`{store}` holds {what} of `{database}` that the catalog does not know{newest}: \
          pgkeep catalog rebuild --from {store}"
     ))
 }

@@ -68,7 +68,7 @@ fn of_database(found: &Found<'_>, database: &str) -> Facts {
         succeeded: !run.failed(),
     });
     let seen = sight.stores.iter().filter(|look| look.shown.is_ok());
-    let copies = seen.map(|look| (look.shelf.name.clone(), sight.whole(look, database).len())).collect();
+    let copies = seen.map(|look| (look.shelf.name.clone(), sight.count_whole(look, database))).collect();
     Facts { database: database.to_owned(), good, last_run, copies }
 }
 

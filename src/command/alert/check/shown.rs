@@ -3,25 +3,31 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use jiff::{SignedDuration, Timestamp};
 
+use super::pairs::{Gathering, Pairs};
 use crate::aside;
 use crate::backup::Backup;
 use crate::command::context::{Context, Shelf};
 use crate::command::copies::side_by_side;
-use crate::command::inventory::{self, Pair};
+use crate::command::inventory::{self, Pair, Standing};
 use crate::command::trust::{self, Trust};
 use crate::command::{agree, standing};
 use crate::exit::one_line;
 use crate::key::{KeyRing, Signer};
 use crate::name;
-use crate::store::{Kind, Listed, Room, Store};
+use crate::store::{Kind, Room, Store};
 
 /// A backup that begins later than this from now counts for nothing: one of two clocks is wrong.
 const FUTURE: SignedDuration = SignedDuration::from_hours(25);
 /// Manifests of a database that are tried in a store until one is proven.
 const TRIES: usize = 4;
+/// What is kept of the pairs in a store by name, in bytes, and of those of one database at least.
+const NAMED_BYTES: usize = 8 * 1024 * 1024;
+const LEAST_BYTES: usize = 4 * 1024;
+/// Databases that are looked into where nobody says which there are.
+const MOST_DATABASES: usize = 4096;
 /// Databases whose manifests are read at once.
 const READERS: usize = 8;
 
@@ -43,8 +49,7 @@ pub(super) struct Shown {
 /// What it shows of one.
 #[derive(Debug, Default)]
 pub(super) struct OfDatabase {
-    /// The newest first.
-    pub(super) pairs: Vec<Pair>,
+    pub(super) pairs: Pairs,
     /// The newest whose manifest was read, and proven where there is a key.
     pub(super) newest: Option<Backup>,
     /// By which key it is proven.
@@ -101,26 +106,32 @@ impl Shown {
         let Ok(store) = &shelf.store else { return Ok(Self::default()) };
         let source = &context.config.source.name;
         let root = store.path_of(&format!("{}/", name::encode(source)));
-        let mut databases: BTreeMap<String, OfDatabase> = BTreeMap::new();
+        let most_bytes = NAMED_BYTES.checked_div(wanted.map_or(0, <[String]>::len)).unwrap_or(LEAST_BYTES);
+        let mut gathered = Gathered {
+            root,
+            now,
+            most_bytes: most_bytes.max(LEAST_BYTES),
+            folders: BTreeMap::new(),
+            more: false,
+        };
         match wanted {
             None => {
-                for pair in inventory::pair(&shelf.name, list(context, store, root.clone())?).pairs {
-                    let folder = pair.artifact.path.strip_prefix(&root).and_then(|key| key.split('/').next());
-                    if let Some(database) = folder.and_then(name::decode) {
-                        databases.entry(database).or_default().pairs.push(pair);
-                    }
-                }
+                let prefix = gathered.root.clone();
+                gathered = list(context, store, prefix, gathered)?;
             }
             Some(names) => {
                 for database in names {
-                    let listed =
-                        list(context, store, store.path_of(&name::database_prefix(source, database)))?;
-                    let pairs = inventory::pair(&shelf.name, listed).pairs;
-                    databases.insert(database.clone(), OfDatabase { pairs, ..OfDatabase::default() });
+                    gathered.of(&name::encode(database));
+                    let prefix = store.path_of(&name::database_prefix(source, database));
+                    gathered = list(context, store, prefix, gathered)?;
                 }
             }
         }
-        let mut names: Vec<(String, OfDatabase)> = databases.into_iter().collect();
+        ensure!(!gathered.more, "it has folders of more than {MOST_DATABASES} databases");
+        let databases = gathered.folders.into_iter().filter_map(|(folder, gathering)| {
+            Some((name::decode(&folder)?, OfDatabase { pairs: gathering.end(), ..OfDatabase::default() }))
+        });
+        let mut names: Vec<(String, OfDatabase)> = databases.collect();
         let mut shown = Self::default();
         while !names.is_empty() {
             let some = names.split_off(names.len().saturating_sub(READERS));
@@ -146,11 +157,11 @@ impl OfDatabase {
         ring: Option<&KeyRing>,
         now: Timestamp,
     ) -> Result<()> {
-        let is_of_now = |pair: &&Pair| pair.id.begun_at().is_some_and(|at| !is_future(at, now));
-        let ahead = self.pairs.first().and_then(|pair| Some((pair, trust::note(pair.id.begun_at()?, now)?)));
+        let first = self.pairs.named().next();
+        let ahead = first.and_then(|pair| Some((pair, trust::note(pair.id.begun_at()?, now)?)));
         self.doubts.extend(ahead.map(|(pair, what)| (pair.artifact.path.clone(), what)));
         let mut by_older: Vec<(Backup, Signer)> = Vec::new();
-        for pair in self.pairs.iter().filter(is_of_now).take(TRIES) {
+        for pair in self.pairs.newest().iter().take(TRIES) {
             let path = pair.artifact.path.clone();
             match inventory::open_signed(shelf, store, ring, pair)? {
                 Ok((backup, signer)) => match backup.copies.iter().find_map(|copy| copy.error.clone()) {
@@ -207,14 +218,53 @@ fn of_another_key(
     Ok((!is_at_hand).then_some(unproven))
 }
 
-/// Lists what stands under a folder. A directory may hang; an S3 store has limits of its own.
-fn list(context: &Context, store: &Arc<dyn Store>, prefix: String) -> Result<Vec<Listed>> {
-    if store.kind() != Kind::Local {
-        return store.list(&prefix);
+/// What is gathered of a store while it is listed, by the database's folder.
+struct Gathered {
+    root: String,
+    now: Timestamp,
+    most_bytes: usize,
+    folders: BTreeMap<String, Gathering>,
+    /// Whether there are more folders than are looked into.
+    more: bool,
+}
+
+impl Gathered {
+    fn of(&mut self, folder: &str) -> &mut Gathering {
+        let (now, most_bytes) = (self.now, self.most_bytes);
+        self.folders.entry(folder.to_owned()).or_insert_with(|| Gathering::of(now, most_bytes))
     }
+
+    fn take(&mut self, standing: Standing) {
+        let folder = standing.path.strip_prefix(&self.root).and_then(|key| key.split('/').next());
+        let Some(folder) = folder.filter(|_| standing.is_pair()) else { return };
+        if let Some(gathering) = self.folders.get_mut(folder) {
+            gathering.push(standing);
+        } else if self.folders.len() >= MOST_DATABASES {
+            self.more = true;
+        } else if name::decode(folder).is_some() {
+            let folder = folder.to_owned();
+            self.of(&folder).push(standing);
+        }
+    }
+}
+
+/// Lists what stands under a folder. A directory may hang; an S3 store has limits of its own.
+fn list(
+    context: &Context,
+    store: &Arc<dyn Store>,
+    prefix: String,
+    mut gathered: Gathered,
+) -> Result<Gathered> {
     let (limit, interrupt) = (context.config.timeouts.request, context.interrupt.clone());
-    let store = Arc::clone(store);
-    aside::until("disk", |took| took >= limit || interrupt.is_raised(), move || store.list(&prefix))
+    let (kind, store) = (store.kind(), Arc::clone(store));
+    let work = move || {
+        inventory::each(store.as_ref(), &prefix, &|_| true, &mut |standing| gathered.take(standing))?;
+        Ok(gathered)
+    };
+    if kind != Kind::Local {
+        return work();
+    }
+    aside::until("disk", |took| took >= limit || interrupt.is_raised(), work)
         .map_err(|_| anyhow!("the disk gave no list within {limit:?}"))?
 }
 

@@ -76,17 +76,23 @@ impl Sight<'_> {
         of_it.filter(is_missing).collect()
     }
 
+    /// How many copies of a database a store shows whole, as far as it is known what is whole.
+    pub(super) fn count_whole(&self, look: &StoreLook<'_>, database: &str) -> usize {
+        let of_it = look.shown.as_ref().ok().and_then(|shown| shown.databases.get(database));
+        match (&self.record, of_it) {
+            (Ok(record), _) => self.whole(record, look, database).len(),
+            (Err(_), Some(of_it)) => {
+                let lacking = of_it.faults.len().saturating_add(of_it.short.len());
+                of_it.pairs.count().saturating_sub(lacking)
+            }
+            (Err(_), None) => 0,
+        }
+    }
+
     /// Copies of a database that a store shows whole, as far as it is known what is whole: by id.
-    pub(super) fn whole(&self, look: &StoreLook<'_>, database: &str) -> BTreeSet<String> {
+    fn whole(&self, record: &Record, look: &StoreLook<'_>, database: &str) -> BTreeSet<String> {
         let Ok(shown) = &look.shown else { return BTreeSet::new() };
         let Some(of_it) = shown.databases.get(database) else { return BTreeSet::new() };
-        let unfaulted = of_it.pairs.iter().filter(|pair| {
-            let path = &pair.artifact.path;
-            !of_it.faults.contains_key(path) && !of_it.short.contains(path)
-        });
-        let Ok(record) = &self.record else {
-            return unfaulted.map(|pair| pair.id.as_str().to_owned()).collect();
-        };
         let of_rows = record.of(database, self.now).filter(|row| row.status.is_usable() && !row.is_short);
         let is_whole =
             |row: &&Kept| row.copies.iter().any(|copy| is_trusted(copy, look) && is_there(shown, row, copy));
@@ -114,7 +120,7 @@ impl Sight<'_> {
             .filter(|backup| has_key && self.is_of_that_kind(database, &backup.backup_type));
         let proven = proven.map(|backup| (backup.created_at, backup.id.as_str().to_owned()));
         let Ok(record) = &self.record else { return proven.into_iter().collect() };
-        let whole = self.whole(look, database);
+        let whole = self.whole(record, look, database);
         let known = record.of(database, self.now).filter(|row| whole.contains(&row.id));
         let known = known.filter(|row| self.is_of_that_kind(database, &row.backup_type));
         let known: Vec<_> = known.map(|row| (row.begun_at, row.id.clone())).collect();
@@ -140,13 +146,15 @@ impl Sight<'_> {
         })
     }
 
-    /// Ids in a store that the catalog does not know, the newest first.
-    pub(super) fn unknown(&self, look: &StoreLook<'_>, database: &str) -> Vec<String> {
-        let (Ok(record), Ok(shown)) = (&self.record, &look.shown) else { return Vec::new() };
-        let Some(of_it) = shown.databases.get(database) else { return Vec::new() };
+    /// How many backups in a store the catalog does not know, and the newest of them, where that can be told.
+    pub(super) fn unknown<'s>(
+        &self,
+        look: &'s StoreLook<'_>,
+        database: &str,
+    ) -> Option<(usize, Option<&'s str>)> {
+        let (Ok(record), Ok(shown)) = (&self.record, &look.shown) else { return None };
         let known: BTreeSet<&str> = record.kept.iter().map(|row| row.id.as_str()).collect();
-        let ids = of_it.pairs.iter().map(|pair| pair.id.as_str());
-        ids.filter(|id| !known.contains(id)).map(str::to_owned).collect()
+        Some(shown.databases.get(database)?.pairs.unknown(&known)).filter(|(count, _)| *count > 0)
     }
 
     /// Looks for what is on record and was not listed. A run may have published it since; a prune that takes it away
@@ -216,9 +224,7 @@ fn stat_again(look: &mut StoreLook<'_>, source: &str, rows: &[&Kept]) -> Result<
     }
     if let Ok(shown) = &mut look.shown {
         for (database, pair) in found {
-            let pairs = &mut shown.databases.entry(database).or_default().pairs;
-            pairs.retain(|known| known.artifact.path != pair.artifact.path);
-            pairs.push(pair);
+            shown.databases.entry(database).or_default().pairs.put(pair);
         }
     }
     Ok(())
@@ -244,7 +250,6 @@ fn is_own(look: &StoreLook<'_>, source: &str, row: &Kept, copy: &KeptCopy) -> bo
 /// Whether the store shows it, with the size on record, and a manifest that is its own.
 fn is_there(shown: &Shown, row: &Kept, copy: &KeptCopy) -> bool {
     let Some(of_it) = shown.databases.get(&row.database) else { return false };
-    let is_it = |pair: &&inventory::Pair| pair.artifact.path == copy.path && pair.id.as_str() == row.id;
-    of_it.pairs.iter().find(is_it).is_some_and(|pair| Some(pair.artifact.size_bytes) == copy.size_bytes)
-        && !of_it.faults.contains_key(&copy.path)
+    let found = of_it.pairs.size_of(&copy.path, &row.id);
+    found.is_some() && found == copy.size_bytes && !of_it.faults.contains_key(&copy.path)
 }
