@@ -38,11 +38,11 @@ impl Look {
     #[must_use]
     pub fn words(&self) -> String {
         const SHOWN: usize = 3;
-        let mut words = self.faults.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("; ");
-        if let Some(more) = self.faults.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-            words.push_str(&format!("; and {more} more"));
+        let words = self.faults.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("; ");
+        match self.faults.len().saturating_sub(SHOWN) {
+            0 => words,
+            more => format!("{words}; and {more} more"),
         }
-        words
     }
 }
 

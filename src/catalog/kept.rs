@@ -93,7 +93,11 @@ impl Catalog {
                 }
             }
             match copy_of(row).with_context(|| format!("`{id}`")) {
-                Ok(copy) => kept.last_mut().into_iter().for_each(|last| last.copies.extend(copy.clone())),
+                Ok(copy) => {
+                    if let Some(last) = kept.last_mut() {
+                        last.copies.extend(copy);
+                    }
+                }
                 Err(error) => faults.push(error),
             }
         }

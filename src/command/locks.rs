@@ -142,13 +142,12 @@ fn lock_in(context: &Context, mut catalog: Catalog, claimant: &Claimant) -> Resu
 
 /// Who holds the catalog's lock: by the row of its run, or by what it has said when it took it.
 fn held_in(claimant: &Claimant, run: Option<&Backup>, holder: &Holder) -> anyhow::Error {
-    let who = match run {
-        Some(run) => in_words(run, run.metadata_u64("pid")),
-        None => {
-            let what = if claimant.is_run() { "a run without a row yet" } else { "a prune" };
-            let since = holder.since.strftime("%Y-%m-%d %H:%M:%S UTC");
-            format!("{what} on {}, process {}, since {since}", holder.host, holder.process)
-        }
+    let who = if let Some(run) = run {
+        in_words(run, run.metadata_u64("pid"))
+    } else {
+        let what = if claimant.is_run() { "a run without a row yet" } else { "a prune" };
+        let since = holder.since.strftime("%Y-%m-%d %H:%M:%S UTC");
+        format!("{what} on {}, process {}, since {since}", holder.host, holder.process)
     };
     let of_server = format!(
         "; if its host is gone, `SELECT pg_catalog.pg_terminate_backend({})` in the catalog frees it",

@@ -4,6 +4,7 @@
 use anyhow::Result;
 
 use super::ledger::Ledger;
+use crate::catalog::Catalog;
 use crate::command::context::Context;
 use crate::source::server::Server;
 
@@ -23,7 +24,7 @@ pub(super) fn schema(
         return Ok(None);
     }
     // It is the same one, whatever the role that dumps thinks of those who own it.
-    let place = ledger.catalog().and_then(|catalog| catalog.place());
+    let place = ledger.catalog().and_then(Catalog::place);
     if place.is_some() && place == server.place_of(schema) {
         return Ok(Some(schema.clone()));
     }

@@ -64,7 +64,7 @@ const TROUBLES: [(&str, &str, &str); 9] = [
     ("ALTER ROLE SCRIBE NOLOGIN", "not permitted to log in", "ALTER ROLE SCRIBE LOGIN"),
     (
         "ALTER TABLE pgkeep.backup RENAME TO gone",
-        "relation \"pgkeep.backup\" does not exist",
+        "`copy` has a foreign key from or to a table elsewhere",
         "ALTER TABLE pgkeep.gone RENAME TO backup",
     ),
     (
