@@ -135,9 +135,9 @@ fn confinement(context: &Context) -> Result<String> {
         Ok(guard.confinement.to_string())
     });
     match checked {
-        Ok(words) => Ok(format!("test restores: {words}")),
+        Ok(words) => Ok(words),
         Err(error) if !is_wanted => {
-            Ok(format!("no test restore can be made with a server of its own: {}", one_line(&error)))
+            Ok(format!("nothing is restored on a server of its own here: {}", one_line(&error)))
         }
         Err(error) => Err(error),
     }

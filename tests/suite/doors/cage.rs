@@ -204,7 +204,7 @@ fn without_landlock_a_test_restore_is_refused_unless_it_is_allowed() {
 #[test]
 fn doctor_says_how_far_this_kernel_confines() {
     let site = proven();
-    let ran = site.pgkeep(["doctor"]).stdout_has("confinement: test restores: Landlock ").run();
+    let ran = site.pgkeep(["doctor"]).stdout_has("confinement: Landlock ").run();
     assert!(ran.stdout.contains("nothing of this host is in reach"), "{ran:?}");
     let ran = without(site.pgkeep(["doctor"]), UNSHARE).stdout_has("no network of its own").run();
     assert!(ran.stdout.contains("filter of system calls"), "{ran:?}");
