@@ -200,6 +200,8 @@ fn talkative(track: &str) -> Cluster {
     ] {
         cluster.execute("postgres", &format!("ALTER SYSTEM SET {setting}"));
     }
+    // Its settings are known once it is loaded.
+    cluster.restart();
     cluster.execute("postgres", &format!("ALTER SYSTEM SET \"pg_stat_statements.track\" = '{track}'"));
     cluster.restart();
     cluster.execute("postgres", "CREATE EXTENSION pg_stat_statements; SELECT pg_stat_statements_reset()");
