@@ -295,7 +295,15 @@ mod tests {
             store: Ok(std::sync::Arc::new(store)),
         };
         for window_bytes in [1, 500, WINDOW_BYTES] {
-            let inventory = read_by(window_bytes, &shelf, None, &Filter::default(), None, &mut Trust::at(Timestamp::UNIX_EPOCH)).unwrap();
+            let inventory = read_by(
+                window_bytes,
+                &shelf,
+                None,
+                &Filter::default(),
+                None,
+                &mut Trust::at(Timestamp::UNIX_EPOCH),
+            )
+            .unwrap();
             let told: Vec<&String> = inventory.strays.named.iter().map(|stray| &stray.path).collect();
             assert_eq!(told, paths.iter().collect::<Vec<_>>());
             assert_eq!((inventory.databases.len(), inventory.strays.more), (6, 0));

@@ -66,11 +66,25 @@ pub fn run_guarded(tie: &str, path: &Path, arguments: &[OsString]) -> anyhow::Er
 /// # Errors
 /// When the cage can't be put on, or the program can't be run.
 pub fn run_caged(tie: &str, cage: &str, path: &Path, arguments: &[OsString]) -> Result<()> {
+    close_inherited();
     let confinement = put_on(tie, &Cage::parse(cage)?)?;
     if !path.as_os_str().is_empty() {
         return Err(become_program(path, arguments));
     }
     Ok(std::io::stdout().write_all(serde_json::to_string(&confinement)?.as_bytes())?)
+}
+
+/// Closes all but stdin, stdout and stderr. What was open before a cage is shut stays open in it: a lock of
+/// whoever called pgkeep, say.
+fn close_inherited() {
+    let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let numbers: Vec<i32> = open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for number in numbers.into_iter().filter(|number| *number > 2) {
+        // The list has the folder itself, which is closed by now.
+        if let Err(error) = nix::unistd::close(number) {
+            log::trace!("descriptor {number}: {error}");
+        }
+    }
 }
 
 fn put_on(tie: &str, cage: &Cage) -> Result<Confinement> {

@@ -112,12 +112,14 @@ const CHEAPEST: &str = "CASE \
 /// one; generated ones are not dumped. Else it is the one that is the cheapest to read.
 pub(super) fn tables(version: u32, without: Option<&str>, is_hashed: bool) -> String {
     let stored = if version >= 120_000 { " AND a.attgenerated = ''" } else { "" };
-    let name = "'\"' || pg_catalog.replace(a.attname::text, '\"', '\"\"') || '\"'";
+    let name = "'\"' || pg_catalog.replace(a.attname::pg_catalog.text, '\"', '\"\"') || '\"'";
     let columns = format!(
         "FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped{stored}"
     );
     let columns = if is_hashed {
-        format!("SELECT pg_catalog.string_agg({name}, ', ' ORDER BY a.attname::text COLLATE \"C\") {columns}")
+        format!(
+            "SELECT pg_catalog.string_agg({name}, ', ' ORDER BY a.attname::pg_catalog.text COLLATE \"C\") {columns}"
+        )
     } else {
         format!("SELECT {name} {columns} ORDER BY {CHEAPEST}, a.attnum LIMIT 1")
     };
