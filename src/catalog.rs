@@ -26,12 +26,11 @@ mod write;
 
 use session::Session;
 
-/// No name is looked up anywhere but in `pg_catalog`. Has the server notice within minutes that we are gone without a word (a host that lost its power, a
-/// connection that a firewall forgot): by default that takes it hours, and the session's lock lives as long.
+/// Has the server notice within minutes that we are gone without a word (a host that lost its power, a connection that
+/// a firewall forgot): by default that takes it hours, and the session's lock lives as long.
 /// What a role has set against idle sessions must not end one that holds a run's lock. Older servers know none
 /// of some of it.
 const SESSION: &str = "\
-SELECT pg_catalog.set_config('search_path', '', false);
 SET client_min_messages TO warning; SET statement_timeout TO '60s'; SET lock_timeout TO '30s';
 SELECT pg_catalog.set_config(name, wanted, false)
 FROM (VALUES ('tcp_keepalives_idle', '60'), ('tcp_keepalives_interval', '10'),

@@ -55,7 +55,6 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> Code {
     {
         return report(&process::run_guarded(&tie.to_string_lossy(), Path::new(program), rest));
     }
-    process::leave_no_core();
     if let [_, guard, tie, cage, program, rest @ ..] = arguments.as_slice()
         && guard == process::CAGE
     {
@@ -63,6 +62,8 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> Code {
         let done = process::run_caged(&tie, &cage, Path::new(program), rest);
         return done.map_or_else(|error| report(&error), |()| Code::Done);
     }
+    // Not before: whoever is not dumpable can't map the users of a name space of its own.
+    process::leave_no_core();
     let cli = match parse(&arguments) {
         Ok(cli) => cli,
         Err(error) => {
