@@ -30,9 +30,9 @@ fn a_prune_that_can_not_even_be_planned() {
     let mut site = Site::new().local_only().with_own_catalog();
     site.config.channel("ops", &format!("kind = 'webhook'\nurl = '{}'", receiver.url("/ops")));
     site.backup();
-    site.cluster.execute(&site.catalog, "ALTER TABLE pgkeep.copy RENAME TO elsewhere");
+    site.cluster.execute(&site.catalog, "ALTER TABLE pgkeep.copy RENAME COLUMN state TO elsewhere");
     site.pgkeep(["prune"]).code(1).stderr_has("copy").run();
-    site.cluster.execute(&site.catalog, "ALTER TABLE pgkeep.elsewhere RENAME TO copy");
+    site.cluster.execute(&site.catalog, "ALTER TABLE pgkeep.copy RENAME COLUMN elsewhere TO state");
     let alert = open(&site, "retention_held");
     assert!(alert["message"].as_str().unwrap().starts_with("old copies are not removed: "), "{alert:#}");
     site.pgkeep(["prune"]).any_stdout().run();
