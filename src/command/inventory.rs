@@ -155,7 +155,9 @@ fn look_again(store: &dyn Store, halves: Newest) -> Result<(Vec<Standing>, Stray
     let mut strays = Strays::of(store.name());
     strays.more = more;
     if more > 0 || halves.len() > MOST_LOOKED_AT_AGAIN {
-        halves.iter().for_each(|half| strays.push(half.stray(store.name())));
+        for half in &halves {
+            strays.push(half.stray(store.name()));
+        }
         return Ok((pairs, strays));
     }
     let looks = side_by_side(halves, |half| {
@@ -266,7 +268,9 @@ mod tests {
         // The manifest of the first came late, the artifact of the second, the last has gone meanwhile.
         let listed = [at(21), name::manifest_path(&at(22)), at(23), at(24)];
         let mut halves = Newest::of(9, usize::MAX);
-        listed.iter().for_each(|path| halves.push(Standing::of(self::listed(path)).unwrap()));
+        for path in &listed {
+            halves.push(Standing::of(self::listed(path)).unwrap());
+        }
         let (pairs, strays) = look_again(&store, halves).unwrap();
         let pairs: Vec<&String> = pairs.iter().map(|pair| &pair.path).collect();
         assert_eq!(pairs, [&at(22), &at(21)]);

@@ -61,7 +61,6 @@ impl Trust {
         let at = backup.created_at;
         match signer {
             Some(Signer::Sealing) => self.saw(&backup.source, at),
-            None => {}
             Some(Signer::Older { id, until: Some(until) }) if at >= *until => {
                 return Ok(Some(format!(
                     "it began at {}, and the key {id} that proves it is good until {} (`[encryption] open_with`)",
@@ -69,7 +68,7 @@ impl Trust {
                     time(*until)
                 )));
             }
-            Some(Signer::Older { until: Some(_), .. }) => {}
+            None | Some(Signer::Older { until: Some(_), .. }) => {}
             Some(Signer::Older { id, until: None }) => {
                 if let Some(first) = self.first_by(&backup.source, at, search)? {
                     return Ok(Some(rotated_out(id, at, first)));

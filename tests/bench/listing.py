@@ -256,6 +256,7 @@ def serve(work):
 def main():
     if sys.argv[1] == "--serve":
         return serve(sys.argv[2])
+    os.umask(0o077)
     work, url, keys, binaries = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:]
     only = os.environ.get("BENCH_LISTING_ONLY", "")
     choose(work, "foreign names", 0)

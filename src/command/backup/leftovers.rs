@@ -58,7 +58,7 @@ impl Leftovers {
         let mut is_whole = true;
         for (folder, prefixes) in self.by_month(store) {
             let is_of_these = |path: &str| prefixes.iter().any(|prefix| path.starts_with(prefix.as_str()));
-            is_whole &= self.sweep_unpublished(store, &folder, &is_of_these, interrupt)?;
+            is_whole &= Self::sweep_unpublished(store, &folder, &is_of_these, interrupt)?;
             let (mut found, mut more) = (Vec::new(), 0usize);
             inventory::each(store, &folder, &is_of_these, &mut |standing| match found.len() {
                 MOST_AT_ONCE.. => more = more.saturating_add(1),
@@ -75,7 +75,6 @@ impl Leftovers {
 
     /// Whether that was all.
     fn sweep_unpublished(
-        &self,
         store: &dyn Store,
         folder: &str,
         is_of_these: &dyn Fn(&str) -> bool,

@@ -40,7 +40,7 @@ impl Standing {
         })
     }
 
-    fn join(&mut self, other: Self) {
+    fn join(&mut self, other: &Self) {
         self.artifact = other.artifact.or(self.artifact);
         self.manifest_bytes = other.manifest_bytes.or(self.manifest_bytes);
     }
@@ -59,9 +59,14 @@ impl Standing {
         self.artifact.map(|(size_bytes, _)| size_bytes)
     }
 
-    /// Whether an artifact stands there without its manifest; when it was written.
-    pub(in crate::command) fn bare_since(&self) -> Option<Option<Timestamp>> {
-        self.artifact.filter(|_| self.manifest_bytes.is_none()).map(|(_, modified_at)| modified_at)
+    /// Whether an artifact stands there without its manifest.
+    pub(in crate::command) fn is_bare(&self) -> bool {
+        self.artifact.is_some() && self.manifest_bytes.is_none()
+    }
+
+    /// When the artifact was written, as far as the store says.
+    pub(in crate::command) fn written_at(&self) -> Option<Timestamp> {
+        self.artifact.and_then(|(_, modified_at)| modified_at)
     }
 
     pub(super) fn manifest_bytes(&self) -> u64 {
@@ -116,7 +121,7 @@ pub(in crate::command) fn each(
     store.each(path_prefix, &is_ours, &mut |object| {
         let Some(next) = Standing::of(object) else { return };
         match held.as_mut().filter(|held| held.path == next.path) {
-            Some(held) => held.join(next),
+            Some(held) => held.join(&next),
             None => {
                 if let Some(whole) = held.replace(next) {
                     found(whole);
@@ -214,7 +219,9 @@ mod tests {
         let bytes = standing(&at(10)).held_bytes();
         for (most, most_bytes) in [(3, usize::MAX), (usize::MAX, 3 * bytes + 1)] {
             let mut newest = Newest::of(most, most_bytes);
-            [14, 11, 19, 10, 17, 12].into_iter().for_each(|day| newest.push(standing(&at(day))));
+            for day in [14, 11, 19, 10, 17, 12] {
+                newest.push(standing(&at(day)));
+            }
             assert_eq!(paths(newest), (vec![at(19), at(17), at(14)], 3));
         }
         let mut one = Newest::of(usize::MAX, 1);

@@ -94,7 +94,8 @@ impl Shown {
     }
 
     fn take(&mut self, standing: Standing, on_record: &OnRecord<'_>, now: Timestamp, room: &mut Room) {
-        if let Some(written_at) = standing.bare_since()
+        let written_at = standing.written_at();
+        if standing.is_bare()
             && leftovers::is_old_artifact(written_at, now)
             && self.has_room_for(&standing.path, on_record, room)
         {

@@ -60,7 +60,7 @@ pub(super) fn find(session: &Session<'_>, catalog: &mut Catalog) -> Result<Vec<S
         let mut newest = Newest::of(MOST_NAMED, usize::MAX);
         let listed = inventory::usable(shelf).and_then(|store| {
             inventory::each(store, &store.path_of(&folder), &is_unknown, &mut |standing| {
-                newest.push(standing)
+                newest.push(standing);
             })
         });
         match listed {
@@ -91,7 +91,9 @@ fn compared(on_record: &OnRecord, store: &str, newest: Newest) -> Strays {
     let (pairs, halves): (Vec<_>, Vec<_>) = unknown.into_iter().partition(Standing::is_pair);
     let mut strays = Strays::of(store);
     strays.more = more;
-    inventory::in_order(halves).iter().for_each(|half| strays.push(half.stray(store)));
+    for half in inventory::in_order(halves) {
+        strays.push(half.stray(store));
+    }
     for pair in pairs.iter().filter_map(Standing::pair) {
         let what = on_record.what(&pair).to_owned();
         strays.push(Stray { store: store.to_owned(), path: pair.artifact.path, what });

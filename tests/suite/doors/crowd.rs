@@ -110,15 +110,13 @@ impl Names {
             first.body = text.replace("<IsTruncated>false</IsTruncated>", more).into_bytes();
             return Ok(first);
         }
-        let contents: String = range
-            .clone()
-            .map(|number| {
-                format!(
-                    "<Contents><Key>{}</Key><LastModified>{WRITTEN}</LastModified><Size>1</Size></Contents>",
-                    (self.of)(number)
-                )
-            })
-            .collect();
+        let content = |number| {
+            let key = (self.of)(number);
+            format!(
+                "<Contents><Key>{key}</Key><LastModified>{WRITTEN}</LastModified><Size>1</Size></Contents>"
+            )
+        };
+        let contents = range.clone().map(content).collect::<Vec<_>>().concat();
         let rest = if range.end < self.count {
             format!(
                 "<IsTruncated>true</IsTruncated><NextContinuationToken>{}</NextContinuationToken>",
@@ -132,15 +130,13 @@ impl Names {
 
     fn uploads(&self, request: &Request) -> String {
         let range = self.asked(request, "upload-id-marker").unwrap_or(0..0);
-        let uploads: String = range
-            .clone()
-            .map(|number| {
-                format!(
-                    "<Upload><Key>{}</Key><UploadId>{number}</UploadId><Initiated>{WRITTEN}</Initiated></Upload>",
-                    (self.of)(number)
-                )
-            })
-            .collect();
+        let upload = |number| {
+            let key = (self.of)(number);
+            format!(
+                "<Upload><Key>{key}</Key><UploadId>{number}</UploadId><Initiated>{WRITTEN}</Initiated></Upload>"
+            )
+        };
+        let uploads = range.clone().map(upload).collect::<Vec<_>>().concat();
         let rest = if !range.is_empty() && range.end < self.count {
             format!(
                 "<IsTruncated>true</IsTruncated><NextKeyMarker>k</NextKeyMarker>\

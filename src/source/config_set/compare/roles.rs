@@ -22,7 +22,9 @@ pub(super) fn add(facts: &mut Facts, script: &str) -> Result<()> {
         match &statement.deed {
             Deed::NewRole(name) => facts.add(Section::Roles, &name.text, None, "", false),
             Deed::Attributes { role, attributes } => {
-                attributes.iter().for_each(|attribute| add_attribute(facts, &role.text, attribute));
+                for attribute in attributes {
+                    add_attribute(facts, &role.text, attribute);
+                }
             }
             Deed::RoleSetting { role, database: None, name, .. } => {
                 let hidden = is_secret(&name.text, &terms);

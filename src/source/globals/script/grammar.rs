@@ -298,7 +298,7 @@ fn right(words: &mut Words<'_>, is_grant: bool) -> Option<Deed> {
         "CREATE" => on == Object::Tablespace,
         _ => on == Object::Parameter,
     };
-    if !rights.iter().all(|right| is_fitting(right)) {
+    if !rights.iter().all(is_fitting) {
         return None;
     }
     let name = words.name()?;

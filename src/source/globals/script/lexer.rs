@@ -98,8 +98,7 @@ impl<'a> Lexer<'a> {
         loop {
             let is_line = self.begins_line && self.is_between;
             match self.rest.as_bytes() {
-                [b' ', ..] => self.take(1),
-                [b'\n', ..] => self.take(1),
+                [b' ' | b'\n', ..] => self.take(1),
                 [b'-', b'-', ..] if is_line => {
                     let comment = self.run(|c| c != '\n');
                     if comment.contains(['\r', '\0']) {

@@ -170,7 +170,7 @@ fn a_time_stamp_ahead_of_the_clock_is_named_and_is_not_the_latest() {
         assert_eq!(restored_id(&site, 3, &["latest", "--from", store], &[&ahead, "ahead of"]), id);
         let call = site.pgkeep(["catalog", "rebuild", "--from", store]).code(3).any_stdout();
         call.stderr_has(&ahead).stderr_has("ahead of").run();
-        assert_eq!(ids_on_record(&site), [id.clone()]);
+        assert_eq!(ids_on_record(&site), std::slice::from_ref(&id));
     }
     site.pgkeep(["alert", "check"]).code(1).any_stderr().stdout_has("ahead of this host's clock").run();
     let call = site.pgkeep(["catalog", "rebuild", "--from", "r2", "--accept", &ahead]).code(3);
