@@ -240,8 +240,8 @@ pub enum Place {
 pub struct Config {
     /// The file it was read from, if there was one.
     pub file: Option<PathBuf>,
-    /// Whether a secret is written out in it.
-    pub holds_secret: bool,
+    /// What is written out in it that is not for everybody.
+    pub written_out: redacted::Written,
     /// The variables of the environment that it takes secrets from.
     pub secret_variables: Vec<String>,
     /// Where pgkeep keeps its own state: locks, records that wait, the key it made.

@@ -64,26 +64,77 @@ pub fn ensure_ours(path: &Path, about: &Metadata) -> Result<(), Failure> {
 /// # Errors
 /// Exit code 2, with what mends it.
 pub fn ensure_private(path: &Path, about: &Metadata) -> Result<(), Failure> {
-    let group_may = about.uid() == 0 && !rustix::process::getuid().is_root();
-    let forbidden = if group_may { 0o037 } else { 0o077 };
+    let by_root = is_roots(path, about.uid());
+    let forbidden = if by_root { 0o037 } else { 0o077 };
     let mode = about.mode() & 0o7777;
     if mode & forbidden == 0 {
         return Ok(());
     }
     let shown = path.display();
+    let group = if by_root {
+        format!(" (or 640, where its group {} may read it)", about.gid())
+    } else {
+        String::new()
+    };
     Err(Failure::usage(format!("`{shown}` can be read by others (mode {mode:04o})"))
-        .hint(format!("chmod 600 {shown}")))
+        .hint(format!("chmod 600 {shown}{group}")))
 }
 
 /// Makes sure that a file belongs to this user or to root.
 fn ensure_owner(path: &Path, about: &Metadata) -> Result<(), Failure> {
-    let (owner, us) = (about.uid(), rustix::process::geteuid().as_raw());
-    if owner == 0 || owner == us {
+    let (owner, us) = (about.uid(), rustix::process::geteuid());
+    if owner == us.as_raw() || is_roots(path, owner) {
         return Ok(());
     }
-    let shown = path.display();
+    let (shown, us) = (path.display(), us.as_raw());
+    // What root takes from the user of a service stops the service.
+    let hint = if us == 0 {
+        let text = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+        let user = user_name(&text, owner).map_or_else(|| format!("'#{owner}'"), str::to_owned);
+        format!("where pgkeep runs as that user, do the same as that user: `sudo -u {user} pgkeep ...`")
+    } else {
+        format!("look at what is in it, then `chown {us} {shown}`")
+    };
     Err(Failure::usage(format!("`{shown}` belongs to user {owner}, neither to this user ({us}) nor to root"))
-        .hint(format!("look at what is in it, then `chown {us} {shown}`")))
+        .hint(hint))
+}
+
+/// Whether a file is root's. In a container without root's rights those of the host's root show as those of a user whom
+/// nobody there is; they are taken for root's where we can't change them.
+fn is_roots(path: &Path, owner: u32) -> bool {
+    if owner == 0 {
+        return true;
+    }
+    let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u32>().ok();
+    number("/proc/sys/kernel/overflowuid") == Some(owner)
+        && std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !is_mapped(&map, owner))
+        && rustix::fs::accessat(
+            rustix::fs::CWD,
+            path,
+            rustix::fs::Access::WRITE_OK,
+            rustix::fs::AtFlags::EACCESS,
+        )
+        .is_err()
+}
+
+/// Whether a user is one of those of a name space, as its `uid_map` has them (`user_namespaces(7)`). What can't be read has all.
+fn is_mapped(map: &str, user: u32) -> bool {
+    map.lines().any(|line| {
+        let mut fields = line.split_whitespace().map(str::parse::<u32>);
+        match (fields.next(), fields.nth(1)) {
+            (Some(Ok(first)), Some(Ok(count))) => user.checked_sub(first).is_some_and(|at| at < count),
+            _ => true,
+        }
+    })
+}
+
+/// The name of a user, as `/etc/passwd` has it (passwd(5)).
+fn user_name(passwd: &str, user: u32) -> Option<&str> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(user)).then_some(name)
+    })
 }
 
 /// Opens a lock file, or makes it, and leaves what is in it. No link is followed, and it must be a file of this user's or
@@ -247,4 +298,26 @@ pub fn free_bytes(folder: &Path) -> Result<u64> {
     let about = rustix::fs::statvfs(folder)
         .with_context(|| format!("cannot ask how much is free in `{}`", folder.display()))?;
     Ok(about.f_bavail.saturating_mul(about.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_of_a_name_space_are_known() {
+        let host = "         0          0 4294967295\n";
+        let rootless = "         0       1000          1\n         1     100000      65536\n";
+        let kept = "      1000       1000          1\n";
+        assert!(is_mapped(host, 65534) && is_mapped(rootless, 65534) && is_mapped(rootless, 0));
+        assert!(!is_mapped(kept, 65534) && !is_mapped(kept, 1001) && is_mapped(kept, 1000));
+        assert!(!is_mapped(rootless, 65537) && is_mapped("odd", 65534) && is_mapped("0 0 many", 1));
+    }
+
+    #[test]
+    fn users_are_named() {
+        let passwd = "root:x:0:0:root:/root:/bin/bash\nbad\npgkeep:x:998:997::/var/lib/pgkeep:/bin/sh\n";
+        assert_eq!(user_name(passwd, 998), Some("pgkeep"));
+        assert_eq!(user_name(passwd, 997), None);
+    }
 }

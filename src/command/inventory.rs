@@ -18,7 +18,7 @@ use crate::manifest::{LIMIT_BYTES, Manifest};
 use crate::name::{self, BackupId};
 use crate::store::{Listed, Store};
 
-pub(super) use found::Inventory;
+pub(super) use found::{Inventory, sealed_by_then};
 use reading::Reading;
 pub(super) use stand::{Newest, Standing, each, in_order};
 pub(super) use stray::{MOST_NAMED, Stray, Strays};
@@ -91,7 +91,7 @@ fn read_by(
         |artifact: &str| is_wanted(artifact.strip_prefix(&root).unwrap_or(artifact), filter, prefix);
     let mut reading = Reading::start(shelf, store, ring, filter, trust);
     let mut databases = BTreeSet::new();
-    let mut last: Option<Standing> = None;
+    let (mut last, mut late): (Option<Standing>, Vec<Standing>) = (None, Vec::new());
     loop {
         let is_first = last.is_none();
         let (mut window, mut halves) =
@@ -109,9 +109,10 @@ fn read_by(
         })?;
         if is_first {
             let (pairs, strays) = look_again(store, halves)?;
-            pairs.into_iter().for_each(take);
-            reading.found.strays = strays;
+            (late, reading.found.strays) = (pairs, strays);
         }
+        // Each goes into the window that it belongs to.
+        late.iter().cloned().for_each(take);
         let (wanted, left_out) = window.into_parts();
         if reading.read(&wanted)? || left_out == 0 {
             break;

@@ -8,6 +8,7 @@ use anyhow::Result;
 
 use crate::aside;
 use crate::config::Config;
+use crate::config::redacted::Written;
 use crate::files;
 
 /// How long a look at the state folder may take.
@@ -20,7 +21,7 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Exit code 2, with what mends it.
 pub(super) fn ensure(config: &Config) -> Result<()> {
     if let Some(file) = &config.file {
-        ensure_file(file, config.holds_secret)?;
+        ensure_file(file, config.written_out)?;
     }
     let folder = config.state_dir.clone();
     let looked = aside::within("state folder", LOOK, move || folder.metadata());
@@ -31,14 +32,19 @@ pub(super) fn ensure(config: &Config) -> Result<()> {
     Ok(())
 }
 
-fn ensure_file(file: &Path, holds_secret: bool) -> Result<()> {
+fn ensure_file(file: &Path, written_out: Written) -> Result<()> {
     let Ok(about) = file.metadata() else { return Ok(()) };
     if !about.is_file() {
         return Ok(());
     }
     files::ensure_ours(file, &about)?;
-    if holds_secret {
-        files::ensure_private(file, &about)?;
+    match (written_out, files::ensure_private(file, &about)) {
+        (Written::Secret, Err(refused)) => return Err(refused.into()),
+        (Written::Address, Err(seen)) => log::warn!(
+            "{seen}, and an address stands in it that may be as good as a secret; hint: {}, or write `url = {{ file = \"PATH\" }}`",
+            seen.hint.as_deref().unwrap_or_default()
+        ),
+        _ => {}
     }
     for path in [Ok(file.to_path_buf()), file.canonicalize()].into_iter().flatten() {
         let folder = files::parent_of(&path);

@@ -41,7 +41,7 @@ pub(super) fn run(context: &Context, from: &[String], accept: &[String]) -> Resu
     }
     let mut catalog = context.catalog()?;
     taken.leave_what_is_in_doubt(&mut catalog, &ring, &mut trust, accept)?;
-    let Taken { found, older, mut code } = taken;
+    let (found, older, mut code) = taken.put_together();
     let order = |copy: &Copy| shelves.iter().position(|shelf| shelf.name == copy.store);
     let (mut new, mut changed, mut new_by_older, count) = (0usize, 0usize, 0usize, found.len());
     let mut written = Vec::new();
@@ -89,17 +89,24 @@ pub(super) fn run(context: &Context, from: &[String], accept: &[String]) -> Resu
     Ok(code)
 }
 
-/// What manifests tell of, put together.
+/// What the manifest of one copy tells.
+struct Told {
+    backup: Backup,
+    /// The key that proves it, where that was rotated out.
+    older: Option<Signer>,
+    /// It is in doubt, and was asked for.
+    is_accepted: bool,
+}
+
+/// What manifests tell of.
 struct Taken {
-    found: BTreeMap<BackupId, Backup>,
-    /// Of those, the ones that a key proves which was rotated out.
-    older: BTreeMap<BackupId, Signer>,
+    told: Vec<Told>,
     code: Code,
 }
 
 impl Default for Taken {
     fn default() -> Self {
-        Self { found: BTreeMap::new(), older: BTreeMap::new(), code: Code::Done }
+        Self { told: Vec::new(), code: Code::Done }
     }
 }
 
@@ -111,14 +118,14 @@ impl Taken {
             self.code = self.code.worse(Code::Degraded);
         }
         inventory.notes.iter().for_each(Stray::warn);
-        self.older.extend(inventory.older);
-        let doubtful = inventory.doubtful.into_iter().filter_map(|backup| accepted(backup, accept));
-        for backup in inventory.backups.into_iter().chain(doubtful) {
-            if let Some(stray) = gather(&mut self.found, backup) {
-                stray.warn();
-                self.code = self.code.worse(Code::Degraded);
-            }
-        }
+        let older = inventory.older;
+        let told = |backup: Backup, is_accepted| {
+            let older = older.get(&backup.id).cloned();
+            Told { backup, older, is_accepted }
+        };
+        self.told.extend(inventory.backups.into_iter().map(|backup| told(backup, false)));
+        let accepted = inventory.doubtful.into_iter().filter_map(|backup| accepted(backup, accept));
+        self.told.extend(accepted.map(|backup| told(backup, true)));
         Ok(())
     }
 
@@ -136,17 +143,43 @@ impl Taken {
             Ok(first.filter(|first| *first <= at))
         };
         trust.search_again();
-        for (id, signer) in &self.older {
-            let Some(backup) = self.found.get(id) else { continue };
-            let Some(why) = trust.doubt(backup, Some(signer), &mut search)? else { continue };
-            log::warn!("`{id}`: {why}");
-            self.code = self.code.worse(Code::Degraded);
-            if !accept.iter().any(|asked| asked == id.as_str()) {
-                self.found.remove(id);
+        for mut told in std::mem::take(&mut self.told) {
+            let older = told.older.as_ref().filter(|_| !told.is_accepted);
+            let doubt = match older {
+                Some(signer) => trust.doubt(&told.backup, Some(signer), &mut search)?,
+                None => None,
+            };
+            if let Some(why) = doubt {
+                let (id, stores) = (&told.backup.id, stores_of(&told.backup));
+                log::warn!("store {stores}: `{id}`: {why}");
+                self.code = self.code.worse(Code::Degraded);
+                told.is_accepted = accept.iter().any(|asked| asked == id.as_str());
+                if !told.is_accepted {
+                    continue;
+                }
             }
+            self.told.push(told);
         }
         Ok(())
     }
+
+    /// The backups, and of those the ones that a key proves which was rotated out. What the sealing key proves goes before
+    /// what such a key says of the same backup, and that before what is in doubt.
+    fn put_together(mut self) -> (BTreeMap<BackupId, Backup>, BTreeMap<BackupId, Signer>, Code) {
+        self.told.sort_by_key(|told| (told.is_accepted, told.older.is_some()));
+        let (mut found, mut older) = (BTreeMap::new(), BTreeMap::new());
+        for Told { backup, older: signer, .. } in self.told {
+            if let Some(stray) = gather(&mut found, &mut older, backup, signer) {
+                stray.warn();
+                self.code = self.code.worse(Code::Degraded);
+            }
+        }
+        (found, older, self.code)
+    }
+}
+
+fn stores_of(backup: &Backup) -> String {
+    backup.copies.iter().map(|copy| format!("`{}`", copy.store)).collect::<Vec<_>>().join(", ")
 }
 
 /// A backup that is in doubt, where it was asked for.
@@ -160,18 +193,29 @@ fn accepted(mut backup: Backup, accept: &[String]) -> Option<Backup> {
     Some(backup)
 }
 
-/// Adds a backup to those found, or its copy to what another store told of it.
-pub(super) fn gather(found: &mut BTreeMap<BackupId, Backup>, backup: Backup) -> Option<Stray> {
+/// Adds a backup to those found, or its copy to what another store told of it; what the sealing key proves comes first.
+/// `older` is the key that proves it, where that was rotated out.
+pub(super) fn gather(
+    found: &mut BTreeMap<BackupId, Backup>,
+    by_older: &mut BTreeMap<BackupId, Signer>,
+    backup: Backup,
+    older: Option<Signer>,
+) -> Option<Stray> {
     let Some(known) = found.get_mut(&backup.id) else {
+        by_older.extend(older.map(|signer| (backup.id.clone(), signer)));
         found.insert(backup.id.clone(), backup);
         return None;
     };
-    if known.checksum == backup.checksum && known.size_bytes == backup.size_bytes {
-        known.copies.extend(backup.copies);
-        return None;
-    }
+    let foreign = older.and_then(|signer| agree::ensure_signer(&signer, &agree::keys_of(known)).err());
+    let what = match foreign {
+        Some(Unproven::Damaged(why) | Unproven::NoKey(why)) => why,
+        None if known.checksum == backup.checksum && known.size_bytes == backup.size_bytes => {
+            known.copies.extend(backup.copies);
+            return None;
+        }
+        None => "its manifest names another checksum than that in another store".to_owned(),
+    };
     let copy = backup.copies.into_iter().next()?;
-    let what = "its manifest names another checksum than that in another store".to_owned();
     Some(Stray { store: copy.store, path: copy.path, what })
 }
 

@@ -120,7 +120,8 @@ pub(super) fn note(at: Timestamp, now: Timestamp) -> Option<String> {
 /// Why a key that was rotated out does not prove what began since.
 pub(super) fn rotated_out(id: &str, at: Timestamp, first: Timestamp) -> String {
     format!(
-        "it began at {}, and the key {id} that proves it was rotated out by then: the key that seals now was in use at {}",
+        "it began at {}, and the key {id} that proves it was rotated out by then: the key that seals now was in use at {} \
+         (where both sealed at that time, `until` in `[encryption] open_with` says how long the older one did)",
         time(at),
         time(first)
     )

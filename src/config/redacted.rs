@@ -16,25 +16,39 @@ const OPEN_KEYS: [&str; 3] = ["access_key_id", "username", "url"];
 /// The path of an address that is as long may be all that it takes to use it.
 const TELLING_PATH: usize = 16;
 
-/// Whether a secret is written out in the text of a configuration.
-#[must_use]
-pub fn holds_secret(text: &str) -> bool {
-    text.parse::<toml::Table>()
-        .is_ok_and(|document| document.iter().any(|(key, value)| is_secret(key, value)))
+/// What is written out in the text of a configuration that is not for everybody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Written {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// An address that may be all that it takes to use it: that of a chat's hook, of a dead man's switch.
+    Address,
+    /// A password, a token, a key.
+    Secret,
 }
 
-fn is_secret(key: &str, value: &Value) -> bool {
+/// The gravest of what is written out in the text of a configuration.
+#[must_use]
+pub fn written_out(text: &str) -> Written {
+    let document = text.parse::<toml::Table>().unwrap_or_default();
+    document.iter().map(|(key, value)| written(key, value)).max().unwrap_or_default()
+}
+
+fn written(key: &str, value: &Value) -> Written {
+    let secret = |is_one: bool| if is_one { Written::Secret } else { Written::Nothing };
     match value {
-        Value::Array(values) => values.iter().any(|value| is_secret(key, value)),
-        Value::Table(table) => table.iter().any(|(key, value)| is_secret(key, value)),
+        Value::Array(values) => values.iter().map(|value| written(key, value)).max().unwrap_or_default(),
+        Value::Table(table) => table.iter().map(|(key, value)| written(key, value)).max().unwrap_or_default(),
         Value::String(text) if key == "url" => match ConnInfo::parse(text) {
-            Ok(info) => info.has_secret(),
-            Err(_) => has_login(text) || is_telling(text),
+            Ok(info) => secret(info.has_secret()),
+            Err(_) if is_telling(text) && !has_login(text) => Written::Address,
+            Err(_) => secret(has_login(text)),
         },
-        Value::String(text) => {
-            (SECRET_KEYS.contains(&key) && !OPEN_KEYS.contains(&key)) || (key == "smtp" && has_login(text))
-        }
-        _ => false,
+        Value::String(text) => secret(
+            (SECRET_KEYS.contains(&key) && !OPEN_KEYS.contains(&key)) || (key == "smtp" && has_login(text)),
+        ),
+        _ => Written::Nothing,
     }
 }
 
@@ -61,7 +75,7 @@ fn collect_variables(value: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// Whether whoever knows an address can use it: that of a chat's hook, of a dead man's switch.
+/// Whether whoever knows an address may be able to use it; many that are as long tell nothing.
 fn is_telling(address: &str) -> bool {
     let path = address.strip_prefix("https://").and_then(|rest| rest.split_once('/'));
     path.is_some_and(|(_, path)| path.len() >= TELLING_PATH)
@@ -124,17 +138,24 @@ mod tests {
             "[source]\nurl = 'postgresql://a:s3cret@db/shop'",
             "[catalog]\nurl = 'host=db password=s3cret'",
             "[[store]]\nsecret_access_key = 's3cret'",
-            "[[alert.channel]]\nurl = 'https://hooks.example.org/services/T000/B111'",
+            "[[alert.channel]]\nurl = 'https://a:b@hooks.example.org/services/T000/B111'",
             "[[alert.channel]]\npassword = 's3cret'",
+            "[[alert.channel]]\nurl = 'https://hooks.example.org/services/T000/B111'\ntoken = 's3cret'",
         ] {
-            assert!(holds_secret(text), "{text}");
+            assert_eq!(written_out(text), Written::Secret, "{text}");
+        }
+        for text in [
+            "[[alert.channel]]\nurl = 'https://hooks.example.org/services/T000/B111'",
+            "[[alert.channel]]\nurl = 'https://am.example.org/prefix/api/v2/alerts'",
+        ] {
+            assert_eq!(written_out(text), Written::Address, "{text}");
         }
         for text in [
             "[source]\nurl = 'postgresql://a@db/shop'",
             "[[store]]\nsecret_access_key = { env = 'B2' }\naccess_key_id = 'AKIA'",
             "[[alert.channel]]\nurl = 'http://localhost:9093/api/v2/alerts'\ntoken = { file = '/t' }",
         ] {
-            assert!(!holds_secret(text), "{text}");
+            assert_eq!(written_out(text), Written::Nothing, "{text}");
         }
         let text = "[[store]]\nsecret_access_key = { env = 'B2' }\n[[alert.channel]]\ntoken = { env = 'T' }\nname = 'env'";
         let mut found = secret_variables(text);

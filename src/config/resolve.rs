@@ -110,7 +110,7 @@ pub(super) fn resolve(text: &str, file: Option<PathBuf>, environment: &Environme
         alerts: alerts::alerts(&page, raw.alert)?,
         stores,
         state_dir,
-        holds_secret: file.is_some() && redacted::holds_secret(text),
+        written_out: redacted::written_out(text),
         secret_variables: redacted::secret_variables(text),
         file,
     })

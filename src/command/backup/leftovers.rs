@@ -164,20 +164,24 @@ impl Leftovers {
         }
         let mut found: BTreeMap<BackupId, Backup> = BTreeMap::new();
         let mut older: BTreeMap<BackupId, Signer> = BTreeMap::new();
+        let mut read: Vec<(Backup, Option<Signer>)> = Vec::new();
         for (name, pair) in whole {
             if context.interrupt.is_raised() {
                 return;
             }
             match told(&name, &pair, ring, shelves) {
                 Ok((backup, signer)) => {
-                    let signer = signer.filter(|signer| *signer != Signer::Sealing);
-                    older.extend(signer.map(|signer| (backup.id.clone(), signer)));
-                    rebuild::gather(&mut found, backup);
+                    read.push((backup, signer.filter(|signer| *signer != Signer::Sealing)));
                 }
                 Err(error) => {
                     log::info!("store `{name}`: `{}`: {}", shown(&pair.artifact.path), one_line(&error));
                 }
             }
+        }
+        // What the sealing key proves goes before what another one says of the same backup.
+        read.sort_by_key(|(_, signer)| signer.is_some());
+        for (backup, signer) in read {
+            rebuild::gather(&mut found, &mut older, backup, signer);
         }
         for (id, backup) in found {
             match put_on_record(ledger, backup, older.get(&id), shelves, &swept) {

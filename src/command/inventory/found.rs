@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use jiff::Timestamp;
 
-use super::reading::handfuls;
+use super::reading::{handfuls, is_away};
 use super::{Newest, Pair, Standing, Stray, Strays, WINDOW_BYTES, each, open_signed};
 use crate::backup::Backup;
 use crate::command::context::Shelf;
@@ -28,7 +28,7 @@ pub(in crate::command) struct Inventory {
     /// What a manifest proves and is not to be taken for a backup without being asked for, the newest first, each
     /// with what speaks against it as its copy's error.
     pub(in crate::command) doubtful: Vec<Backup>,
-    /// Of the others, those that a key proves which was rotated out.
+    /// Of all these, those that a key proves which was rotated out.
     pub(in crate::command) older: BTreeMap<BackupId, Signer>,
     /// What is to be said of some that count nonetheless.
     pub(in crate::command) notes: Vec<Stray>,
@@ -47,6 +47,8 @@ impl Inventory {
         search: &mut Search<'_>,
     ) -> Result<Option<String>> {
         let (mut backup, signer) = told;
+        let older = signer.as_ref().filter(|signer| **signer != Signer::Sealing);
+        self.older.extend(older.map(|signer| (backup.id.clone(), signer.clone())));
         if let Some(why) = trust.doubt(&backup, signer.as_ref(), search)? {
             backup.copies.iter_mut().for_each(|copy| copy.error = Some(why.clone()));
             standing::settle(&mut backup);
@@ -59,8 +61,6 @@ impl Inventory {
             path: copy.path.clone(),
             what,
         }));
-        let older = signer.filter(|signer| *signer != Signer::Sealing);
-        self.older.extend(older.map(|signer| (backup.id.clone(), signer)));
         let damage = backup.copies.iter().find_map(|copy| copy.error.clone());
         self.backups.push(backup);
         Ok(damage)
@@ -68,7 +68,10 @@ impl Inventory {
 }
 
 /// Looks for a backup of a source, begun at that moment or before, whose manifest the sealing key proves: when it began.
-pub(super) fn sealed_by_then(
+///
+/// # Errors
+/// When the store can't be listed, or does not give what it lists for now: that may be the one.
+pub(in crate::command) fn sealed_by_then(
     shelf: &Shelf,
     store: &dyn Store,
     ring: Option<&KeyRing>,
@@ -88,11 +91,17 @@ pub(super) fn sealed_by_then(
         let (wanted, left_out) = window.into_parts();
         for some in handfuls(&wanted) {
             let pairs: Vec<Pair> = some.iter().filter_map(Standing::pair).collect();
+            let mut away = None;
             for read in side_by_side(pairs, |pair| open_signed(shelf, store, ring, &pair))? {
-                // What can't be read proves nothing.
-                if let Ok(Ok((backup, Some(Signer::Sealing)))) = read {
-                    return Ok(Some(backup.created_at));
+                match read {
+                    Ok(Ok((backup, Some(Signer::Sealing)))) => return Ok(Some(backup.created_at)),
+                    Err(error) if is_away(&error) => away = Some(error),
+                    // What can't be read proves nothing.
+                    Ok(_) | Err(_) => {}
                 }
+            }
+            if let Some(error) = away {
+                return Err(error);
             }
         }
         if left_out == 0 {

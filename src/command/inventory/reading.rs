@@ -104,7 +104,8 @@ impl<'a> Reading<'a> {
     }
 }
 
-fn is_away(error: &anyhow::Error) -> bool {
+/// Whether a store may give it the next time it is asked.
+pub(super) fn is_away(error: &anyhow::Error) -> bool {
     error.downcast_ref().is_some_and(S3Error::is_passing)
 }
 

@@ -122,6 +122,9 @@ fn told(plan: &Plan, is_dry_run: bool) -> Value {
 }
 
 fn roles_failed(error: anyhow::Error) -> anyhow::Error {
+    if error.downcast_ref::<Failure>().is_some_and(|failure| failure.hint.is_some()) {
+        return error;
+    }
     let is_grantor = format!("{error:#}").contains("grantor");
     let failure = Failure::failed("nothing was changed");
     error.context(if is_grantor {

@@ -212,6 +212,7 @@ impl Server {
     /// # Errors
     /// At the first statement that fails, which is named without what it hides; nothing is changed then.
     pub fn make_roles(&mut self, statements: &[Statement]) -> Result<Trace> {
+        self.ensure_way_of_passwords(statements)?;
         self.make_writable()?;
         self.keep_quiet()?;
         self.client.batch_execute("BEGIN")?;

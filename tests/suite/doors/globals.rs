@@ -246,3 +246,35 @@ fn passwords_are_put_down_nowhere() {
         assert_eq!(one::<i64>(&other, kept) > 0, is_told, "superuser: {is_superuser}, track: {track}");
     }
 }
+
+/// A database by way of which no password can go is named before anything is done, with what to do.
+#[test]
+fn a_database_that_takes_no_passwords_is_named() {
+    let site = Site::alone().local_only();
+    let app = unique("app");
+    site.cluster.execute("postgres", &format!("CREATE ROLE {app} LOGIN PASSWORD 'one'"));
+    let id = site.pgkeep(["backup", "config"]).any_stdout().run().id();
+    let other = Cluster::start();
+    other.execute("postgres", "CREATE ROLE weak LOGIN CREATEROLE PASSWORD 'weak'");
+    let bare = other.fresh_database();
+    let into = format!("postgresql://weak:weak@127.0.0.1:{}/{bare}", other.port);
+    let is_made = format!("SELECT count(*) FROM pg_roles WHERE rolname = '{app}'");
+    for (before, word) in [
+        (format!("REVOKE TEMPORARY ON DATABASE {bare} FROM PUBLIC"), "TEMPORARY"),
+        (
+            format!(
+                "GRANT TEMPORARY ON DATABASE {bare} TO PUBLIC; REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC"
+            ),
+            "plpgsql",
+        ),
+        ("DROP EXTENSION plpgsql".to_owned(), "plpgsql"),
+    ] {
+        other.execute(&bare, &before);
+        let call = site.pgkeep(["restore", &id, "--globals", "--into", &into]).code(1).any_stdout();
+        call.stderr_has(word).stderr_has("name another database of the cluster in --into (`postgres`)").run();
+        assert_eq!(one::<i64>(&other, &is_made), 0, "{before}");
+    }
+    let into = format!("postgresql://weak:weak@127.0.0.1:{}/postgres", other.port);
+    site.pgkeep(["restore", &id, "--globals", "--into", &into]).any_stdout().any_stderr().run();
+    assert_eq!(one::<i64>(&other, &is_made), 1);
+}

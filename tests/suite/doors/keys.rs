@@ -2,6 +2,7 @@
 
 mod forged;
 mod names;
+mod poisoned;
 mod stamps;
 
 use std::fs;

@@ -2,50 +2,72 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::Result;
+
 use super::record::Record;
 use super::shown::{OfDatabase, StoreLook};
 use super::sight::Sight;
 use crate::backup::Backup;
 use crate::command::agree::{self, Unproven};
-use crate::command::trust::Trust;
+use crate::command::inventory;
+use crate::command::trust::{Search, Trust};
 use crate::exit::{one_line, shown};
 use crate::key::{KeyRing, Signer};
 
 impl Sight<'_> {
-    /// Takes what the record contradicts for the faults that they are.
+    /// Takes what the record contradicts for the faults that they are. What it does not know is judged by what the stores
+    /// tell of the key that seals.
     pub(super) fn compare(&mut self, ring: Option<&KeyRing>) {
-        let (Ok(record), Some(ring)) = (&mut self.record, ring) else { return };
+        let Some(ring) = ring else { return };
         let mut trust = Trust::at(self.now);
-        match record.catalog.first_sealed(&self.source, &ring.sealing().id()) {
+        let first = match &mut self.record {
+            Ok(record) => record.catalog.first_sealed(&self.source, &ring.sealing().id()),
+            Err(_) => Ok(None),
+        };
+        match first {
             Ok(first) => first.into_iter().for_each(|first| trust.saw(&self.source, first)),
-            Err(error) => {
-                self.record = Err(one_line(&error));
-                return;
-            }
+            Err(error) => self.record = Err(one_line(&error)),
         }
         let mut known: BTreeMap<String, Option<Backup>> = BTreeMap::new();
         for look in &mut self.stores {
-            let Ok(shown) = &mut look.shown else { continue };
+            let (Ok(shown), Ok(store)) = (&mut look.shown, &look.shelf.store) else { continue };
+            // What one store tells of the key holds for all; that it tells nothing holds for itself.
+            trust.search_again();
+            let mut search = |source: &str, at| {
+                inventory::sealed_by_then(look.shelf, store.as_ref(), Some(ring), source, at)
+            };
+            let mut compared = Ok(());
             for of_it in shown.databases.values_mut() {
-                compare(of_it, ring, &mut trust, record, &mut known);
+                if let Ok(record) = &mut self.record {
+                    compare_unproven(of_it, ring, record, &mut known);
+                }
+                let record = self.record.as_mut().ok();
+                compared = compared.and(compare(of_it, &mut trust, record, &mut known, &mut search));
+            }
+            if let Err(error) = compared {
+                look.shown = Err(one_line(&error));
             }
         }
     }
 }
 
-fn compare(
+fn on_record(
+    record: &mut Record,
+    known: &mut BTreeMap<String, Option<Backup>>,
+    told: &Backup,
+) -> Option<Backup> {
+    let id = told.id.as_str();
+    known.entry(id.to_owned()).or_insert_with(|| record.full(id)).clone()
+}
+
+fn compare_unproven(
     of_it: &mut OfDatabase,
     ring: &KeyRing,
-    trust: &mut Trust,
     record: &mut Record,
     known: &mut BTreeMap<String, Option<Backup>>,
 ) {
-    let mut on_record = |told: &Backup| {
-        let id = told.id.as_str();
-        known.entry(id.to_owned()).or_insert_with(|| record.full(id)).clone()
-    };
     for (path, told) in std::mem::take(&mut of_it.unproven) {
-        match on_record(&told) {
+        match on_record(record, known, &told) {
             Some(backup) => {
                 match agree::without_key(&agree::keys_of(&told), &agree::keys_of(&backup), ring) {
                     Unproven::Damaged(why) => drop(of_it.faults.insert(path, why)),
@@ -56,23 +78,42 @@ fn compare(
             None => drop(of_it.unproven.insert(path, told)),
         }
     }
-    let Some(told) = &of_it.newest else { return };
-    let Some(path) = told.copies.first().map(|copy| copy.path.clone()) else { return };
-    let fault = on_record(told).and_then(|backup| {
-        let signed = of_it.signer.as_ref().map(|it| agree::ensure_signer(it, &agree::keys_of(&backup)));
+}
+
+fn compare(
+    of_it: &mut OfDatabase,
+    trust: &mut Trust,
+    record: Option<&mut Record>,
+    known: &mut BTreeMap<String, Option<Backup>>,
+    search: &mut Search<'_>,
+) -> Result<()> {
+    let Some(told) = &of_it.newest else { return Ok(()) };
+    let Some(path) = told.copies.first().map(|copy| copy.path.clone()) else { return Ok(()) };
+    let recorded = record.and_then(|record| on_record(record, known, told));
+    let fault = recorded.as_ref().and_then(|backup| {
+        let signed = of_it.signer.as_ref().map(|it| agree::ensure_signer(it, &agree::keys_of(backup)));
         match signed {
             Some(Err(Unproven::Damaged(why) | Unproven::NoKey(why))) => Some(why),
-            Some(Ok(())) | None => agree::difference(told, &backup),
+            Some(Ok(())) | None => agree::difference(told, backup),
         }
     });
-    let is_older = of_it.signer.as_ref().is_some_and(|signer| *signer != Signer::Sealing);
-    let doubt = || trust.doubt(told, of_it.signer.as_ref(), &mut |_, _| Ok(None)).ok().flatten();
-    match (fault, is_older.then(doubt).flatten()) {
-        (Some(why), _) => drop(of_it.faults.insert(path, why)),
-        (None, Some(why)) => drop(of_it.doubts.insert(path, why)),
-        (None, None) => return,
+    if let Some(why) = fault {
+        of_it.faults.insert(path, why);
+        of_it.newest = None;
+        return Ok(());
     }
-    of_it.newest = None;
+    let signer = of_it.signer.as_ref().filter(|signer| **signer != Signer::Sealing);
+    let Some(signer) = signer else { return Ok(()) };
+    let doubt = match recorded {
+        // The record vouches for it.
+        Some(_) => trust.doubt(told, Some(signer), &mut |_, _| Ok(None))?,
+        None => trust.doubt(told, Some(signer), search)?,
+    };
+    if let Some(why) = doubt {
+        of_it.doubts.insert(path, why);
+        of_it.newest = None;
+    }
+    Ok(())
 }
 
 /// What is worth a word of the newest in a store.

@@ -23,6 +23,8 @@ use crate::store::{Kind, Room, Store};
 const FUTURE: SignedDuration = SignedDuration::from_hours(25);
 /// Manifests of a database that are tried in a store until one is proven.
 const TRIES: usize = 4;
+/// The same of those that a key proves which was rotated out.
+const TRIES_OF_OLDER: usize = 16;
 /// What is kept of the pairs in a store by name, in bytes, and of those of one database at least.
 const NAMED_BYTES: usize = 8 * 1024 * 1024;
 const LEAST_BYTES: usize = 4 * 1024;
@@ -161,13 +163,21 @@ impl OfDatabase {
         let ahead = first.and_then(|pair| Some((pair, trust::note(pair.id.begun_at()?, now)?)));
         self.doubts.extend(ahead.map(|(pair, what)| (pair.artifact.path.clone(), what)));
         let mut by_older: Vec<(Backup, Signer)> = Vec::new();
-        for pair in self.pairs.newest().iter().take(TRIES) {
+        let mut tries: usize = 0;
+        for pair in self.pairs.newest() {
+            if tries >= TRIES || by_older.len() >= TRIES_OF_OLDER {
+                break;
+            }
+            tries = tries.saturating_add(1);
             let path = pair.artifact.path.clone();
             match inventory::open_signed(shelf, store, ring, pair)? {
                 Ok((backup, signer)) => match backup.copies.iter().find_map(|copy| copy.error.clone()) {
                     None if standing::lacks(&backup).is_some() => drop(self.short.insert(path)),
                     None => match signer {
-                        Some(signer) if signer != Signer::Sealing => by_older.push((backup, signer)),
+                        Some(signer) if signer != Signer::Sealing => {
+                            tries = tries.saturating_sub(1);
+                            by_older.push((backup, signer));
+                        }
                         signer => {
                             (self.newest, self.signer) = (Some(backup), signer);
                             break;
@@ -185,7 +195,8 @@ impl OfDatabase {
         self.judge(by_older, now)
     }
 
-    /// What keys prove that were rotated out is newer than what the sealing key proves, if that was found.
+    /// What keys prove that were rotated out is newer than what the sealing key proves, if that was found. Where it was not,
+    /// the record, or a search, tells what the newest is worth.
     fn judge(&mut self, by_older: Vec<(Backup, Signer)>, now: Timestamp) -> Result<()> {
         let mut trust = Trust::at(now);
         if let Some(newest) = &self.newest {

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 
 use super::Statement;
 use crate::connect::BoundedClient;
+use crate::exit::Failure;
 use crate::params;
 use crate::source::server::Server;
 
@@ -39,6 +40,10 @@ const MAY_SET: &str = "SELECT s.name FROM pg_catalog.pg_settings AS s, pg_catalo
 const TABLE: &str = "CREATE TEMPORARY TABLE pgkeep_secret (role pg_catalog.text NOT NULL, secret pg_catalog.text NOT NULL) \
     ON COMMIT DROP";
 const COPY: &str = "COPY pg_temp.pgkeep_secret (role, secret) FROM STDIN";
+/// Whether this role may make the table, and have the block run, in this database.
+const MAY_GO: &str = "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database()::pg_catalog.text, 'TEMPORARY'), \
+    EXISTS (SELECT FROM pg_catalog.pg_language AS l WHERE l.lanname OPERATOR(pg_catalog.=) 'plpgsql' \
+    AND pg_catalog.has_language_privilege(l.oid, 'USAGE'))";
 /// An error that passes by is told with the statement that it comes from: it is caught, and told anew without.
 const BLOCK: &str = "DO $pgkeep$
 DECLARE
@@ -77,6 +82,21 @@ impl Server {
             self.client.query("SELECT pg_catalog.set_config($1, $2, false)", params![name, *value])?;
         }
         Ok(())
+    }
+
+    /// Makes sure that passwords can go their way in this database.
+    pub(super) fn ensure_way_of_passwords(&mut self, statements: &[Statement]) -> Result<()> {
+        if statements.iter().all(|statement| statement.deed.password().is_none()) {
+            return Ok(());
+        }
+        let row = self.client.query_one(MAY_GO, params![])?;
+        let lacks = match (row.try_get(0)?, row.try_get(1)?) {
+            (false, _) => "the right to make temporary tables (TEMPORARY)",
+            (true, false) => "the language plpgsql, or the right to use it",
+            (true, true) => return Ok(()),
+        };
+        let what = format!("passwords can't be set by way of this database: this role lacks {lacks} there");
+        Err(Failure::failed(what).hint("name another database of the cluster in --into (`postgres`)").into())
     }
 
     /// Sets what these statements say of passwords, in the transaction that is open.

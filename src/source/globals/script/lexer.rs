@@ -154,6 +154,12 @@ impl<'a> Lexer<'a> {
     }
 
     fn number(&mut self) -> Result<String, Unreadable> {
+        // An option of a tablespace stands there as it was set; not every server reads such a number without quotes.
+        if self.rest.starts_with("0x") || self.rest.starts_with("0X") {
+            self.take(2);
+            let number = u32::from_str_radix(self.run(|c| c.is_ascii_hexdigit()), 16);
+            return number.map(|it| it.to_string()).map_err(|_| self.unreadable("a number that is none"));
+        }
         let is_of_number = |c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | 'e' | 'E');
         let text = self.run(is_of_number).to_owned();
         let is_one = text.len() <= NUMBER_LIMIT_BYTES && text.parse::<f64>().is_ok();

@@ -71,6 +71,9 @@ fn what_pg_dumpall_does_not_write_is_no_script() {
         "CREATE ROLE\n\\restrict a\n b;",
         "CREATE ROLE a; \\restrict a\n",
         "ALTER TABLESPACE a SET (b=1-1);",
+        "ALTER TABLESPACE a SET (b=0x);",
+        "ALTER TABLESPACE a SET (b=0x1g);",
+        "ALTER TABLESPACE a SET (b=0x100000000);",
     ] {
         assert!(statements(script).is_err(), "{script:?}: {:?}", statements(script));
     }
@@ -81,6 +84,14 @@ fn what_pg_dumpall_does_not_write_is_no_script() {
     assert!(statements(&format!("CREATE ROLE \"{longest}x\";")).is_err());
     let error = statements("CREATE ROLE a;\n\nCREATE ROLE b;\r\n").unwrap_err().to_string();
     assert_eq!(error, "line 3: it holds what pg_dumpall does not write: `\\r`");
+}
+
+/// As it was set, which servers before 16 don't read back.
+#[test]
+fn a_number_may_be_hexadecimal() {
+    let script = "ALTER TABLESPACE a SET (effective_io_concurrency=0x10, random_page_cost=0XfF);";
+    let read = "ALTER TABLESPACE \"a\" SET (\"effective_io_concurrency\"=16, \"random_page_cost\"=255)";
+    assert_eq!(sql(script, For::Server), [read]);
 }
 
 #[test]
