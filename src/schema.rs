@@ -2,6 +2,7 @@
 //! that stands in the schema, and knows nothing of what its rows mean.
 
 use anyhow::{Context as _, Result};
+use postgres::{Row, Transaction};
 
 use crate::connect::BoundedClient;
 use crate::params;
@@ -25,15 +26,29 @@ pub struct Place {
 pub struct Look {
     /// Whether there is a schema of that name.
     pub exists: bool,
+    /// Whether a table or the like in it has the name of one of ours.
+    pub has_tables: bool,
     /// Whether migrations were applied to it.
     pub has_history: bool,
     /// Why nothing in it may be read or written, each in words.
     pub faults: Vec<String>,
+    /// Those of the faults that are rights on its tables, which its owners have given away.
+    pub grants: Vec<String>,
+    /// The statements that take these rights back.
+    pub revokes: Vec<String>,
+    /// The statements that lock these tables.
+    locks: Vec<String>,
     /// Roles that its owners let write to its tables: they may forge what is on record, and run nothing.
     pub writers: Vec<String>,
 }
 
 impl Look {
+    /// Whether rights that were given away are all that is wrong.
+    #[must_use]
+    pub fn has_grants_alone(&self) -> bool {
+        !self.grants.is_empty() && self.grants.len() == self.faults.len()
+    }
+
     /// The first faults in one line.
     #[must_use]
     pub fn words(&self) -> String {
@@ -52,16 +67,61 @@ impl Look {
 /// # Errors
 /// When the server can't be asked.
 pub fn look(client: &mut BoundedClient, schema: &str) -> Result<Look> {
-    let tables: Vec<String> = TABLES.iter().map(|&table| table.to_owned()).collect();
     let rows = client
-        .query(LOOK, params![schema, tables])
+        .query(LOOK, params![schema, tables()])
         .with_context(|| format!("cannot look at schema `{schema}`"))?;
+    read(&rows)
+}
+
+/// Takes back what lets others set traps on our tables: rights that were granted on all tables, or by default, are
+/// meant for others' tables. For the one who has just made them in this transaction.
+///
+/// # Errors
+/// When the server can't be asked, or refuses.
+pub fn revoke(transaction: &mut Transaction<'_>, schema: &str) -> Result<()> {
+    let rows = transaction.query(LOOK, &[&schema, &tables()])?;
+    for revoke in read(&rows)?.revokes {
+        transaction.batch_execute(&revoke)?;
+    }
+    Ok(())
+}
+
+/// The same in a schema that has been there: whoever is about to use such a right waits, and has it no more.
+///
+/// # Errors
+/// As [`revoke`].
+pub fn revoke_locked(client: &mut BoundedClient, schema: &str, look: &Look) -> Result<()> {
+    let (schema, locks) = (schema.to_owned(), look.locks.clone());
+    client.ask(move |client| {
+        let mut transaction = client.transaction()?;
+        for lock in locks {
+            transaction.batch_execute(&lock)?;
+        }
+        revoke(&mut transaction, &schema)?;
+        Ok(transaction.commit()?)
+    })
+}
+
+fn tables() -> Vec<String> {
+    TABLES.iter().map(|&table| table.to_owned()).collect()
+}
+
+fn read(rows: &[Row]) -> Result<Look> {
     let mut look = Look::default();
     for row in rows {
         let (what, words): (String, String) = (row.try_get(0)?, row.try_get(1)?);
         match what.as_str() {
             "schema" => look.exists = true,
-            "table" => look.has_history |= words == HISTORY,
+            "table" => {
+                look.has_tables = true;
+                look.has_history |= words == HISTORY;
+            }
+            "grant" => {
+                look.faults.push(words.clone());
+                look.grants.push(words);
+            }
+            "revoke" => look.revokes.push(words),
+            "lock" => look.locks.push(words),
             "writer" => look.writers.push(words),
             _ => look.faults.push(words),
         }
@@ -115,6 +175,13 @@ WITH RECURSIVE me AS (
     SELECT c.* FROM pg_catalog.pg_class c JOIN here ON c.relnamespace = here.oid
 ), ours AS (
     SELECT * FROM relation WHERE relname::pg_catalog.text = ANY ($2)
+), given AS (
+    SELECT o.oid AS relation, a.grantee, a.privilege_type
+    FROM ours o, LATERAL (
+        SELECT * FROM pg_catalog.aclexplode(o.relacl)
+        UNION ALL
+        SELECT x.* FROM pg_catalog.pg_attribute t, pg_catalog.aclexplode(t.attacl) x WHERE t.attrelid = o.oid) a
+    WHERE a.privilege_type IN ('TRIGGER', 'REFERENCES') AND a.grantee NOT IN (SELECT role FROM trusted)
 ), part(classid, objid, name) AS (
     SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, oid, relname FROM ours
     UNION ALL
@@ -129,6 +196,13 @@ WITH RECURSIVE me AS (
 )
 SELECT 'schema', '' FROM here
 UNION ALL SELECT 'table', relname::pg_catalog.text FROM ours
+UNION ALL
+SELECT 'fault', pg_catalog.format(
+    'role `%s` was made a member of `%s` by `%s`, which is neither a superuser nor an administrator of `%1$s` (have a \
+     superuser grant it anew)', current_user, r.rolname, pg_catalog.pg_get_userbyid(m.grantor))
+FROM pg_catalog.pg_auth_members m JOIN me ON m.member = me.oid JOIN pg_catalog.pg_roles r ON r.oid = m.roleid
+WHERE r.oid NOT IN (SELECT role FROM trusted)
+    AND (r.oid IN (SELECT nspowner FROM here) OR r.oid IN (SELECT relowner FROM ours))
 UNION ALL
 SELECT 'fault', pg_catalog.format('it belongs to role `%s`', pg_catalog.pg_get_userbyid(nspowner))
 FROM here WHERE nspowner NOT IN (SELECT role FROM trusted)
@@ -180,14 +254,18 @@ WHERE d.refclassid IN ('pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg
     'pg_catalog.pg_type'::pg_catalog.regclass, 'pg_catalog.pg_opclass'::pg_catalog.regclass,
     'pg_catalog.pg_opfamily'::pg_catalog.regclass)
 UNION ALL
-SELECT DISTINCT 'fault', pg_catalog.format('role `%s` holds %s on `%s`',
+SELECT DISTINCT 'grant', pg_catalog.format('role `%s` holds %s on `%s`',
     CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.pg_get_userbyid(a.grantee)::pg_catalog.text END,
     a.privilege_type, o.relname)
-FROM ours o, LATERAL (
-    SELECT * FROM pg_catalog.aclexplode(o.relacl)
-    UNION ALL
-    SELECT x.* FROM pg_catalog.pg_attribute t, pg_catalog.aclexplode(t.attacl) x WHERE t.attrelid = o.oid) a
-WHERE a.privilege_type IN ('TRIGGER', 'REFERENCES') AND a.grantee NOT IN (SELECT role FROM trusted)
+FROM given a JOIN ours o ON o.oid = a.relation
+UNION ALL
+SELECT DISTINCT 'revoke', pg_catalog.format('REVOKE TRIGGER, REFERENCES ON TABLE %I.%I FROM %s CASCADE', $1::pg_catalog.text, o.relname,
+    CASE a.grantee WHEN 0 THEN 'PUBLIC'
+        ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)::pg_catalog.text) END)
+FROM given a JOIN ours o ON o.oid = a.relation
+UNION ALL
+SELECT DISTINCT 'lock', pg_catalog.format('LOCK TABLE ONLY %I.%I IN SHARE ROW EXCLUSIVE MODE', $1::pg_catalog.text, o.relname)
+FROM given a JOIN ours o ON o.oid = a.relation
 UNION ALL
 SELECT DISTINCT 'writer',
     CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.pg_get_userbyid(a.grantee)::pg_catalog.text END

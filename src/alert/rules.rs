@@ -162,12 +162,17 @@ pub fn config_age(newest: Option<Timestamp>, now: Timestamp, max_age: Duration) 
         .severity(Severity::Warning)
 }
 
+/// For how long a lock is held, where that is too long.
+#[must_use]
+pub fn too_long(since: Timestamp, now: Timestamp) -> Option<String> {
+    let held = now.duration_since(since);
+    (held > TOO_LONG).then(|| span(held.as_secs().unsigned_abs()))
+}
+
 /// Whether a run that came upon another one's lock has come upon one that is held for too long.
 #[must_use]
 pub fn locked(database: &str, since: Timestamp, now: Timestamp) -> Option<Observation> {
-    let held = now.duration_since(since);
-    (held > TOO_LONG).then(|| {
-        let hours = span(held.as_secs().unsigned_abs());
+    too_long(since, now).map(|hours| {
         Subject::of_database(Rule::BackupLocked, database)
             .is_in_trouble(format!(
                 "no backup of `{database}` can begin: another run holds its lock for {hours}"

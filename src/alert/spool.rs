@@ -1,6 +1,7 @@
 //! The file under the state folder that keeps alerts and letters while the catalog is down: what was open when it was
 //! last seen, what has come of that since, and what is still to be sent.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -65,8 +66,9 @@ impl Book {
         let is_known = |alert: &Alert| alert.source == source && taken.alerts.contains(alert);
         let left: Vec<Alert> = self.changed().into_iter().filter(|alert| !is_known(alert)).collect();
         self.changed = left.iter().map(|alert| alert.id.clone()).collect();
-        let others = self.alerts.iter().filter(|alert| alert.source != source && !is_known(alert)).cloned();
-        let mut alerts: Vec<Alert> = others.chain(left).collect();
+        let others =
+            self.alerts.iter().filter(|alert| alert.source != source && !self.changed.contains(&alert.id));
+        let mut alerts: Vec<Alert> = others.cloned().chain(left).collect();
         let has = |alerts: &[Alert], id: &str| alerts.iter().any(|alert| alert.id == id);
         for alert in open {
             if !has(&alerts, &alert.id) {
@@ -75,6 +77,14 @@ impl Book {
         }
         self.alerts = alerts;
         self.deliveries.retain(|delivery| delivery.source != source || !taken.deliveries.contains(delivery));
+    }
+
+    /// Each alert once, as earlier versions did not always keep them.
+    fn without_doubles(mut self) -> Self {
+        let (mut alerts, mut changed) = (BTreeSet::new(), BTreeSet::new());
+        self.alerts.retain(|alert| alerts.insert(alert.id.clone()));
+        self.changed.retain(|id| changed.insert(id.clone()));
+        self
     }
 }
 
@@ -170,5 +180,31 @@ fn read_whole(path: &Path) -> Result<Option<Book>> {
     }
     let bytes = files::read_limited(path, LIMIT_BYTES)?;
     let whole = serde_json::from_slice(&bytes);
-    Ok(whole.inspect_err(|error| log::info!("`{}`: {error}", path.display())).ok())
+    let whole = whole.inspect_err(|error| log::info!("`{}`: {error}", path.display())).ok();
+    Ok(whole.map(Book::without_doubles))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::message::tests::failed;
+
+    fn alert(source: &str) -> Alert {
+        Alert { id: source.to_owned(), source: source.to_owned(), ..failed("shop", "no") }
+    }
+
+    /// Two configurations of one folder, of which one can't use its catalog.
+    #[test]
+    fn what_is_of_another_source_is_kept_once() {
+        let mut book = Book::default();
+        book.put(alert("other"));
+        for _ in 0..20 {
+            book.taken(&Book::default(), vec![alert("this")], "this");
+        }
+        assert_eq!((book.alerts.len(), book.changed.len()), (2, 1));
+        let mut bloated = book.clone();
+        bloated.alerts.extend(book.alerts.clone());
+        bloated.changed.extend(book.changed.clone());
+        assert_eq!(bloated.without_doubles(), book);
+    }
 }

@@ -98,6 +98,7 @@ impl Catalog {
 fn alone<'a>(client: &'a mut Client, schema: &Schema) -> Result<Transaction<'a>> {
     let mut transaction = client.transaction()?;
     // No backup waits long for somebody else's alerts: they can be kept in a file.
+    transaction.batch_execute(lock::SHORT)?;
     transaction.batch_execute("SET LOCAL lock_timeout TO '3s'")?;
     transaction.query_one(&schema.sql(lock::TURN), &[&ALERTS])?;
     Ok(transaction)

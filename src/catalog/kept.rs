@@ -1,5 +1,7 @@
 //! What retention asks of the catalog and writes to it: runs with their copies, pins, who is at work on a backup.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Error, Result};
 use jiff::Timestamp;
 use postgres::Row;
@@ -7,6 +9,7 @@ use postgres::Row;
 use super::lock::Kind;
 use super::{Catalog, rows};
 use crate::backup::{CopyState, Status};
+use crate::exit::one_line;
 use crate::name::BackupId;
 use crate::params;
 
@@ -52,6 +55,17 @@ pub struct KeptCopy {
     pub is_sound: bool,
 }
 
+/// Databases that have a row which can't be read, and why not.
+pub type Odd = BTreeMap<String, String>;
+
+/// A row that can't be read.
+struct Fault {
+    database: String,
+    /// Whether the copies of its backup are gone.
+    is_over: bool,
+    error: Error,
+}
+
 impl Catalog {
     /// Every run of a source, or of some of its databases, the newest first. What is none is left out, with a warning.
     ///
@@ -59,35 +73,47 @@ impl Catalog {
     /// When the catalog can't be read.
     pub fn kept(&mut self, source: &str, databases: Option<&[String]>) -> Result<Vec<Kept>> {
         let (kept, faults) = self.kept_and_odd(source, databases)?;
-        faults.iter().for_each(rows::warn);
+        faults.iter().for_each(|fault| rows::warn(&fault.error));
         Ok(kept)
     }
 
-    /// The same for whoever removes what no row tells of: with a row that can't be read nobody knows what that is.
+    /// The same for whoever removes what no row tells of: with a row that can't be read nobody knows what that is. Those of
+    /// databases that have such a row are left out; the map names them, and says why. One of a backup whose copies are gone
+    /// tells of none.
     ///
     /// # Errors
-    /// When the catalog can't be read, or a row of it is none.
-    pub fn all_kept(&mut self, source: &str, databases: Option<&[String]>) -> Result<Vec<Kept>> {
-        let (kept, mut faults) = self.kept_and_odd(source, databases)?;
-        faults.pop().map_or(Ok(kept), |fault| Err(fault.context("a row of the catalog can't be read")))
+    /// When the catalog can't be read.
+    pub fn all_kept(&mut self, source: &str, databases: Option<&[String]>) -> Result<(Vec<Kept>, Odd)> {
+        let (mut kept, faults) = self.kept_and_odd(source, databases)?;
+        let mut odd = Odd::new();
+        for Fault { database, is_over, error } in faults {
+            if is_over {
+                rows::warn(&error);
+            } else {
+                let why = format!("a row of the catalog can't be read: {}", one_line(&error));
+                odd.entry(database).or_insert(why);
+            }
+        }
+        kept.retain(|run| !odd.contains_key(&run.database));
+        Ok((kept, odd))
     }
 
     fn kept_and_odd(
         &mut self,
         source: &str,
         databases: Option<&[String]>,
-    ) -> Result<(Vec<Kept>, Vec<Error>)> {
+    ) -> Result<(Vec<Kept>, Vec<Fault>)> {
         self.revive()?;
         let databases = databases.map(<[String]>::to_vec);
         let rows = self.client.query(KEPT, params![source, databases]).context("cannot read the catalog")?;
-        let (mut kept, mut faults): (Vec<Kept>, Vec<Error>) = (Vec::new(), Vec::new());
+        let (mut kept, mut faults): (Vec<Kept>, Vec<Fault>) = (Vec::new(), Vec::new());
         for row in &rows {
             let id: &str = row.try_get("id")?;
             if kept.last().is_none_or(|last| last.id != id) {
                 match run_of(row).with_context(|| format!("`{id}`")) {
                     Ok(run) => kept.push(run),
                     Err(error) => {
-                        faults.push(error);
+                        faults.push(fault_of(row, error)?);
                         continue;
                     }
                 }
@@ -98,7 +124,7 @@ impl Catalog {
                         last.copies.extend(copy);
                     }
                 }
-                Err(error) => faults.push(error),
+                Err(error) => faults.push(fault_of(row, error)?),
             }
         }
         Ok((kept, faults))
@@ -149,7 +175,7 @@ impl Catalog {
     /// # Errors
     /// When the catalog can't be asked.
     pub fn use_copies(&mut self, id: &BackupId) -> Result<bool> {
-        Ok(self.hold(Kind::Copies, id.as_str(), true)?.is_none())
+        Ok(self.hold(Kind::Copies, id.as_str(), true, None)?.is_ok())
     }
 
     /// The server's process behind this session: what is claimed is lost with it.
@@ -175,7 +201,7 @@ impl Catalog {
     /// # Errors
     /// When the catalog can't be asked.
     pub fn claim_copies(&mut self, id: &BackupId) -> Result<bool> {
-        Ok(self.hold(Kind::Copies, id.as_str(), false)?.is_none())
+        Ok(self.hold(Kind::Copies, id.as_str(), false, None)?.is_ok())
     }
 
     /// Gives the claim up.
@@ -199,6 +225,12 @@ const SET_EXPIRY: &str = "\
 UPDATE {schema}.copy SET expires_at = created_at + pg_catalog.make_interval(secs => $3)
 FROM {schema}.backup WHERE id = copy.backup AND source = $1 AND store = $2 AND state NOT IN ('failed', 'expired')
     AND expires_at IS DISTINCT FROM created_at + pg_catalog.make_interval(secs => $3)";
+
+fn fault_of(row: &Row, error: Error) -> Result<Fault> {
+    let status: &str = row.try_get("status")?;
+    let is_over = status == Status::Expired.as_str();
+    Ok(Fault { database: row.try_get("database")?, is_over, error })
+}
 
 fn run_of(row: &Row) -> Result<Kept> {
     let status: &str = row.try_get("status")?;

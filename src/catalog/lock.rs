@@ -44,6 +44,8 @@ impl Kind {
 pub struct RunLock {
     catalog: Catalog,
     name: String,
+    /// Since when, whatever connections it went with meanwhile.
+    since: Timestamp,
     /// False once it went with a connection, until it is taken again.
     is_held: bool,
 }
@@ -55,9 +57,9 @@ impl RunLock {
     /// # Errors
     /// When the catalog can't be asked.
     pub fn take(mut catalog: Catalog, name: &str) -> Result<Result<Self, (Catalog, Holder)>> {
-        Ok(match catalog.hold(Kind::Run, name, false)? {
-            None => Ok(Self { catalog, name: name.to_owned(), is_held: true }),
-            Some(holder) => Err((catalog, holder)),
+        Ok(match catalog.hold(Kind::Run, name, false, None)? {
+            Ok(since) => Ok(Self { catalog, name: name.to_owned(), since, is_held: true }),
+            Err(holder) => Err((catalog, holder)),
         })
     }
 
@@ -88,7 +90,7 @@ impl RunLock {
         }
         if !self.is_held {
             // The server may not have noticed yet that the old session is gone: the next beat tries again.
-            self.is_held = self.catalog.hold(Kind::Run, &self.name, false)?.is_none();
+            self.is_held = self.catalog.hold(Kind::Run, &self.name, false, Some(self.since))?.is_ok();
         }
         self.catalog.beat(id)
     }
@@ -108,16 +110,22 @@ pub struct Holder {
 }
 
 impl Catalog {
-    /// Has this session hold a lock until it lets go or ends; gives who holds it instead, if somebody else does. Several may
-    /// share one.
+    /// Has this session hold a lock until it lets go or ends, and gives since when; gives who holds it instead, if somebody
+    /// else does. Several may share one. `since` is for one that is held anew.
     ///
     /// # Errors
     /// When the catalog can't be asked.
-    pub(super) fn hold(&mut self, kind: Kind, name: &str, is_shared: bool) -> Result<Option<Holder>> {
+    pub(super) fn hold(
+        &mut self,
+        kind: Kind,
+        name: &str,
+        is_shared: bool,
+        since: Option<Timestamp>,
+    ) -> Result<Result<Timestamp, Holder>> {
         let mut bytes = [0u8; 8];
         orion::util::secure_rand_bytes(&mut bytes)
             .map_err(|_| anyhow!("the operating system gave no random bytes"))?;
-        let wanted = Wanted { key: i64::from_le_bytes(bytes), kind, name: name.to_owned(), is_shared };
+        let wanted = Wanted { key: i64::from_le_bytes(bytes), kind, name: name.to_owned(), is_shared, since };
         self.client.ask(move |client, schema| hold(client, schema, &wanted))
     }
 
@@ -136,29 +144,36 @@ struct Wanted {
     kind: Kind,
     name: String,
     is_shared: bool,
+    since: Option<Timestamp>,
 }
 
 /// In two steps, one caller after the other: the second one sees what whoever came before has done.
-fn hold(client: &mut Client, schema: &Schema, wanted: &Wanted) -> Result<Option<Holder>> {
-    let Wanted { key, kind, name, is_shared } = wanted;
+fn hold(client: &mut Client, schema: &Schema, wanted: &Wanted) -> Result<Result<Timestamp, Holder>> {
+    let Wanted { key, kind, name, is_shared, since } = wanted;
     let (kind, host, process) = (kind.as_str(), environment::host_name(), i64::from(std::process::id()));
     let mut transaction = client.transaction()?;
+    transaction.batch_execute(SHORT)?;
     transaction.query_one(&schema.sql(TURN), &[&kind])?;
     let hold = schema.sql(&HOLD.replace("{alive}", ALIVE));
-    let row = transaction.query_one(&hold, &[&kind, name, is_shared, key, &host, &process])?;
-    let holder = match row.try_get::<_, Option<i32>>("pid")? {
-        Some(server_pid) => Some(Holder {
+    let row = transaction.query_one(&hold, &[&kind, name, is_shared, key, &host, &process, since])?;
+    let held = match row.try_get::<_, Option<i32>>("pid")? {
+        Some(server_pid) => Err(Holder {
             server_pid,
             host: row.try_get("host")?,
             process: row.try_get("process")?,
             since: row.try_get("since")?,
         }),
-        None if row.try_get("is_held")? => None,
-        None => return Err(anyhow!("the catalog's server gives no lock")),
+        None => match row.try_get("held_since")? {
+            Some(since) => Ok(since),
+            None => return Err(anyhow!("the catalog's server gives no lock")),
+        },
     };
     transaction.commit()?;
-    Ok(holder)
+    Ok(held)
 }
+
+/// A client that is frozen in such a transaction keeps the others waiting no longer.
+pub(super) const SHORT: &str = "SET LOCAL idle_in_transaction_session_timeout TO '15s'";
 
 /// One caller after the other.
 pub(super) const TURN: &str = "SELECT kind FROM {schema}.lock WHERE kind = $1 FOR UPDATE";
@@ -180,14 +195,14 @@ WITH other AS (
 ), gone AS (
     DELETE FROM {schema}.lock_holder h WHERE kind = $1 AND NOT {alive}
 ), taken AS (
-    INSERT INTO {schema}.lock_holder (key, kind, name, is_shared, pid, role, host, process)
-    SELECT $4, $1, $2, $3, pg_catalog.pg_backend_pid(), r.oid, $5, $6
+    INSERT INTO {schema}.lock_holder (key, kind, name, is_shared, pid, role, host, process, since)
+    SELECT $4, $1, $2, $3, pg_catalog.pg_backend_pid(), r.oid, $5, $6, coalesce($7, pg_catalog.now())
     FROM pg_catalog.pg_roles r
     WHERE r.rolname = session_user
         AND CASE WHEN EXISTS (SELECT FROM other) THEN false ELSE pg_catalog.pg_try_advisory_lock($4) END
-    RETURNING key
+    RETURNING since
 )
-SELECT other.*, EXISTS (SELECT FROM taken) AS is_held
+SELECT other.*, (SELECT since FROM taken) AS held_since
 FROM (VALUES (1)) one LEFT JOIN other ON true";
 
 const LET_GO: &str = "\

@@ -6,7 +6,7 @@ use postgres::error::SqlState;
 
 use super::Catalog;
 use super::session::Schema;
-use crate::exit::Failure;
+use crate::exit::{Failure, one_line};
 use crate::params;
 use crate::schema::{self, Look};
 use crate::step::{self, Step};
@@ -47,14 +47,38 @@ impl Catalog {
     }
 
     fn look(&mut self) -> Result<Look> {
-        let look = schema::look(self.client.bounded(), &self.schema).context("cannot read the catalog")?;
+        let mut look = self.look_once()?;
+        // `GRANT ALL ON ALL TABLES` gives away more than anybody needs.
+        if look.has_grants_alone() {
+            match schema::revoke_locked(self.client.bounded(), &self.schema, &look) {
+                Ok(()) => {
+                    let was = std::mem::replace(&mut look, self.look_once()?);
+                    if look.grants.is_empty() {
+                        log::warn!("{}: {}: these rights were revoked", self.shown(), was.words());
+                    }
+                }
+                Err(error) => log::info!("{}: {}", self.shown(), one_line(&error)),
+            }
+        }
         if look.faults.is_empty() {
             return Ok(look);
         }
         let what = format!("{} is not trusted with the catalog: {}", self.shown(), look.words());
-        let hint = "if the schema is yours, mend that (ALTER ... OWNER TO, REVOKE, DROP); if it is not, name another one in \
-                    `[catalog] schema`, or another database in `[catalog] url`";
+        let hint = match look.revokes.first().filter(|_| look.has_grants_alone()) {
+            Some(revoke) => {
+                let more = look.revokes.len().saturating_sub(1);
+                let more = if more > 0 { format!(" (and {more} more like it)") } else { String::new() };
+                format!("if the schema is yours, have its owner take them back: {revoke}{more}")
+            }
+            None => "if the schema is yours, mend that (ALTER ... OWNER TO, REVOKE, DROP); if it is not, name another one in \
+                     `[catalog] schema`, or another database in `[catalog] url`"
+                .to_owned(),
+        };
         Err(Failure::failed(what).hint(hint).into())
+    }
+
+    fn look_once(&mut self) -> Result<Look> {
+        schema::look(self.client.bounded(), &self.schema).context("cannot read the catalog")
     }
 
     /// Makes the schema, and all that is due in it. Nobody sees anything half made, and whoever comes second waits.
@@ -64,7 +88,8 @@ impl Catalog {
             // What somebody else has made meanwhile is looked at like anything else.
             let look = self.look()?;
             tries = tries.saturating_sub(1);
-            match self.client.ask(move |client, schema| migrate(client, schema, &look)) {
+            let name = self.schema.clone();
+            match self.client.ask(move |client, schema| migrate(client, schema, &name, &look)) {
                 Err(error) if tries > 0 && is_taken(&error) => {}
                 done => return done,
             }
@@ -84,7 +109,7 @@ fn is_taken(error: &anyhow::Error) -> bool {
     state.is_some_and(|state| known.contains(state))
 }
 
-fn migrate(client: &mut Client, schema: &Schema, look: &Look) -> Result<()> {
+fn migrate(client: &mut Client, schema: &Schema, name: &str, look: &Look) -> Result<()> {
     let mut transaction = client.transaction()?;
     if !look.exists {
         transaction.batch_execute(&schema.sql("CREATE SCHEMA {schema}"))?;
@@ -104,6 +129,8 @@ fn migrate(client: &mut Client, schema: &Schema, look: &Look) -> Result<()> {
         let checksum = migration.checksum().to_string();
         transaction.execute(&schema.sql(PUT), &[&migration.version(), &migration.name(), &checksum])?;
     }
+    // What is granted by default on new tables.
+    schema::revoke(&mut transaction, name)?;
     Ok(transaction.commit()?)
 }
 

@@ -22,4 +22,5 @@ impl Catalog {
 const FIRST: &str = "\
 SELECT pg_catalog.min(created_at) FROM {schema}.backup
 WHERE source OPERATOR(pg_catalog.=) $1
+    AND pg_catalog.isfinite(created_at)
     AND (metadata OPERATOR(pg_catalog.->) 'keys') OPERATOR(pg_catalog.?) $2";

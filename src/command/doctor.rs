@@ -9,6 +9,7 @@ use super::context::{Context, Shelf, now};
 use crate::config::AfterBackup;
 use crate::exit::{Code, Failure, one_line};
 use crate::files;
+use crate::source::advisory;
 use crate::source::scratch::Guard;
 use crate::source::server::Server;
 use crate::store::{Removal, Store};
@@ -104,13 +105,20 @@ fn source(context: &Context) -> Result<String> {
     let facts = Server::connect(info, &context.connect_options())?.facts()?;
     let dump = context.client("pg_dump", facts.major)?;
     let restore = context.client("pg_restore", dump.major)?;
-    Ok(format!(
+    let mut words = format!(
         "{}, server {}, pg_dump {}, pg_restore {}",
         info.describe(),
         facts.version,
         dump.version,
         restore.version
-    ))
+    );
+    for (what, version) in [("server", &facts.version), ("pg_dump", &dump.version)] {
+        if let Some(advice) = advisory::of(what, version) {
+            words.push_str("; ");
+            words.push_str(&advice);
+        }
+    }
+    Ok(words)
 }
 
 /// Whether the programs of a server are here that a test restore after each backup starts.

@@ -166,15 +166,16 @@ fn held(database: &str, holder: &str, more: &str, since: Option<Timestamp>) -> a
     let failure = Failure::new(Code::Locked, format!("another run works on `{database}`: {holder}"))
         .hint(format!("wait for it to end, or end that process; its lock goes with it{more}"));
     match since {
-        Some(since) => anyhow::Error::new(Held { since }).context(failure),
+        Some(since) => anyhow::Error::new(Held { database: database.to_owned(), since }).context(failure),
         None => failure.into(),
     }
 }
 
 /// Since when a lock is held that somebody else wanted.
 #[derive(Debug, thiserror::Error)]
-#[error("its lock is held since {}", since.strftime("%Y-%m-%d %H:%M:%S UTC"))]
+#[error("another run works on `{database}`")]
 struct Held {
+    database: String,
     since: Timestamp,
 }
 

@@ -123,6 +123,9 @@ pub(super) fn after_backup(context: &Context, shelves: &[Shelf], databases: &[St
 fn carry(work: &Work<'_>, catalog: &mut Catalog, force: bool, done: &mut Done) -> Result<Code> {
     let plan = work.plan;
     let code = tell_troubles(plan);
+    for (database, why) in &plan.odd {
+        done.hold(database, why.clone());
+    }
     if plan.stores.is_empty() && !plan.troubles.is_empty() {
         return Err(Failure::failed("no store could be looked at: nothing was removed").into());
     }
@@ -140,7 +143,8 @@ fn carry(work: &Work<'_>, catalog: &mut Catalog, force: bool, done: &mut Done) -
 
 /// A name that nothing is known of is more likely a slip than a database without backups.
 fn ensure_known(plan: &Plan<'_>, databases: &[String]) -> Result<()> {
-    let is_known = |name: &&String| plan.rows.iter().any(|row| row.database == **name);
+    let is_known =
+        |name: &&String| plan.odd.contains_key(*name) || plan.rows.iter().any(|row| row.database == **name);
     match databases.iter().find(|name| !is_known(name)) {
         None => Ok(()),
         Some(name) => Err(Failure::new(Code::NoSuchBackup, format!("there is no backup of `{name}`"))
@@ -151,7 +155,12 @@ fn ensure_known(plan: &Plan<'_>, databases: &[String]) -> Result<()> {
 
 fn tell_troubles(plan: &Plan<'_>) -> Code {
     plan.troubles.iter().for_each(|trouble| log::error!("{trouble}"));
-    if plan.troubles.is_empty() { Code::Done } else { Code::Degraded }
+    for (database, why) in &plan.odd {
+        log::error!(
+            "`{database}`: old copies were not removed: {why} (mend the row of that id, or remove it)"
+        );
+    }
+    if plan.troubles.is_empty() && plan.odd.is_empty() { Code::Done } else { Code::Degraded }
 }
 
 /// A mistake in the configuration, or a record that is not what it was, shows in how much would go.

@@ -13,6 +13,10 @@ use crate::exit;
 const POOLED_HINT: &str = "name the server itself, or a port of the pooler in session mode (PgBouncer: `pool_mode = session`; \
     Supabase: port 5432 in place of 6543; Neon: the host without `-pooler`)";
 
+/// What to do about a pooler that has room for one session.
+const CROWDED_HINT: &str =
+    "give the pooler a pool of two sessions or more for this database and user, or name the server itself";
+
 /// The kind of a [`ConnectError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -35,6 +39,8 @@ pub enum ConnectErrorKind {
     Configuration,
     /// A pooler answers there that gives a session no process of its own.
     Pooled,
+    /// A pooler answers there, and there was no second session to find out its mode.
+    NoSecondSession,
     /// The server refused for another reason.
     Refused,
 }
@@ -43,7 +49,10 @@ impl ConnectErrorKind {
     /// Whether the same call may succeed later, without anybody mending anything.
     #[must_use]
     pub fn is_transient(self) -> bool {
-        matches!(self, Self::Unreachable | Self::TimedOut | Self::NotReady | Self::Session)
+        matches!(
+            self,
+            Self::Unreachable | Self::TimedOut | Self::NotReady | Self::Session | Self::NoSecondSession
+        )
     }
 }
 
@@ -85,6 +94,10 @@ impl ConnectError {
         if self.kind == ConnectErrorKind::Pooled {
             return exit::Failure::usage(self.to_string()).hint(POOLED_HINT).into();
         }
+        if self.kind == ConnectErrorKind::NoSecondSession {
+            let failure = exit::Failure::failed(self.to_string()).hint(CROWDED_HINT);
+            return anyhow::Error::new(self).context(failure);
+        }
         self.into()
     }
 
@@ -96,7 +109,7 @@ impl ConnectError {
 }
 
 /// Whether an error of a session or of opening one may pass by itself: the connection broke or was refused,
-/// or the server is starting, stopping or full (SQLSTATE class 08, 57P01 to 57P03, 53300).
+/// or the server is starting, stopping or full (SQLSTATE class 08, 57P01 to 57P03, 57P05, 53300).
 #[must_use]
 pub fn is_transient(error: &postgres::Error) -> bool {
     Failure::of(error).kind.is_transient()
@@ -167,7 +180,7 @@ impl Failure {
         } else if state.code().starts_with("28") {
             ConnectErrorKind::Authentication
         } else if state.code().starts_with("08")
-            || matches!(state.code(), "57P01" | "57P02" | "57P03" | "53300")
+            || matches!(state.code(), "57P01" | "57P02" | "57P03" | "57P05" | "53300")
         {
             ConnectErrorKind::NotReady
         } else {

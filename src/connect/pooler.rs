@@ -51,7 +51,9 @@ pub(super) fn ensure_own_process(
     for round in 0..ROUNDS {
         let ours = process_of(client)?;
         // At first without a transaction, which a pooler in statement mode ends the session for.
-        let held = match hold(&mut rival, round > 0) {
+        let (back, held) = hold(rival, round > 0, time_limit / 3)?;
+        rival = back;
+        let held = match held {
             // The other session, which had been served, was ended, and this one goes on: it was not the server that ended.
             Err(failure) if round > 0 && failure.kind.is_transient() && process_of(client).is_ok() => {
                 return Err(shared());
@@ -94,12 +96,18 @@ fn second(config: &Config, transport: Option<&Transport>, limit: Duration) -> Re
     match connected {
         Ok(Ok(client)) => Ok(client),
         Ok(Err(error)) => Err(unclear(&error)),
-        Err(GivenUp::Late) => Err(Failure::new(
-            ConnectErrorKind::TimedOut,
+        Err(error) => Err(given_up(&error)),
+    }
+}
+
+fn given_up(error: &GivenUp) -> Failure {
+    match error {
+        GivenUp::Late => Failure::new(
+            ConnectErrorKind::NoSecondSession,
             "no second session, to find out whether a pooler in transaction mode answers there, within the time limit"
                 .to_owned(),
-        )),
-        Err(error) => Err(Failure::unreachable(error.to_string())),
+        ),
+        error => Failure::unreachable(error.to_string()),
     }
 }
 
@@ -113,11 +121,18 @@ fn unclear(error: &postgres::Error) -> Failure {
 }
 
 /// The process of the other session; in a transaction, which keeps one for itself in every mode but that of statements.
-fn hold(rival: &mut Client, in_transaction: bool) -> Result<Option<i32>, Failure> {
-    if in_transaction {
-        rival.batch_execute("BEGIN").map_err(|error| unclear(&error))?;
-    }
-    process_of(rival)
+/// A pooler may let a session in and give it no process before another one ends: it is not waited for.
+fn hold(
+    mut rival: Client,
+    in_transaction: bool,
+    limit: Duration,
+) -> Result<(Client, Result<Option<i32>, Failure>), Failure> {
+    let held = aside::within("second session", limit, move || {
+        let begun = if in_transaction { rival.batch_execute("BEGIN") } else { Ok(()) };
+        let process = begun.map_err(|error| unclear(&error)).and_then(|()| process_of(&mut rival));
+        (rival, process)
+    });
+    held.map_err(|error| given_up(&error))
 }
 
 fn process_of(client: &mut Client) -> Result<Option<i32>, Failure> {

@@ -69,7 +69,7 @@ fn statements(options: Option<&str>) -> String {
     let wanted: Vec<String> = SETTINGS.iter().map(|(name, value)| format!("('{name}', '{value}')")).collect();
     let settings = format!(
         "SELECT pg_catalog.set_config(s.name, v.wanted, false) FROM (VALUES {}) AS v (name, wanted) \
-         JOIN pg_catalog.pg_settings s ON pg_catalog.lower(s.name) = v.name WHERE s.context = 'user'",
+         JOIN pg_catalog.pg_settings s ON pg_catalog.lower(s.name COLLATE pg_catalog.\"C\") = v.name WHERE s.context = 'user'",
         wanted.join(", ")
     );
     let role = if options.is_some_and(names_a_role) { "" } else { ROLE };

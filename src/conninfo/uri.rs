@@ -48,12 +48,18 @@ fn refuse_stray_at(text: &str) -> Result<(), ConnInfoError> {
     // Without an end of them `user:password` reads as `host:port`.
     let may_be_password =
         credentials.contains(':') || (authority.contains(':') && !authority.starts_with('['));
-    let in_query = path.is_none() && query.contains('@');
+    // Behind credentials a host and a number are just that.
+    let is_place = tail.starts_with('@') && authority.split(',').all(has_plain_port);
+    let in_query = path.is_none() && query.contains('@') && (credentials.contains(':') || !is_place);
     let in_path = path.is_some_and(|path| path.contains('@'));
     if authority.contains('@') || (may_be_password && (in_path || in_query)) {
         return Err(ConnInfoError::StrayAt);
     }
     Ok(())
+}
+
+fn has_plain_port(host: &str) -> bool {
+    host.split_once(':').is_none_or(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn set_credentials(info: &mut ConnInfo, text: &str) -> Result<(), ConnInfoError> {

@@ -28,6 +28,9 @@ pub(super) fn schema(
     if place.is_some() && place == server.place_of(schema) {
         return Ok(Some(schema.clone()));
     }
+    if !look.has_tables {
+        return Ok(None);
+    }
     if !look.faults.is_empty() {
         log::warn!(
             "schema `{schema}` of `{database}` is not taken for a catalog, and is dumped like any other: {}",

@@ -22,6 +22,7 @@ use crate::pipeline::compress::Compression;
 use crate::pipeline::fanout::{self, LaneEnd, Moved};
 use crate::pipeline::flow::{self, Made, Meter, Plan};
 use crate::pipeline::header;
+use crate::source::advisory;
 use crate::source::clients::Client;
 use crate::source::dump::{Dump, DumpPlan};
 use crate::source::server::{Facts, Server, is_passing};
@@ -173,6 +174,11 @@ fn prepare(context: &Context, ledger: &mut Ledger<'_>, backup: &mut Backup) -> R
     let mut server = Server::connect(&connection, &context.connect_options())?;
     let facts = server.facts()?;
     let client = context.client("pg_dump", facts.major)?;
+    for (what, version) in [("server", &facts.version), ("pg_dump", &client.version)] {
+        if let Some(advice) = advisory::of(what, version) {
+            log::info!("{advice}");
+        }
+    }
     let without_schema = super::exclusion::schema(context, ledger, &mut server, &backup.database)?;
     for (key, value) in [
         ("server_version", json!(facts.version)),

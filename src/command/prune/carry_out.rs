@@ -3,15 +3,16 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
-use super::super::context::Context;
+use super::super::context::{Context, now};
 use super::super::locks::{self, Claimant, Locks};
 use super::items::{Action, Item};
 use super::leftovers;
 use super::plan::{Plan, Scope, StorePlan};
 use super::removal::OfStore;
 use super::report::{Done, Outcome};
+use crate::alert::rules;
 use crate::catalog::Catalog;
 use crate::catalog::kept::Kept;
 use crate::exit::{Code, code_of, one_line};
@@ -32,7 +33,7 @@ impl Work<'_> {
                 self.leave(&database, "interrupted", done);
                 continue;
             }
-            code = code.worse(match self.lock(&database)? {
+            code = code.worse(match self.lock(&database, done)? {
                 Ok(locks) => {
                     let code = self.of_database(catalog, &database, done)?;
                     drop(locks);
@@ -59,15 +60,24 @@ impl Work<'_> {
     }
 
     /// Takes the locks of a database's prunes; the inner error says why there are none, and with what code.
-    fn lock(&self, database: &str) -> Result<Result<Locks, (String, Code)>> {
+    fn lock(&self, database: &str, done: &mut Done) -> Result<Result<Locks, (String, Code)>> {
+        let mut is_stuck = false;
         let (why, code) = match locks::take(self.context, &Claimant::prune(self.scope.source, database), true)
         {
             Ok(locks) if locks.is_any() => return Ok(Ok(locks)),
             Ok(_) => ("there is no lock to be had".to_owned(), Code::Degraded),
-            Err(error) if code_of(&error) == Code::Locked => (one_line(&error), Code::Locked),
+            Err(error) if code_of(&error) == Code::Locked => {
+                let held = locks::held_since(&error).and_then(|since| rules::too_long(since, now()));
+                if let Some(hours) = held {
+                    is_stuck = true;
+                    done.hold(database, format!("another prune holds its lock for {hours}"));
+                }
+                (one_line(&error), Code::Locked)
+            }
             Err(error) => return Err(error),
         };
-        if self.scope.yields && code == Code::Locked {
+        // One that hangs does not what this one would.
+        if self.scope.yields && code == Code::Locked && !is_stuck {
             log::info!("`{database}` is left as it is: {why}");
             return Ok(Err((why, Code::Done)));
         }
@@ -96,7 +106,8 @@ impl Work<'_> {
 
     /// What is on record of a database now.
     pub(super) fn rows(&self, catalog: &mut Catalog, database: &str) -> Result<Vec<Kept>> {
-        catalog.all_kept(self.scope.source, Some(&[database.to_owned()]))
+        let (rows, mut odd) = catalog.all_kept(self.scope.source, Some(&[database.to_owned()]))?;
+        odd.remove(database).map_or(Ok(rows), |why| Err(anyhow!(why)))
     }
 
     pub(super) fn is_interrupted(&self) -> bool {

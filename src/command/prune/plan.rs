@@ -11,7 +11,7 @@ use super::super::progress::Phase;
 use super::items::{Action, Item, Items, View};
 use super::shown::{OnRecord, Shown};
 use crate::catalog::Catalog;
-use crate::catalog::kept::Kept;
+use crate::catalog::kept::{Kept, Odd};
 use crate::exit::one_line;
 use crate::name;
 use crate::retention::{self, Clock, Policy};
@@ -47,6 +47,8 @@ pub(super) struct Plan<'a> {
     pub(super) stores: Vec<StorePlan<'a>>,
     /// What every run is on record as.
     pub(super) rows: Vec<Kept>,
+    /// Databases of which nothing goes, since a row of them can't be read.
+    pub(super) odd: Odd,
     /// The time by every clock that was asked.
     pub(super) now: Timestamp,
     /// What could not be looked at.
@@ -78,17 +80,17 @@ pub(super) fn make<'a>(
     };
     let phase = Phase::start(&context.out.bars, "listing what is in the stores");
     // What is not on record need not be held while the stores are listed.
-    let rows = catalog.all_kept(scope.source, scope.databases)?;
+    let (rows, _) = catalog.all_kept(scope.source, scope.databases)?;
     let by_our_clock = now();
     let shown = side_by_side(shelves.to_vec(), |shelf| {
         (shelf, Shown::of(shelf, &folders, &OnRecord::of(&rows, &shelf.name), by_our_clock))
     })?;
     drop((phase, rows));
     // Asked after the stores too: what a run has published by now has had its row since it began.
-    let rows = catalog.all_kept(scope.source, scope.databases)?;
+    let (rows, odd) = catalog.all_kept(scope.source, scope.databases)?;
     let now = now().min(catalog.clock()?);
     let min_keep = usize::try_from(context.config.retention.min_keep.get())?;
-    let mut plan = Plan { stores: Vec::new(), rows, now, troubles: Vec::new(), min_keep };
+    let mut plan = Plan { stores: Vec::new(), rows, odd, now, troubles: Vec::new(), min_keep };
     for (shelf, shown) in shown {
         let of_store = |row: &Kept| row.copies.iter().any(|copy| copy.store == shelf.name);
         let is_known = plan.rows.iter().any(of_store);
@@ -113,6 +115,9 @@ fn of_one<'a>(
 ) -> Result<StorePlan<'a>> {
     let store = inventory::usable(shelf)?;
     shown.look_again(store, scope.source, &plan.rows)?;
+    for database in plan.odd.keys() {
+        shown.leave(&store.path_of(&name::database_prefix(scope.source, database)));
+    }
     if let Some(trouble) = &shown.trouble {
         plan.troubles
             .push(format!("store `{}`: what dead runs left is not looked for: {trouble}", shelf.name));

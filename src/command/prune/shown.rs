@@ -153,6 +153,12 @@ impl Shown {
         Ok(())
     }
 
+    /// Forgets what is left over under a folder.
+    pub(super) fn leave(&mut self, folder: &str) {
+        self.bare.retain(|bare| !bare.path.starts_with(folder));
+        self.stale.retain(|stale| !stale.path.starts_with(folder));
+    }
+
     /// Whether a backup's copy stands there, with the size on record.
     pub(super) fn is_whole(&self, row: &Kept, copy: &KeptCopy) -> bool {
         let pair = self.pairs.get(&copy.path).filter(|pair| pair.id.as_str() == row.id);

@@ -44,7 +44,8 @@ pub(super) fn ended(
     if whole.is_none() || extent.databases.is_none() {
         let held: BTreeMap<&str, Vec<&str>> = done.held();
         let items = plan.stores.iter().flat_map(|store| &store.items);
-        let databases: BTreeSet<&str> = items.map(|item| item.database.as_str()).collect();
+        let databases: BTreeSet<&str> =
+            items.map(|item| item.database.as_str()).chain(held.keys().copied()).collect();
         let of_all = databases.into_iter().map(|database| of_database(database, held.get(database)));
         // What a look at some of the stores does not see may be held in another.
         let may_be_well = outcome.is_ok() && extent.is_every_store;

@@ -53,7 +53,7 @@ pub(super) fn begin() -> String {
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path = ''; \
          SET LOCAL statement_timeout = '{USUAL_TIME}'; \
          SELECT pg_catalog.set_config(s.name, v.value, true) FROM (VALUES {}) v(name, value) \
-         JOIN pg_catalog.pg_settings s ON pg_catalog.lower(s.name) = v.name \
+         JOIN pg_catalog.pg_settings s ON pg_catalog.lower(s.name COLLATE pg_catalog.\"C\") = v.name \
          WHERE s.name <> 'client_connection_check_interval' OR pg_catalog.version() LIKE '%linux%'",
         values.join(", ")
     )

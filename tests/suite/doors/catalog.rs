@@ -7,6 +7,7 @@ use postgres::Client;
 use crate::support::cluster::unique;
 use crate::support::{FakeBin, Site};
 
+mod grants;
 mod rows;
 
 /// What leaves a mark when any role runs it, and a table with an owner of its own.
@@ -25,7 +26,7 @@ const EVIL: &str = "
         $$ BEGIN PERFORM evil.mark(); RETURN $1; END $$;";
 
 /// What is put into a catalog, and the words for it.
-const TRAPS: [(&str, &str); 14] = [
+const TRAPS: [(&str, &str); 13] = [
     (
         "ALTER TABLE pgkeep.identity RENAME TO other; ALTER TABLE pgkeep.other SET SCHEMA evil;
          CREATE VIEW pgkeep.identity AS SELECT evil.mark()::uuid AS id",
@@ -72,7 +73,6 @@ const TRAPS: [(&str, &str); 14] = [
         "CREATE TABLE evil.reference (id text REFERENCES pgkeep.backup ON DELETE CASCADE)",
         "`backup` has a foreign key from or to a table elsewhere",
     ),
-    ("GRANT TRIGGER ON pgkeep.backup TO PUBLIC", "role `PUBLIC` holds TRIGGER on `backup`"),
 ];
 
 /// A role that owns the site's database, and no more, with what leaves marks in it.

@@ -114,6 +114,33 @@ fn a_lock_that_is_held_for_more_than_a_day_is_an_alert() {
     assert_eq!(open_rules(&site), Vec::<String>::new());
 }
 
+/// So is a prune that hangs: copies past their rules stay.
+#[test]
+fn a_prune_that_is_kept_away_for_more_than_a_day_is_an_alert() {
+    let mut site = Site::new().local_only().with_own_catalog();
+    for _ in 0..4 {
+        site.backup();
+    }
+    site.config.set("retention.min_keep", 1);
+    let keep: toml::Table = "last = 1".parse().unwrap();
+    site.config.store("local").insert("keep".to_owned(), keep.into());
+    let mut session = site.cluster.connect(&site.catalog);
+    hold_as(&mut session, "run", &name_of_run(&site).replacen("run", "prune", 1));
+    let refused = || {
+        let call = site.pgkeep(["prune", "--force"]).code(6).any_stdout();
+        let ran = call.stderr_has("another run works on").run();
+        assert!(!ran.stderr.contains("its lock is held since"), "{ran:?}");
+    };
+    refused();
+    assert_eq!(open_rules(&site), Vec::<String>::new());
+    session.execute("UPDATE pgkeep.lock_holder SET since = now() - interval '25 hours'", &[]).unwrap();
+    refused();
+    assert_eq!(open_rules(&site), ["retention_held"]);
+    drop(session);
+    site.pgkeep(["prune", "--force"]).any_stdout().any_stderr().run();
+    assert_eq!(open_rules(&site), Vec::<String>::new());
+}
+
 /// What a sweep could not look at was not looked at.
 #[test]
 fn a_sweep_that_left_out_what_is_locked_says_so() {

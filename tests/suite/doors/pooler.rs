@@ -215,3 +215,13 @@ fn in_session_mode_it_is_at_home() {
     pooler.assert_untouched(&site.database);
     assert_eq!(advisory_locks(&site), 0);
 }
+
+#[test]
+fn with_room_for_one_session_alone_it_is_said_in_time() {
+    let cluster = crate::support::cluster();
+    let pooler = Pooler::start(cluster, "session", "default_pool_size = 1\n");
+    let mut site = site_behind(&pooler);
+    site.config.set("timeouts.connect", "6s");
+    let call = site.pgkeep(["list"]).code(1).stderr_has("no second session, to find out whether a pooler");
+    call.stderr_has("a pool of two sessions or more").run();
+}

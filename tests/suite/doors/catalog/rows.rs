@@ -31,11 +31,44 @@ fn an_odd_row_hides_no_other() {
     site.pgkeep(["verify", "--all"]).any_code().stdout_has(&id).any_stderr().run();
     site.pgkeep(["alert", "check"]).any_code().any_stdout().any_stderr().run();
     // Nobody knows what the copies are that an odd row tells of: nothing is removed.
+    site.pgkeep(["prune"]).code(3).any_stdout().stderr_has("a row of the catalog can't be read: `odd`").run();
     let call = site.pgkeep(["backup", "full"]).code(3).any_stdout();
     let next = call.stderr_has("old copies were not removed").run().id();
     assert_eq!(site.row(&next)["status"], "verified");
     site.pgkeep(["verify", "latest"]).any_stdout().any_stderr().run();
     assert!(site.row(&next)["metadata"]["checked"].is_object());
+}
+
+/// Other databases of the source are pruned all the same, and a backup whose copies are gone holds nothing up.
+#[test]
+fn an_odd_row_stops_the_prune_of_its_database_alone() {
+    let mut site = Site::new().local_only();
+    site.config.set("retention.min_keep", 1);
+    site.backup();
+    let old = site.backup();
+    site.backup();
+    let odd = |database: &str, status: &str| {
+        let text = format!(
+            "INSERT INTO pgkeep.backup (id, backup_type, source, database, filename, status, created_at)
+             SELECT 'odd-{status}', backup_type, source, {database}, filename, '{status}', 'infinity'
+             FROM pgkeep.backup LIMIT 1"
+        );
+        site.cluster.execute(&site.catalog, &text);
+    };
+    odd("database", "expired");
+    odd("'other'", "verified");
+    site.cluster.execute(&site.catalog, "UPDATE pgkeep.backup SET pinned_at = NULL");
+    let ran = site
+        .pgkeep(["prune", "--json"])
+        .code(3)
+        .stderr_has("`other`")
+        .stderr_has("`odd-verified`")
+        .any_stdout()
+        .run();
+    assert!(
+        ran.json()["copies"].as_array().unwrap().iter().any(|copy| copy["id"] == old.as_str()),
+        "{ran:?}"
+    );
 }
 
 #[test]
