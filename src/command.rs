@@ -56,10 +56,11 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> Code {
         return report(&process::run_guarded(&tie.to_string_lossy(), Path::new(program), rest));
     }
     if let [_, guard, tie, cage, program, rest @ ..] = arguments.as_slice()
-        && guard == process::CAGE
+        && (guard == process::CAGE || guard == process::INSIDE)
     {
         let (tie, cage) = (tie.to_string_lossy(), cage.to_string_lossy());
-        let done = process::run_caged(&tie, &cage, Path::new(program), rest);
+        let run = if guard == process::CAGE { process::run_caged } else { process::run_inside };
+        let done = run(&tie, &cage, Path::new(program), rest);
         return done.map_or_else(|error| report(&error), |()| Code::Done);
     }
     // Not before: whoever is not dumpable can't map the users of a name space of its own.

@@ -258,6 +258,8 @@ pub struct Config {
     pub after_backup: AfterBackup,
     /// The folder that scratch servers, for test restores, are made in.
     pub scratch_dir: PathBuf,
+    /// Files and folders that a scratch server may read and run programs from, beside the system's.
+    pub readable: Vec<PathBuf>,
     /// Whether a test restore is made where the kernel can't confine what the dump holds.
     pub unconfined: bool,
     /// What is taken to compare a restore with.

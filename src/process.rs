@@ -17,6 +17,7 @@ use rustix::process::{Pid, Signal};
 use crate::interrupt::Interrupt;
 
 pub mod cage;
+mod caged;
 pub mod feed;
 mod guard;
 mod hush;
@@ -27,7 +28,8 @@ mod service;
 mod statement;
 mod user;
 
-pub use guard::{CAGE, GUARD, run_caged, run_guarded};
+pub use caged::{CAGE, INSIDE, run_caged, run_inside};
+pub use guard::{GUARD, run_guarded};
 pub use hush::{leave_no_core, withhold};
 pub use leftover::{Leftovers, is_used};
 pub use pipes::{ChildReader, ChildWriter, Quiet, wait_ready, wait_ready_within};
@@ -103,7 +105,7 @@ impl Program {
         self.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
     }
 
-    /// The command that runs it in a process group of its own, by way of [`run_guarded`].
+    /// The command that runs it in a process group of its own, by way of [`run_guarded`] or [`run_caged`].
     fn guarded(&self, manner: &Manner) -> Result<Command> {
         let tie = Tie { parent: std::process::id(), signal: manner.last_signal, user: manner.user };
         let mut command = Command::new("/proc/self/exe");

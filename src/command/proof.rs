@@ -290,6 +290,7 @@ fn server(context: &Context, backup: &Backup, scratch: Option<&str>) -> Result<(
         server: &programs,
         scratch_dir: &context.config.scratch_dir,
         need_bytes: data_bytes.saturating_add(data_bytes / 10).saturating_add(CLUSTER_BYTES),
+        readable: &context.config.readable,
         unconfined: context.config.unconfined,
         interrupt: &context.interrupt,
     };

@@ -81,6 +81,7 @@ pub(super) struct Encryption {
 pub(super) struct Verify {
     pub(super) after_backup: Option<AfterBackup>,
     pub(super) scratch_dir: Option<Spanned<PathBuf>>,
+    pub(super) readable: Vec<Spanned<PathBuf>>,
     pub(super) unconfined: Option<bool>,
     pub(super) fingerprint: Option<Level>,
     pub(super) fingerprint_time: Option<Limit>,

@@ -87,6 +87,7 @@ pub(super) fn resolve(text: &str, file: Option<PathBuf>, environment: &Environme
         encryption,
         after_backup: raw.verify.after_backup.unwrap_or(AfterBackup::Checksum),
         scratch_dir,
+        readable: readable(&page, raw.verify.readable)?,
         unconfined: raw.verify.unconfined.unwrap_or(false),
         fingerprint: Fingerprint {
             level: raw.verify.fingerprint.unwrap_or(Level::Counts),
@@ -183,6 +184,16 @@ fn scratch_dir(
             Ok(PathBuf::from(usual.map_or(USUAL_SCRATCH_DIR, String::as_str)))
         }
     }
+}
+
+fn readable(page: &Page<'_>, named: Vec<Spanned<PathBuf>>) -> Result<Vec<PathBuf>> {
+    let checked = named.into_iter().map(|path| {
+        if path.get_ref().is_absolute() {
+            return Ok(path.into_inner());
+        }
+        Err(page.refuse(path.span(), "each path in `readable` must start with `/`"))
+    });
+    checked.collect()
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {

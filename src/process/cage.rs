@@ -22,7 +22,7 @@ pub struct Cage {
     /// Folders that it may put sockets and plain files into. Nothing that leads elsewhere is made there: others
     /// follow what they find.
     pub sockets: Vec<PathBuf>,
-    /// Whether it gets name spaces of its own for networks and for what System V calls IPC.
+    /// Whether it gets name spaces of its own for networks, for what System V calls IPC, and for processes.
     pub own_spaces: bool,
 }
 
@@ -65,7 +65,9 @@ impl Confinement {
             gap(!no_network && self.landlock < since::TCP, "TCP"),
             gap(!no_network, "UDP"),
             gap(!self.filter, "the sockets of local services"),
-            gap(!self.own_user && self.landlock < since::SIGNALS, "signals to pgkeep's own processes"),
+            gap(!self.own_user && self.landlock < since::SIGNALS, "signals to all processes of this user"),
+            gap(!self.own_user && !self.spaces, "shared memory (System V)"),
+            gap(!self.own_user && !self.spaces, "processes that may go on afterwards"),
             gap(!self.own_user && !self.filter, "the modes of pgkeep's own files"),
         ]
         .into_iter()
@@ -103,6 +105,7 @@ impl Cage {
 
     /// Name spaces and limits: what takes the rights that are given up next.
     pub(super) fn enter(&self) -> Result<()> {
+        limits::end_first();
         if self.own_spaces {
             spaces::unshare().context("no name spaces can be had")?;
         }
@@ -138,7 +141,7 @@ mod tests {
     fn what_is_in_reach_is_named() {
         let debian_12 = Confinement { landlock: 2, spaces: false, filter: false, own_user: false };
         assert!(debian_12.holds());
-        for gap in ["TCP", "UDP", "signals", "local services"] {
+        for gap in ["TCP", "UDP", "signals", "local services", "shared memory", "go on afterwards"] {
             assert!(debian_12.to_string().contains(gap), "{debian_12}");
         }
         let whole = Confinement { landlock: 7, spaces: true, filter: true, own_user: false };

@@ -2,7 +2,6 @@
 //! rights that the program is not to have, and then becomes the program. It knows no pipe.
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -12,12 +11,9 @@ use rustix::process::{Gid, Signal, Uid, set_parent_process_death_signal};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use super::User;
-use super::cage::{Cage, Confinement};
 
 /// The hidden first argument under which this binary runs another program that must not outlive it.
 pub const GUARD: &str = "run-guarded";
-/// The same, with a cage: its words follow those of the tie.
-pub const CAGE: &str = "run-caged";
 
 /// What the guard is told: whose child it is, what signal comes when that one ends, whom to become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +31,10 @@ impl Tie {
             Some(User { uid, gid }) => format!("{tie}/{uid}/{gid}"),
             None => tie,
         }
+    }
+
+    pub(super) fn read(text: &str) -> Result<Self> {
+        Self::parse(text).context("this is for pgkeep's own use")
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -55,52 +55,41 @@ impl Tie {
 /// kernel to end it when its parent ends, then becomes the program. Comes back only when that failed.
 #[must_use]
 pub fn run_guarded(tie: &str, path: &Path, arguments: &[OsString]) -> anyhow::Error {
-    match Tie::parse(tie).context("this is for pgkeep's own use").and_then(bind) {
-        Ok(()) => become_program(path, arguments),
+    match Tie::read(tie).and_then(bind) {
+        Ok(()) => {
+            let mut program = Command::new(path);
+            program.args(arguments);
+            become_program(program)
+        }
         Err(error) => error,
     }
 }
 
-/// The same, in a cage. Without a program it says on stdout how far the cage holds: that is no error.
-///
-/// # Errors
-/// When the cage can't be put on, or the program can't be run.
-pub fn run_caged(tie: &str, cage: &str, path: &Path, arguments: &[OsString]) -> Result<()> {
-    close_inherited();
-    let confinement = put_on(tie, &Cage::parse(cage)?)?;
-    if !path.as_os_str().is_empty() {
-        return Err(become_program(path, arguments));
-    }
-    Ok(std::io::stdout().write_all(serde_json::to_string(&confinement)?.as_bytes())?)
-}
-
 /// Closes all but stdin, stdout and stderr. What was open before a cage is shut stays open in it: a lock of
 /// whoever called pgkeep, say.
-fn close_inherited() {
-    let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
-    let numbers: Vec<i32> = open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+pub(super) fn close_inherited() -> Result<()> {
+    let open = std::fs::read_dir("/proc/self/fd").context("cannot tell which files are open")?;
+    let numbers: Vec<i32> = open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    // The list has the folder itself at least.
+    if numbers.is_empty() {
+        bail!("cannot tell which files are open: `/proc/self/fd` names none");
+    }
     for number in numbers.into_iter().filter(|number| *number > 2) {
         // The list has the folder itself, which is closed by now.
         if let Err(error) = nix::unistd::close(number) {
             log::trace!("descriptor {number}: {error}");
         }
     }
+    Ok(())
 }
 
-fn put_on(tie: &str, cage: &Cage) -> Result<Confinement> {
-    let tie = Tie::parse(tie).context("this is for pgkeep's own use")?;
-    cage.enter()?;
-    bind(tie)?;
-    let own_user = tie.user.is_some();
-    Ok(Confinement { own_user, ..cage.shut()? })
+pub(super) fn become_program(mut program: Command) -> anyhow::Error {
+    let error = program.exec();
+    let path = Path::new(program.get_program()).display().to_string();
+    anyhow!(error).context(format!("cannot run `{path}`"))
 }
 
-fn become_program(path: &Path, arguments: &[OsString]) -> anyhow::Error {
-    let error = Command::new(path).args(arguments).exec();
-    anyhow!(error).context(format!("cannot run `{}`", path.display()))
-}
-
-fn bind(tie: Tie) -> Result<()> {
+pub(super) fn bind(tie: Tie) -> Result<()> {
     if let Some(user) = tie.user {
         // Before the call below: a change of user makes the kernel forget it.
         user.become_it().context("cannot give up the rights of root")?;
@@ -117,7 +106,7 @@ fn bind(tie: Tie) -> Result<()> {
 impl User {
     /// Makes this process one of the user, for good. It has one thread only, which is all that these calls
     /// change.
-    fn become_it(self) -> Result<()> {
+    pub(super) fn become_it(self) -> std::io::Result<()> {
         let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
         set_thread_groups(&[])?;
         set_thread_res_gid(gid, gid, gid)?;

@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// Rounds of looking for more; what goes on starting others is ended in one of them.
 const ROUNDS: usize = 100;
+const EMPTY_ROUNDS: usize = 3;
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Dropping it ends what is left of a program.
@@ -32,6 +33,10 @@ impl Leftovers {
             network.filter(|network| Some(network) != self::network(Path::new("/proc/self")).as_ref());
     }
 
+    fn is_any(&self) -> bool {
+        self.uid.is_some() || self.network.is_some()
+    }
+
     fn is_one(&self, process: &Path) -> bool {
         self.uid.is_some_and(|uid| uid_of(process) == Some(uid))
             || self.network.is_some() && network(process) == self.network
@@ -40,10 +45,13 @@ impl Leftovers {
 
 impl Drop for Leftovers {
     fn drop(&mut self) {
+        // One look misses what is started while it goes on.
+        let mut empty = 0;
         for _ in 0..ROUNDS {
             let left: Vec<Pid> =
                 processes().filter(|process| self.is_one(process)).filter_map(|path| pid_of(&path)).collect();
-            if left.is_empty() {
+            empty = if left.is_empty() { empty + 1 } else { 0 };
+            if empty == EMPTY_ROUNDS || !self.is_any() {
                 return;
             }
             for pid in left {
@@ -61,6 +69,17 @@ impl Drop for Leftovers {
 #[must_use]
 pub fn is_used(uid: u32) -> bool {
     processes().any(|process| uid_of(&process) == Some(uid))
+}
+
+/// The processes whose parent that one is.
+pub(super) fn children_of(parent: Pid) -> Vec<Pid> {
+    let parent = parent.as_raw_nonzero().get().to_string();
+    let is_child = |process: &PathBuf| {
+        let status = fs::read_to_string(process.join("status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+        line.is_some_and(|line| line.trim() == parent)
+    };
+    processes().filter(is_child).filter_map(|process| pid_of(&process)).collect()
 }
 
 fn processes() -> impl Iterator<Item = PathBuf> {

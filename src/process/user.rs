@@ -12,6 +12,8 @@ pub struct User {
 /// The numbers that nobody is given for good: systemd takes users of its services from here, too, for as long as
 /// those run.
 const PASSING: std::ops::RangeInclusive<u32> = 61_184..=65_519;
+/// Where systemd notes those that it has given to a service (a file's name is the number).
+const LENT: &str = "/run/systemd/dynamic-uid";
 /// Tries at finding one.
 const TRIES: u32 = 64;
 
@@ -23,7 +25,9 @@ impl User {
         let names = Names::of_host();
         let count = PASSING.end() - PASSING.start() + 1;
         let numbers = (0..TRIES).map(|step| PASSING.start() + seed.wrapping_add(step) % count);
-        let free = |id: &u32| names.user(*id).is_none() && names.group(*id).is_none() && !super::is_used(*id);
+        let free = |id: &u32| {
+            names.user(*id).is_none() && names.group(*id).is_none() && !is_lent(*id) && !super::is_used(*id)
+        };
         numbers.into_iter().find(free).map(|id| Self { uid: id, gid: id })
     }
 
@@ -38,6 +42,11 @@ impl User {
     pub fn named(name: &str) -> Option<Self> {
         find(&read("/etc/passwd"), name)
     }
+}
+
+/// Whether systemd has given that number to a service.
+fn is_lent(id: u32) -> bool {
+    std::path::Path::new(LENT).join(id.to_string()).symlink_metadata().is_ok()
 }
 
 /// The names of numbers and the numbers of names, read once. What only a directory service knows has none.

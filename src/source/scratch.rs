@@ -19,11 +19,14 @@ use crate::process::{Leftovers, Manner, Names, Program, Service, Surroundings, U
 mod cage;
 mod database;
 mod folder;
+mod give;
+mod room;
 
-pub use cage::Guard;
+pub use cage::{Guard, LIBRARY};
 pub use database::{Recipe, ScratchDatabase};
 
 use folder::Folder;
+use room::Watch;
 
 const SUPERUSER: &str = "postgres";
 /// It is a part of the socket's name; nothing listens on it.
@@ -77,6 +80,8 @@ pub struct ScratchPlan<'a> {
     pub scratch_dir: &'a Path,
     /// What it will need there.
     pub need_bytes: u64,
+    /// What else it may read and run.
+    pub readable: &'a [PathBuf],
     /// Whether it may run where the kernel does not confine it.
     pub unconfined: bool,
     /// What ends it.
@@ -89,6 +94,7 @@ pub struct ScratchServer {
     connect_timeout: Duration,
     /// Declared before the folders: it ends before they are removed.
     cluster: Option<Service>,
+    room: Option<Watch>,
     /// What it started ends with it.
     leftovers: Leftovers,
     _folders: Vec<Folder>,
@@ -108,7 +114,7 @@ impl ScratchServer {
         for parent in [plan.scratch_dir, Path::new(SHORT_DIR)] {
             folder::sweep(parent, guard.maker);
         }
-        folder::ensure_room(plan.scratch_dir, plan.need_bytes)?;
+        room::ensure_room(plan.scratch_dir, plan.need_bytes)?;
         let is_shared = guard.server.is_some();
         let home = Folder::make(plan.scratch_dir, is_shared)?;
         let beside = if can_hold_socket(home.path()) {
@@ -121,22 +127,24 @@ impl ScratchServer {
         for folder in [&data, &socket_dir] {
             folder::make_private(folder)?;
         }
-        cage::give(&data, guard.maker)?;
+        give::give(&data, guard.maker)?;
         let initdb = initdb(plan.server, &data)?;
         run_to_end(&initdb, &manner(home.path(), guard.maker), plan.interrupt)
             .map_err(|error| not_made(error, home.path(), guard.maker))?;
-        cage::give(&data, guard.server)?;
-        cage::give(&socket_dir, guard.server)?;
+        give::give(&data, guard.server)?;
+        give::give(&socket_dir, guard.server)?;
         let program = postgres(plan.server, &data, &socket_dir)?;
-        let cage = guard.cage(&program.path, &data, &socket_dir);
+        let cage = guard.cage(&program.path, &data, &socket_dir, plan.readable);
         let manner = Manner { cage: Some(cage), ..manner(home.path(), guard.server) };
         let cluster = Service::start(&program, &manner)?;
+        let room = Some(Watch::start(home.path(), cluster.pid())?);
         let info = connection(&socket_dir)?;
         let leftovers = Leftovers::of_user(guard.server.map(|user| user.uid));
         let home_path = home.path().to_path_buf();
         let folders = std::iter::once(home).chain(beside).collect();
         let connect_timeout = START_TIME;
-        let mut server = Self { info, connect_timeout, cluster: Some(cluster), leftovers, _folders: folders };
+        let cluster = Some(cluster);
+        let mut server = Self { info, connect_timeout, cluster, room, leftovers, _folders: folders };
         server.await_start(plan.interrupt).map_err(|error| not_reached(error, &home_path, guard.server))?;
         if let Some(cluster) = &server.cluster {
             server.leftovers.add_network_of(cluster.pid());
@@ -153,7 +161,7 @@ impl ScratchServer {
     #[must_use]
     pub fn at(info: ConnInfo, connect_timeout: Duration) -> Self {
         let leftovers = Leftovers::of_user(None);
-        Self { info, connect_timeout, cluster: None, leftovers, _folders: Vec::new() }
+        Self { info, connect_timeout, cluster: None, room: None, leftovers, _folders: Vec::new() }
     }
 
     /// Whether it is a throwaway cluster, which is made for one restore and goes with all it has.
@@ -172,6 +180,9 @@ impl ScratchServer {
     }
 
     fn ensure_running(&mut self) -> Result<()> {
+        if let Some(room) = &self.room {
+            room.ensure_enough()?;
+        }
         match &mut self.cluster {
             Some(cluster) => {
                 cluster.ensure_running().map_err(|error| wrap(error, "the scratch server ended by itself"))
@@ -302,6 +313,9 @@ fn not_made(error: anyhow::Error, folder: &Path, user: Option<User>) -> anyhow::
 /// Says more of a server that does not come up.
 fn not_reached(error: anyhow::Error, folder: &Path, user: Option<User>) -> anyhow::Error {
     let failure = Failure::failed("the scratch server can't be started");
+    if format!("{error:#}").contains("error while loading shared libraries") {
+        return error.context(failure.hint(LIBRARY));
+    }
     error_with_folder(error, failure, folder, user, "it runs as a user of its own")
 }
 

@@ -36,6 +36,7 @@ fn wrong_settings_are_refused_with_their_line() {
         ("[timeouts]\nconnect = \"-1s\"\n", 2, "-1s"),
         ("[verify]\nafter_backup = \"maybe\"\n", 2, "maybe"),
         ("[verify]\nscratch_dir = \"here\"\n", 2, "scratch_dir"),
+        ("[verify]\nreadable = [\"/opt/x\",\n\"opt/y\"]\n", 3, "readable"),
         ("[verify]\n\nfingerprint = \"some\"\n", 3, "fingerprint"),
         ("[verify]\nfingerprint_time = \"0s\"\n", 2, "fingerprint_time"),
         ("[retry]\nattempts = -1\n", 2, "attempts"),

@@ -1,6 +1,8 @@
 //! What a scratch server lacks, by the words of `pg_restore`: no fault of the backup. Hints for whoever can mend
 //! it.
 
+use crate::source::scratch::LIBRARY;
+
 const ROOM: &str = "make room, or name a folder of another file system in `[verify] scratch_dir`";
 pub(super) const EXTENSION: &str = "install its package for the scratch server (Debian: `postgresql-contrib`, or \
                          `postgresql-<version>-<extension>`), or name a server that has it with --scratch";
@@ -31,6 +33,7 @@ pub(super) fn lack(said: &str) -> Option<&'static str> {
         ("could not open extension control file", EXTENSION),
         ("is not available", EXTENSION),
         ("could not access file", EXTENSION),
+        ("could not load library", LIBRARY),
         ("could not find function", EXTENSION),
         ("could not open dictionary file", EXTENSION),
         ("security label provider", EXTENSION),
@@ -71,6 +74,9 @@ mod tests {
         let real = "pg_restore ended with exit code 1: pg_restore: error: could not execute query: ERROR:  \
                     extension \"postgis\" is not available; HINT:  install it";
         assert!(lack(real).is_some());
+        let out_of_the_cage = "pg_restore: error: could not execute query: ERROR:  could not load library \
+                               \"/opt/x/lib/y.so\": libz.so: cannot open shared object file: Permission denied";
+        assert!(lack(out_of_the_cage).is_some_and(|hint| hint.contains("readable")));
         let rows = "pg_restore: error: COPY failed for table \"t\": ERROR:  duplicate key; DETAIL:  Key (a)=(out of \
                     memory) exists; CONTEXT:  COPY t, line 1: \"is not available\"";
         assert_eq!(lack(rows), None);

@@ -57,6 +57,7 @@ const REFUSED: &[i64] = &[
     libc::SYS_umount2,
     libc::SYS_move_mount,
     libc::SYS_open_tree,
+    SYS_OPEN_TREE_ATTR,
     libc::SYS_fsopen,
     libc::SYS_fsconfig,
     libc::SYS_fsmount,
@@ -73,6 +74,12 @@ const REFUSED: &[i64] = &[
     libc::SYS_add_key,
     libc::SYS_request_key,
     libc::SYS_fanotify_init,
+    // What others do with files.
+    libc::SYS_inotify_init1,
+    libc::SYS_inotify_add_watch,
+    // A file without a name is run whatever Landlock says.
+    libc::SYS_memfd_create,
+    libc::SYS_memfd_secret,
     libc::SYS_init_module,
     libc::SYS_finit_module,
     libc::SYS_delete_module,
@@ -82,8 +89,14 @@ const REFUSED: &[i64] = &[
 ];
 /// Those that not every architecture has.
 #[cfg(target_arch = "x86_64")]
-const REFUSED_HERE: &[i64] =
-    &[libc::SYS_chown, libc::SYS_lchown, libc::SYS_utime, libc::SYS_utimes, libc::SYS_futimesat];
+const REFUSED_HERE: &[i64] = &[
+    libc::SYS_inotify_init,
+    libc::SYS_chown,
+    libc::SYS_lchown,
+    libc::SYS_utime,
+    libc::SYS_utimes,
+    libc::SYS_futimesat,
+];
 #[cfg(not(target_arch = "x86_64"))]
 const REFUSED_HERE: &[i64] = &[];
 /// They do nothing and say that they did: a server sets the mode of its own socket so, which is right already.
@@ -96,11 +109,15 @@ const PRETENDED_HERE: &[i64] = &[];
 const SYS_FCHMODAT2: i64 = 452;
 const SYS_SETXATTRAT: i64 = 463;
 const SYS_REMOVEXATTRAT: i64 = 466;
+const SYS_OPEN_TREE_ATTR: i64 = 467;
 const SYS_FILE_SETATTR: i64 = 469;
 /// `clone` with these makes name spaces (clone(2)): mounts, cgroups, UTS, IPC, users, processes, networks, time.
 const NEW_SPACES: [u64; 8] = [1 << 17, 1 << 25, 1 << 26, 1 << 27, 1 << 28, 1 << 29, 1 << 30, 1 << 7];
 /// What of the type of a socket says its kind; the rest are flags (socket(2)).
 const SOCKET_TYPE: u64 = 0xf;
+/// What is done by shmctl(2): `IPC_RMID` and `IPC_STAT`.
+const SHM_REMOVE: u64 = 0;
+const SHM_ASK: u64 = 2;
 /// The second set of numbers of an x86-64 kernel (x32) has this bit.
 const X32: i64 = 0x4000_0000;
 
@@ -147,6 +164,11 @@ fn refused(refuses_truncate: bool) -> Result<Rules> {
     rules.insert(libc::SYS_socketpair, sockets()?);
     let spaces = NEW_SPACES.into_iter().map(|flag| rule(0, SeccompCmpOp::MaskedEq(flag), flag));
     rules.insert(libc::SYS_clone, spaces.collect::<Result<_>>()?);
+    // A server asks about segments of memory, and removes its own.
+    let shared = [SHM_REMOVE, SHM_ASK]
+        .map(|what| SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, what));
+    let [remove, ask] = shared;
+    rules.insert(libc::SYS_shmctl, vec![SeccompRule::new(vec![remove?, ask?])?]);
     // Of themselves processes may ask.
     rules.insert(libc::SYS_prlimit64, vec![rule(0, SeccompCmpOp::Ne, 0)?]);
     rules.insert(libc::SYS_sched_setaffinity, vec![rule(0, SeccompCmpOp::Ne, 0)?]);

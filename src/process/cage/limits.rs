@@ -1,6 +1,6 @@
 //! Limits of the system's on what a caged program takes. They leave room for the restore of a large database.
 
-use std::io;
+use std::io::{self, Write};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -24,6 +24,14 @@ pub(super) fn set(has_own_spaces: bool) -> io::Result<()> {
         lower(Resource::Nproc, PROCESSES)?;
     }
     Ok(())
+}
+
+/// Where memory runs out, the kernel ends this process and what comes of it before any other (proc(5)).
+pub(super) fn end_first() {
+    let file = std::fs::OpenOptions::new().write(true).open("/proc/self/oom_score_adj");
+    if let Err(error) = file.and_then(|mut file| file.write_all(b"1000")) {
+        log::debug!("it is not ended first where memory runs out: {error}");
+    }
 }
 
 fn lower(resource: Resource, most: u64) -> io::Result<()> {

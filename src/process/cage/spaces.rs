@@ -1,5 +1,5 @@
-//! Name spaces of the kernel's: a network without a way out, and IPC of its own. Whoever is not root needs one
-//! for users to have them.
+//! Name spaces of the kernel's: a network without a way out, IPC of its own, and one for processes, which all end
+//! with the first of them. Whoever is not root needs one for users to have them.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -10,9 +10,10 @@ pub(super) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Moves this process into name spaces of its own, in which it is the same user.
+/// Moves this process into name spaces of its own, in which it is the same user; that for processes is the one of
+/// its next child.
 pub(super) fn unshare() -> io::Result<()> {
-    let wanted = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC;
+    let wanted = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWPID;
     if is_root() {
         return Ok(nix::sched::unshare(wanted)?);
     }

@@ -1,7 +1,6 @@
 //! What a scratch server may reach while it runs what the owner of a database wrote, and as whom it runs. It
 //! knows nothing of databases.
 
-use std::os::unix::fs::lchown;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -17,7 +16,7 @@ use crate::process::try_cage;
 const MAKERS: [&str; 2] = ["postgres", "nobody"];
 
 /// Programs and libraries, and what those look up. Nothing of it is a secret, and not all of `/etc` is.
-const SYSTEM: [&str; 45] = [
+const SYSTEM: [&str; 46] = [
     "/bin",
     "/sbin",
     "/lib",
@@ -39,6 +38,7 @@ const SYSTEM: [&str; 45] = [
     "/nix/store",
     "/gnu/store",
     "/var/cache/postgresql/dicts",
+    "/etc/R",
     "/etc/alternatives",
     "/etc/crypto-policies",
     "/etc/ld.so.cache",
@@ -119,9 +119,11 @@ impl Guard {
         Err(Failure::failed(what).hint(HINT).into())
     }
 
-    /// What is left to `program` that keeps its files in `data` and its socket in `socket_dir`.
-    pub(super) fn cage(&self, program: &Path, data: &Path, socket_dir: &Path) -> Cage {
+    /// What is left to `program` that keeps its files in `data` and its socket in `socket_dir`; `more` is readable
+    /// as well.
+    pub(super) fn cage(&self, program: &Path, data: &Path, socket_dir: &Path, more: &[PathBuf]) -> Cage {
         let mut readable = system();
+        readable.extend_from_slice(more);
         if let Some(bin) = program.parent() {
             readable.push(bin.to_path_buf());
             let prefix = bin.parent().filter(|prefix| prefix.parent().is_some());
@@ -136,12 +138,17 @@ impl Guard {
     }
 }
 
+/// What helps where a library of an extension is out of the cage.
+pub const LIBRARY: &str = "name the folder of the library in `[verify] readable`: a confined server reads those of \
+                           the system alone; or name a server that has it with --scratch";
 const HINT: &str = "boot with Landlock (Linux 5.13 and later: `lsm=landlock,...` on the kernel's command line), or name a \
                     server that is kept for this with --scratch; where every database's owner may run programs on \
                     this host, `[verify] unconfined = true` allows it";
 
 fn system() -> Vec<PathBuf> {
-    SYSTEM.iter().map(PathBuf::from).collect()
+    let settings = std::fs::read_dir("/etc").into_iter().flatten().flatten();
+    let of_java = settings.filter(|entry| entry.file_name().to_string_lossy().starts_with("java"));
+    SYSTEM.iter().map(PathBuf::from).chain(of_java.map(|entry| entry.path())).collect()
 }
 
 /// Who makes a server's files and who runs it. It does not run as root, nor as a user who owns anything.
@@ -163,21 +170,4 @@ fn random() -> Result<u32> {
     orion::util::secure_rand_bytes(&mut bytes)
         .map_err(|_| anyhow::anyhow!("the operating system gave no random bytes"))?;
     Ok(u32::from_le_bytes(bytes))
-}
-
-/// Makes a folder, and all that is in it, one of the user's; links are not followed.
-pub(super) fn give(path: &Path, user: Option<User>) -> Result<()> {
-    let Some(User { uid, gid }) = user else { return Ok(()) };
-    let mut left = vec![path.to_path_buf()];
-    while let Some(path) = left.pop() {
-        let given = || -> std::io::Result<Vec<PathBuf>> {
-            lchown(&path, Some(uid), Some(gid))?;
-            if !path.symlink_metadata()?.is_dir() {
-                return Ok(Vec::new());
-            }
-            std::fs::read_dir(&path)?.map(|entry| Ok(entry?.path())).collect()
-        };
-        left.extend(given().with_context(|| format!("cannot give `{}` away", path.display()))?);
-    }
-    Ok(())
 }

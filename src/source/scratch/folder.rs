@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use rustix::fs::{OFlags, statvfs};
+use rustix::fs::OFlags;
 
 use crate::exit::Failure;
 use crate::process::{Leftovers, User};
@@ -159,20 +159,6 @@ fn lock_left(folder: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Makes sure that the file system of `folder` has room for `need_bytes`.
-pub(super) fn ensure_room(folder: &Path, need_bytes: u64) -> Result<()> {
-    let about =
-        statvfs(folder).with_context(|| format!("cannot ask how much is free in `{}`", folder.display()))?;
-    let have_bytes = about.f_bavail.saturating_mul(about.f_frsize);
-    if have_bytes >= need_bytes {
-        return Ok(());
-    }
-    let (need, have) = (indicatif::HumanBytes(need_bytes), indicatif::HumanBytes(have_bytes));
-    let what = format!("a test restore needs {need} in `{}`, which has {have} free", folder.display());
-    let hint = "make room, or name a folder of another file system in `[verify] scratch_dir`";
-    Err(Failure::failed(what).hint(hint).into())
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -218,13 +204,5 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", folder.join(LOCK)).unwrap();
         sweep(parent.path(), None);
         assert!(folder.exists());
-    }
-
-    #[test]
-    fn too_little_room_is_told_with_both_figures() {
-        let folder = tempfile::tempdir().unwrap();
-        ensure_room(folder.path(), 1).unwrap();
-        let text = ensure_room(folder.path(), u64::MAX).unwrap_err().to_string();
-        assert!(text.contains(&folder.path().display().to_string()) && text.contains("free"), "{text}");
     }
 }

@@ -3,10 +3,12 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
-use crate::support::Site;
+use rustix::process::Signal;
+
 use crate::support::cluster::unique;
 use crate::support::command::Pgkeep;
 use crate::support::tools::{files_under, give_to_postgres, is_root, pg_bin, python};
+use crate::support::{Site, wait_until};
 
 /// Called by `evil`, which says that it changes nothing. On a scratch server it runs a shell, and fails where
 /// that finds anything: what it found is in the error then.
@@ -122,12 +124,16 @@ impl Planted {
         assert_eq!(fs::metadata(site.path("pgkeep.key")).unwrap().mode() & 0o777, 0o600);
         self.listener.set_nonblocking(true).unwrap();
         assert!(self.listener.accept().is_err(), "somebody came to the listener");
-        let processes = fs::read_dir("/proc").unwrap().flatten();
-        let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
-        let is_left = |line: Vec<u8>| String::from_utf8_lossy(&line).contains(&self.sleeper);
-        assert_eq!(lines.filter(|line| is_left(line.clone())).count(), 0, "a process of the cage is left");
+        assert_eq!(sleepers(&self.sleeper), 0, "a process of the cage is left");
         assert_eq!(fs::read_dir(site.path("scratch")).unwrap().count(), 0);
     }
+}
+
+/// How many processes sleep for so long.
+fn sleepers(time: &str) -> usize {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+    lines.filter(|line| *line == format!("sleep\0{time}\0").into_bytes()).count()
 }
 
 fn assert_verified(site: &Site, id: &str) {
@@ -174,12 +180,41 @@ fn without_name_spaces_it_reaches_nothing_either() {
         let call = if is_ordinary { by_postgres(&site, call) } else { call };
         let id = call.any_stdout().run().id();
         assert_verified(&site, &id);
-        // What left the server's process group is known by its network alone where all have one user.
-        if is_ordinary {
-            std::process::Command::new("pkill").args(["-KILL", "-f", &planted.sleeper]).status().unwrap();
-        }
         planted.assert_shut(&site);
     }
+}
+
+/// Nor does it go on when pgkeep is killed, by an ordinary user, who has no other user for it.
+#[test]
+fn a_kill_ends_what_a_dump_runs() {
+    for has_spaces in [true, false] {
+        let site = proven();
+        let time = format!("8{}{}", std::process::id(), unique(""));
+        let shell = format!("setsid sleep {time} </dev/null >/dev/null 2>&1 & sleep {time}");
+        site.cluster.execute(&site.database, &EVIL.replace("SHELL", &shell));
+        let call = site.pgkeep(["backup", "full"]).any_stdout().any_stderr().any_code();
+        let call = if has_spaces { call } else { without(call, UNSHARE) };
+        let running = by_postgres(&site, call).start();
+        wait_until("both sleep", || sleepers(&time) == 2);
+        running.signal(Signal::KILL);
+        running.await_death();
+        wait_until("nobody sleeps", || sleepers(&time) == 0);
+    }
+}
+
+/// What fills the disk is ended while there is room for others.
+#[test]
+fn what_fills_the_disk_is_ended() {
+    let site = proven();
+    site.cluster
+        .execute(&site.database, &EVIL.replace("SHELL", "head -c 400000000 /dev/zero >filler; sleep 600"));
+    let mount = "mount -t tmpfs -o size=620m,mode=711 tmpfs \"$FOLDER\" || exit 99; \"$@\"; code=$?; \
+                 umount \"$FOLDER\"; exit $code";
+    let call = site.pgkeep(["backup", "full"]).env("FOLDER", site.path("scratch")).with_mounts(mount);
+    let ran = call.code(3).any_stdout().stderr_has("256").run();
+    let row = site.row(&ran.id());
+    assert_eq!(row["status"], "degraded", "{row:#}");
+    assert!(row["error"].as_str().unwrap().contains("scratch server was ended"), "{row:#}");
 }
 
 #[test]
@@ -206,6 +241,11 @@ fn doctor_says_how_far_this_kernel_confines() {
     let site = proven();
     let ran = site.pgkeep(["doctor"]).stdout_has("confinement: Landlock ").run();
     assert!(ran.stdout.contains("nothing of this host is in reach"), "{ran:?}");
+    if is_root() {
+        let ran = by_postgres(&site, site.pgkeep(["doctor"])).stdout_has("network of its own").run();
+        assert!(!ran.stdout.contains("no network of its own"), "{ran:?}");
+        assert!(ran.stdout.contains("nothing of this host is in reach"), "{ran:?}");
+    }
     let ran = without(site.pgkeep(["doctor"]), UNSHARE).stdout_has("no network of its own").run();
     assert!(ran.stdout.contains("filter of system calls"), "{ran:?}");
 }
