@@ -54,6 +54,19 @@ fn servers_in(folder: &std::path::Path) -> Vec<String> {
     lines.filter(|line| line.contains(folder)).collect()
 }
 
+/// The number of the one server there, as this host has it.
+fn server_pid(folder: &std::path::Path) -> i32 {
+    let data = format!("/postgres\0-D\0{}/", folder.to_str().unwrap());
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let is_server = |process: &std::fs::DirEntry| {
+        let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        line.find('\0').is_some_and(|end| line.find(&data).is_some_and(|at| at < end))
+    };
+    let mut found = processes.filter(is_server);
+    found.next().expect("there is a server").file_name().to_str().unwrap().parse().unwrap()
+}
+
 /// Makes a backup whose test restore must find it bad, or fail to look at it; gives what the record says.
 fn assert_not_proven(site: &Site, said: &str) -> String {
     let id = site.pgkeep(["backup", "full"]).code(3).any_stdout().stderr_has(said).run().id();

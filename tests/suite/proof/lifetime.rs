@@ -3,8 +3,8 @@
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{
-    FakeBin, HANGS, Site, assert_not_proven, assert_nothing_left, local_site, scratch, servers_in,
-    with_pg_restore,
+    FakeBin, HANGS, Site, assert_not_proven, assert_nothing_left, local_site, scratch, server_pid,
+    servers_in, with_pg_restore,
 };
 use crate::support::wait_until;
 
@@ -107,8 +107,10 @@ fn a_living_run_is_not_swept() {
 #[test]
 fn a_server_that_dies_is_not_a_bad_backup() {
     let mut site = local_site();
-    let script = "cat >/dev/null; for file in \"$HERE\"/../scratch/*/data/postmaster.pid; do \
-                  kill -QUIT \"$(head -1 \"$file\")\"; done; exec \"$REAL\" \"$@\" </dev/null";
+    // The number in its own file may be one of a name space.
+    let script = "cat >/dev/null; scratch=$(cd \"$HERE/../scratch\" && pwd -P); for process in /proc/[0-9]*; do \
+                  if tr '\\0' ' ' 2>/dev/null <\"$process/cmdline\" | grep -q \"^[^ ]*/postgres -D $scratch/\"; then \
+                  kill -QUIT \"${process#/proc/}\"; fi; done; exec \"$REAL\" \"$@\" </dev/null";
     with_pg_restore(&mut site, script);
     let error = assert_not_proven(&site, "could not be made");
     assert!(!error.contains("does not restore"), "{error}");
@@ -120,9 +122,7 @@ fn a_server_that_dies_is_not_a_bad_backup() {
 fn the_server_has_no_rights_of_root_and_none_of_its_secrets() {
     let mut site = local_site();
     let running = under_way(&mut site);
-    let file = std::fs::read_dir(scratch(&site)).unwrap().next().unwrap().unwrap().path();
-    let text = std::fs::read_to_string(file.join("data/postmaster.pid")).unwrap();
-    let pid: i32 = text.lines().next().unwrap().parse().unwrap();
+    let pid = server_pid(&scratch(&site));
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let ids = |key: &str| {
         let line = status.lines().find(|line| line.starts_with(key)).unwrap();
