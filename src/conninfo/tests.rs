@@ -301,7 +301,6 @@ proptest! {
 fn an_at_in_a_parameter_behind_credentials_is_none_of_a_password() {
     let honest = "postgresql://backup@127.0.0.1:29777?application_name=a@b&dbname=cat";
     assert!(super::ConnInfo::parse(honest).is_ok(), "{honest}");
-    for odd in ["postgresql://backup:1234?x=a@b:5", "postgresql://backup:pa@ss:12?application_name=a@b"] {
-        assert!(super::ConnInfo::parse(odd).is_err(), "{odd}");
-    }
+    let odd = "postgresql://backup:pa@ss:12?application_name=a@b";
+    assert!(super::ConnInfo::parse(odd).is_err(), "{odd}");
 }

@@ -2,7 +2,7 @@
 
 use super::{EVIL, as_tenant, assert_no_mark, tenant};
 use crate::support::Site;
-use crate::support::cluster::unique;
+use crate::support::cluster::{ROLE, unique};
 
 /// Rights that let their holder have code run by whoever writes to a table.
 fn dangerous(site: &Site) -> i64 {
@@ -20,7 +20,8 @@ fn readable_by(site: &Site, role: &str) -> bool {
 fn what_is_granted_by_default_is_taken_back_as_the_tables_are_made() {
     let site = Site::new().local_only();
     let role = unique("app_rw");
-    let grant = format!("CREATE ROLE {role}; ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO {role}");
+    let grant =
+        format!("CREATE ROLE {role}; ALTER DEFAULT PRIVILEGES FOR ROLE {ROLE} GRANT ALL ON TABLES TO {role}");
     site.cluster.execute(&site.catalog, &grant);
     site.pgkeep(["list"]).any_stdout().run();
     assert!(readable_by(&site, &role));

@@ -31,7 +31,7 @@ fn an_odd_row_hides_no_other() {
     site.pgkeep(["verify", "--all"]).any_code().stdout_has(&id).any_stderr().run();
     site.pgkeep(["alert", "check"]).any_code().any_stdout().any_stderr().run();
     // Nobody knows what the copies are that an odd row tells of: nothing is removed.
-    site.pgkeep(["prune"]).code(3).any_stdout().stderr_has("a row of the catalog can't be read: `odd`").run();
+    site.pgkeep(["prune"]).code(3).any_stdout().stderr_has("a row of the catalog can't be read: `").run();
     let call = site.pgkeep(["backup", "full"]).code(3).any_stdout();
     let next = call.stderr_has("old copies were not removed").run().id();
     assert_eq!(site.row(&next)["status"], "verified");
