@@ -73,7 +73,9 @@ impl Catalog {
     /// When the catalog can't be read.
     pub fn kept(&mut self, source: &str, databases: Option<&[String]>) -> Result<Vec<Kept>> {
         let (kept, faults) = self.kept_and_odd(source, databases)?;
-        faults.iter().for_each(|fault| rows::warn(&fault.error));
+        for fault in &faults {
+            rows::warn(&fault.error);
+        }
         Ok(kept)
     }
 

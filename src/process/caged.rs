@@ -166,7 +166,9 @@ fn end_all(
             return Ok(found);
         }
         if !has_spaces {
-            children_of(getpid()).into_iter().for_each(|child| signal(child, Signal::KILL));
+            for child in children_of(getpid()) {
+                signal(child, Signal::KILL);
+            }
         }
         std::thread::sleep(PAUSE);
     }
