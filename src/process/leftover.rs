@@ -1,7 +1,8 @@
 //! What a caged program started and left behind: processes that took themselves out of its process group. They
 //! are known by their user or by their network, which nobody else has.
 
-use std::fs;
+use std::fs::{self, File, Metadata};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,7 +17,22 @@ const PAUSE: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct Leftovers {
     uid: Option<u32>,
-    network: Option<PathBuf>,
+    network: Option<Network>,
+}
+
+/// A network, held for as long as its number must not be given to another one: the kernel gives the number of one that
+/// is gone to the next that is made.
+#[derive(Debug)]
+struct Network {
+    number: (u64, u64),
+    _held: File,
+}
+
+impl Network {
+    fn of(process: &Path) -> Option<Self> {
+        let held = File::open(process.join("ns/net")).ok()?;
+        Some(Self { number: number(&held.metadata().ok()?), _held: held })
+    }
 }
 
 impl Leftovers {
@@ -28,9 +44,8 @@ impl Leftovers {
 
     /// Those of a running program as well that has a network of its own.
     pub fn add_network_of(&mut self, pid: u32) {
-        let network = network(Path::new(&format!("/proc/{pid}")));
-        self.network =
-            network.filter(|network| Some(network) != self::network(Path::new("/proc/self")).as_ref());
+        let network = Network::of(Path::new(&format!("/proc/{pid}")));
+        self.network = network.filter(|network| !is_in(Path::new("/proc/self"), network));
     }
 
     fn is_any(&self) -> bool {
@@ -39,7 +54,7 @@ impl Leftovers {
 
     fn is_one(&self, process: &Path) -> bool {
         self.uid.is_some_and(|uid| uid_of(process) == Some(uid))
-            || self.network.is_some() && network(process) == self.network
+            || self.network.as_ref().is_some_and(|network| is_in(process, network))
     }
 }
 
@@ -99,6 +114,53 @@ fn uid_of(process: &Path) -> Option<u32> {
     line.split_whitespace().next()?.parse().ok().filter(|_| !is_dead)
 }
 
-fn network(process: &Path) -> Option<PathBuf> {
-    fs::read_link(process.join("ns/net")).ok()
+/// Whether a process has that network.
+fn is_in(process: &Path, network: &Network) -> bool {
+    process.join("ns/net").metadata().is_ok_and(|about| number(&about) == network.number)
+}
+
+/// What tells name spaces apart (namespaces(7)).
+fn number(about: &Metadata) -> (u64, u64) {
+    (about.dev(), about.ino())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::io::{BufRead, BufReader};
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+
+    /// A process with a network of its own, and the network's number, once it is there.
+    fn in_own_network() -> (Child, String) {
+        let mut child = Command::new("unshare")
+            .args(["--map-root-user", "--net", "sh", "-c", "readlink /proc/self/ns/net; exec cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut number = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut number).unwrap();
+        assert!(number.starts_with("net:["), "{number}");
+        (child, number)
+    }
+
+    /// Another run's server may come up with the number of a network that is gone.
+    #[test]
+    fn what_has_a_network_that_came_later_is_nobodys_leftover() {
+        let (mut child, number) = in_own_network();
+        let mut leftovers = Leftovers::of_user(None);
+        leftovers.add_network_of(child.id());
+        assert!(leftovers.is_one(Path::new(&format!("/proc/{}", child.id()))));
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        for _ in 0..50 {
+            let (mut later, of_later) = in_own_network();
+            assert!(!leftovers.is_one(Path::new(&format!("/proc/{}", later.id()))));
+            assert_ne!(of_later, number);
+            drop(later.stdin.take());
+            later.wait().unwrap();
+        }
+    }
 }

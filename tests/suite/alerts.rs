@@ -56,6 +56,13 @@ fn statuses(site: &Site) -> BTreeMap<String, usize> {
     count
 }
 
+/// Makes all backups of a site old, and apart by more than a copy is kept, however fast they were made.
+fn age(site: &Site) {
+    let age = "UPDATE pgkeep.backup b SET created_at = created_at - interval '2 days' - interval '1 minute' * \
+               (SELECT count(*) FROM pgkeep.backup newer WHERE newer.created_at > b.created_at)";
+    site.cluster.execute(&site.catalog, age);
+}
+
 /// A backup that fails: there is no such database.
 fn fail(site: &Site) -> Pgkeep {
     site.pgkeep(["backup", "full", "--database", "gone"]).code(1).stderr_has("does not exist")

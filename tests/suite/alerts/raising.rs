@@ -4,7 +4,7 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use super::{alerts, open, open_rules, told};
+use super::{age, alerts, open, open_rules, told};
 use crate::support::manners::Manners;
 use crate::support::receiver::Receiver;
 use crate::support::{FakeBin, Rule, Site};
@@ -129,8 +129,7 @@ fn copies_that_stay_past_their_rules_are_an_alert() {
     }
     site.config.set("retention.min_keep", 1);
     site.config.store("local").insert("keep".to_owned(), "1s".into());
-    site.cluster
-        .execute(&site.catalog, "UPDATE pgkeep.backup SET created_at = created_at - interval '2 days'");
+    age(&site);
     let held = FakeBin::new(&site.path(""), "echo 'pg_dump: error: no' >&2; exit 1");
     site.config.set("source.pg_bin", held.folder.to_str().unwrap());
     site.pgkeep(["backup", "full"]).code(1).any_stderr().run();
@@ -172,8 +171,7 @@ fn only_what_was_looked_at_is_well_again() {
     }
     site.config.set("retention.min_keep", 1);
     site.config.store("local").insert("keep".to_owned(), "1s".into());
-    let age = "UPDATE pgkeep.backup SET created_at = created_at - interval '2 days'";
-    site.cluster.execute(&site.catalog, age);
+    age(&site);
     site.pgkeep(["prune"]).code(1).stderr_has("more than half").run();
     assert!(open(&site, "retention_held")["database"].is_null());
     site.config.set("retention.after_backup", true);

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{alerts, open, open_rules, told};
+use super::{age, alerts, open, open_rules, told};
 use crate::support::receiver::Receiver;
 use crate::support::tools::pg_bin;
 use crate::support::{FakeBin, Gate, Site};
@@ -64,10 +64,7 @@ fn overdue() -> Site {
     for store in ["local", "r2"] {
         site.config.store(store).insert("keep".to_owned(), "1s".into());
     }
-    // Apart by more than a copy is kept, however fast they were made.
-    let age = "UPDATE pgkeep.backup b SET created_at = created_at - interval '2 days' - interval '1 minute' * \
-               (SELECT count(*) FROM pgkeep.backup newer WHERE newer.created_at > b.created_at)";
-    site.cluster.execute(&site.catalog, age);
+    age(&site);
     site
 }
 
