@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use super::world::World;
 
 const SITES: u64 = 8;
-const KILLS: u64 = 25;
+const KILLS: u64 = 5;
 const SEED: u64 = 20_261_125;
 
 fn number(variable: &str, usual: u64) -> u64 {
