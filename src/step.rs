@@ -131,7 +131,7 @@ mod gate {
     use crate::interrupt::Interrupt;
 
     const VARIABLE: &str = "PGKEEP_STOP_AT";
-    const LOOK: Duration = Duration::from_secs(60);
+    const LOOK: Duration = Duration::from_mins(1);
 
     static TIMES: AtomicU32 = AtomicU32::new(0);
     static INTERRUPT: OnceLock<Interrupt> = OnceLock::new();

@@ -39,7 +39,7 @@ pub(super) const PARTS_IN_FLIGHT: usize = 4;
 /// No wait is longer than so many times what is configured.
 const MOST_JITTER: f64 = 1.2;
 /// No wait between two tries is longer.
-const LONGEST_DELAY: Duration = Duration::from_secs(3600);
+const LONGEST_DELAY: Duration = Duration::from_hours(1);
 
 pub(super) fn run(context: &Context, named: &[String]) -> Result<Code> {
     if named.iter().any(String::is_empty) {

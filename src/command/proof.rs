@@ -36,7 +36,7 @@ const MIB: u64 = 1024 * 1024;
 /// What a cluster takes besides the data: its own catalogs, and the log of what was written last.
 const CLUSTER_BYTES: u64 = 256 * MIB;
 /// There is no hurry: nobody else waits for a scratch database.
-const COUNT_TIME: Duration = Duration::from_secs(7 * 24 * 3600);
+const COUNT_TIME: Duration = Duration::from_hours(168);
 /// So many differences say that it is another database.
 const MOST_DIFFERENCES: usize = 50;
 /// The longest that is kept of what `pg_restore` said.

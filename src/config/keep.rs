@@ -9,7 +9,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use super::value::Span;
 
 const FORMS: &str = "an age (\"30d\"), \"forever\", or { within = \"30d\", last = 3, daily = 7, weekly = 5, monthly = 12, yearly = 3 }";
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 
 /// How long the copies in a store are kept. The rules are those of grandfather-father-son: a copy that any of them
 /// keeps stays.

@@ -91,17 +91,17 @@ pub(super) fn resolve(text: &str, file: Option<PathBuf>, environment: &Environme
         unconfined: raw.verify.unconfined.unwrap_or(false),
         fingerprint: Fingerprint {
             level: raw.verify.fingerprint.unwrap_or(Level::Counts),
-            time: raw.verify.fingerprint_time.map_or(Duration::from_secs(600), |limit| limit.0),
+            time: raw.verify.fingerprint_time.map_or(Duration::from_mins(10), |limit| limit.0),
         },
         retry: Retry {
             // Without a file somebody tries it by hand, and waits for the answer.
             attempts: raw.retry.attempts.unwrap_or(if file.is_some() { 3 } else { 0 }),
-            delay: raw.retry.delay.map_or(Duration::from_secs(300), |span| span.0),
+            delay: raw.retry.delay.map_or(Duration::from_mins(5), |span| span.0),
         },
         timeouts: Timeouts {
             connect: raw.timeouts.connect.map_or(Duration::from_secs(10), |limit| limit.0),
-            request: raw.timeouts.request.map_or(Duration::from_secs(300), |limit| limit.0),
-            stall: raw.timeouts.stall.map_or(Duration::from_secs(120), |limit| limit.0),
+            request: raw.timeouts.request.map_or(Duration::from_mins(5), |limit| limit.0),
+            stall: raw.timeouts.stall.map_or(Duration::from_mins(2), |limit| limit.0),
         },
         retention: retention(&page, &raw.retention)?,
         config_set: ConfigSet {
@@ -235,7 +235,7 @@ fn source(page: &Page<'_>, raw: raw::Source, environment: &Environment) -> Resul
         connection,
         databases,
         pg_bin: raw.pg_bin,
-        lock_wait_timeout: raw.lock_wait_timeout.map_or(Duration::from_secs(600), |limit| limit.0),
+        lock_wait_timeout: raw.lock_wait_timeout.map_or(Duration::from_mins(10), |limit| limit.0),
     })
 }
 

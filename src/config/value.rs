@@ -241,7 +241,7 @@ mod tests {
         #[test]
         fn parsing_a_duration_never_panics(text in "\\PC{0,30}") {
             if let Ok(span) = Span::parse(&text) {
-                prop_assert!(span.0 <= Duration::from_secs(1000 * 365 * 86_400));
+                prop_assert!(span.0 <= Duration::from_hours(8_760_000));
             }
         }
     }

@@ -133,10 +133,10 @@ fn set_keepalives(info: &ConnInfo, config: &mut Config) -> Result<(), Failure> {
         config.keepalives(false);
     }
     // A peer that vanished is given up after a minute or two, not after the system's two hours.
-    config.keepalives_idle(Duration::from_secs(60));
+    config.keepalives_idle(Duration::from_mins(1));
     config.keepalives_interval(Duration::from_secs(10));
     config.keepalives_retries(6);
-    config.tcp_user_timeout(Duration::from_secs(60));
+    config.tcp_user_timeout(Duration::from_mins(1));
     if let Some(seconds) = positive("keepalives_idle")? {
         config.keepalives_idle(Duration::from_secs(seconds));
     }

@@ -313,7 +313,7 @@ mod tests {
 
     fn flow(source: &mut dyn Read, packing: Packing, part: u64, fails: bool) -> (Result<Made>, Kept) {
         let compression = Compression { packing, level: 9, threads: 2 };
-        let stall = Duration::from_secs(60);
+        let stall = Duration::from_mins(1);
         let plan = Plan { compression, part_size_bytes: part, stall, interrupt: Interrupt::new() };
         let kept = Kept::default();
         let parts = Arc::clone(&kept);

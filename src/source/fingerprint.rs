@@ -361,7 +361,7 @@ mod tests {
 
     #[test]
     fn the_brake_shortens_what_is_left_and_ends_it() {
-        let usual = Duration::from_secs(60);
+        let usual = Duration::from_mins(1);
         let brake = Brake::default();
         assert_eq!(brake.time_left(usual), Some(usual));
         let shared = brake.clone();

@@ -38,9 +38,9 @@ const SHORT_DIR: &str = "/tmp";
 /// The folder of the socket in the server's own one: nobody but the server and pgkeep can reach into it.
 const SOCKET_FOLDER: &str = "run";
 /// How long a server of no data may take to come up.
-const START_TIME: Duration = Duration::from_secs(60);
+const START_TIME: Duration = Duration::from_mins(1);
 /// How long it may take to answer a question.
-const ANSWER_TIME: Duration = Duration::from_secs(300);
+const ANSWER_TIME: Duration = Duration::from_mins(5);
 /// How long an immediate shutdown may take; after 5 s the server kills what is left of its own.
 const STOP_TIME: Duration = Duration::from_millis(6500);
 

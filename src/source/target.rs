@@ -16,9 +16,9 @@ const FIRST_OF_USERS: i64 = 16384;
 /// How long a session whose client is gone may take to notice, before it is ended.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The files of a large database take their time to go.
-const TIME_TO_DROP: Duration = Duration::from_secs(60 * 60);
+const TIME_TO_DROP: Duration = Duration::from_hours(1);
 /// How long it may take after that.
-const LAST_PATIENCE: Duration = Duration::from_secs(60);
+const LAST_PATIENCE: Duration = Duration::from_mins(1);
 
 /// What users have made in a database: what stands in the way of a dump.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -235,7 +235,7 @@ fn a_stale_record_does_not_bring_back_what_is_gone() {
     let info = ConnInfo::parse(&site.cluster.url(&site.catalog)).unwrap();
     let options = ConnectOptions {
         connect_timeout: Duration::from_secs(10),
-        answer_timeout: Duration::from_secs(60),
+        answer_timeout: Duration::from_mins(1),
         application_name: "stale",
     };
     let mut catalog =

@@ -55,12 +55,12 @@ fn figures(site: &Site, database: &str, level: Level) -> Fingerprint {
         ConnInfo::parse(&site.cluster.url(database)).unwrap().resolve(&Environment::default()).unwrap();
     let options = ConnectOptions {
         connect_timeout: Duration::from_secs(10),
-        answer_timeout: Duration::from_secs(60),
+        answer_timeout: Duration::from_mins(1),
         application_name: "figures",
     };
     let row_key = pgkeep::key::Key::parse(&site.key).unwrap().row_key().unwrap();
-    let wanted = Wanted { level, row_key, table_time: Duration::from_secs(60), without_schema: None };
-    figures_of(&info, &options, wanted, Duration::from_secs(60), &Interrupt::new()).unwrap()
+    let wanted = Wanted { level, row_key, table_time: Duration::from_mins(1), without_schema: None };
+    figures_of(&info, &options, wanted, Duration::from_mins(1), &Interrupt::new()).unwrap()
 }
 
 /// Rows by table.

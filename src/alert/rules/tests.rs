@@ -107,7 +107,7 @@ fn room_by_share_and_by_what_a_night_takes() {
 
 #[test]
 fn a_good_backup_may_be_so_old() {
-    let day = Duration::from_secs(26 * 3600);
+    let day = Duration::from_hours(26);
     assert_eq!(age("shop", Some(at(0)), at(26), day).trouble, None);
     assert_eq!(age("shop", Some(at(1)), at(0), day).trouble, None);
     assert_eq!(message(age("shop", None, at(0), day)), "there is no good backup of `shop`");

@@ -17,7 +17,7 @@ use crate::config::value::Secret;
 use crate::trouble::Severity;
 
 /// A night's backup may be late by two hours.
-const USUAL_MAX_AGE: Duration = Duration::from_secs(26 * 3600);
+const USUAL_MAX_AGE: Duration = Duration::from_hours(26);
 const USUAL_TIMEOUT: Duration = Duration::from_secs(10);
 const USUAL_MIN_FREE_PERCENT: u8 = 5;
 const USUAL_SIZE: Bounds = Bounds { drop_percent: Some(30), growth_percent: Some(100) };

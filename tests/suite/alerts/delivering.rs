@@ -189,7 +189,7 @@ fn a_channel_that_hangs_costs_its_time_limit_and_no_more() {
     let begun = Instant::now();
     let ran = site.pgkeep(["backup", "full"]).code(1).any_stdout().stderr_has("no answer").run();
     // One limit for each channel, and one for the start of the run; far from one for each alert.
-    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_mins(1), "{:?}", begun.elapsed());
     assert!(ran.stdout.contains(&other), "{ran:?}");
     assert_eq!(receiver.requests_to("/x").len(), 1);
 }

@@ -287,7 +287,7 @@ fn a_session_that_does_not_notice_is_ended() {
     let (mut left, mut other) = (named("pgkeep restore 4711-a night shift"), named("pgkeep restore 4711-b"));
     let options = ConnectOptions {
         connect_timeout: Duration::from_secs(20),
-        answer_timeout: Duration::from_secs(60),
+        answer_timeout: Duration::from_mins(1),
         application_name: "suite",
     };
     let environment = Environment { variables: BTreeMap::new(), home: None, user: Some("nobody".to_owned()) };

@@ -221,7 +221,7 @@ fn a_read_that_creeps_is_given_up() {
     let begun = Instant::now();
     let error = read(&store, "key").unwrap_err().to_string();
     assert!(error.contains("too slow") && error.contains("timeouts.request"), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_mins(1), "{:?}", begun.elapsed());
 }
 
 /// A list that brings an object now and then is given up in the time of a request.
@@ -237,5 +237,5 @@ fn a_list_that_creeps_is_given_up() {
     let begun = Instant::now();
     let error = failed(store.list("a/")).to_string();
     assert!(error.contains("too slow") && error.contains("timeouts.request"), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_mins(1), "{:?}", begun.elapsed());
 }

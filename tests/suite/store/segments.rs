@@ -225,7 +225,7 @@ fn an_interrupt_ends_the_joining_and_still_cleans_up() {
         let interrupt = Interrupt::new();
         let (bucket, fault) = (b2().bucket(), FaultServer::start(b2(), Manners::Plain));
         let usual = options(&fault.address, &bucket.name, &b2().credentials);
-        let options = S3Options { most_parts: 2, stall_timeout: Duration::from_secs(60), ..usual };
+        let options = S3Options { most_parts: 2, stall_timeout: Duration::from_mins(1), ..usual };
         let store = S3Store::new(&options, interrupt.clone()).unwrap();
         fault.rule(Rule::on_copy().does(action.clone()));
         let mut upload = store.begin("key", PART as u64).unwrap();

@@ -37,17 +37,17 @@ fn a_server_that_hangs_is_given_up_soon() {
     let interrupt = Interrupt::new();
     let (bucket, fault) = (b2().bucket(), FaultServer::start(b2(), Manners::B2));
     let usual = options(&fault.address, &bucket.name, &b2().credentials);
-    let patient = Duration::from_secs(600);
+    let patient = Duration::from_mins(10);
     let options = S3Options { stall_timeout: patient, request_timeout: patient, ..usual };
     let store = S3Store::new(&options, interrupt.clone()).unwrap();
     bucket.put(KEY, b"artifact");
     fault.rule(Rule::on("", "one.pgk").does(Action::Hang));
     let start = Instant::now();
     failed(store.take_back(&[MANIFEST, KEY]));
-    assert!(start.elapsed() < Duration::from_secs(120), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_mins(2), "{:?}", start.elapsed());
     interrupt.raise(15);
     failed(store.take_back(&[MANIFEST, KEY]));
-    assert!(start.elapsed() < Duration::from_secs(120), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_mins(2), "{:?}", start.elapsed());
     assert_eq!(bucket.keys(), [KEY]);
 }
 

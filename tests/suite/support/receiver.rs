@@ -166,7 +166,7 @@ impl Shared {
                 return Ok(());
             }
             Answer::Hang => {
-                self.waits(Duration::from_secs(3600));
+                self.waits(Duration::from_hours(1));
                 return Ok(());
             }
             Answer::Close => return Ok(()),
