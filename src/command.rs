@@ -13,7 +13,7 @@ use crate::config::environment;
 use crate::exit::{self, Code};
 use crate::interrupt::Interrupt;
 use crate::process;
-use crate::step;
+use crate::testpoint;
 
 mod agree;
 mod alarm;
@@ -107,7 +107,7 @@ fn run(cli: Cli) -> Result<Code> {
     let interrupt = Interrupt::new();
     let last_words = signals::LastWords::default();
     signals::watch(&interrupt, &last_words)?;
-    step::heed(&interrupt);
+    testpoint::heed(&interrupt);
     let environment = environment::of_process();
     let config = crate::config::load(cli.global.config.as_deref(), &environment)?;
     process::withhold(&config.secret_variables, environment.variables.keys());

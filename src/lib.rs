@@ -27,7 +27,7 @@
 //! - [`catalog`]: the tables, their migrations, the run's lock, records that wait.
 //! - [`alert`]: what is an alert, what it says, and the channels that carry it.
 //! - [`aside`], [`config`], [`conninfo`], [`connect`], [`key`], [`manifest`], [`fingerprint`], [`backup`], [`name`],
-//!   [`notice`], [`trouble`], [`object_lock`], [`part`], [`schema`], [`files`], [`https`], [`process`], [`interrupt`], [`step`],
+//!   [`notice`], [`trouble`], [`object_lock`], [`part`], [`schema`], [`files`], [`https`], [`process`], [`interrupt`], [`testpoint`],
 //!   [`exit`]: what the floors above share.
 //!
 //! `fuzzing` stands beside them: what reads bytes from outside, as tests call it.
@@ -67,6 +67,6 @@ pub mod process;
 pub mod retention;
 pub mod schema;
 pub mod source;
-pub mod step;
 pub mod store;
+pub mod testpoint;
 pub mod trouble;

@@ -13,7 +13,7 @@ pub use crate::object_lock::{LockMode, ObjectLock};
 pub use crate::part::{Part, Traffic};
 
 use crate::name;
-use crate::step::{self, Step};
+use crate::testpoint::{self, Step};
 
 pub mod local;
 pub mod s3;
@@ -293,7 +293,7 @@ pub trait Store: Send + Sync {
 /// One of several objects that go together is gone.
 fn expired(path: &str) {
     if path.ends_with(name::MANIFEST_SUFFIX) {
-        step::reached(Step::ManifestExpired);
+        testpoint::reached(Step::ManifestExpired);
     }
 }
 

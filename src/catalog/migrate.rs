@@ -9,7 +9,7 @@ use super::session::Schema;
 use crate::exit::{Failure, one_line};
 use crate::params;
 use crate::schema::{self, Look};
-use crate::step::{self, Step};
+use crate::testpoint::{self, Step};
 
 mod embedded {
     #![allow(missing_docs, clippy::pedantic, unreachable_pub, reason = "made by refinery's macro")]
@@ -114,7 +114,7 @@ fn migrate(client: &mut Client, schema: &Schema, name: &str, look: &Look) -> Res
     if !look.exists {
         transaction.batch_execute(&schema.sql("CREATE SCHEMA {schema}"))?;
     }
-    step::reached(Step::CatalogHalfMade);
+    testpoint::reached(Step::CatalogHalfMade);
     if !look.has_history {
         transaction.batch_execute(&schema.sql(MAKE_HISTORY))?;
     }

@@ -60,10 +60,11 @@ pub(super) fn run(context: &Context, named: &[String]) -> Result<Code> {
 /// `pgkeep backup config`.
 pub(super) fn run_config(context: &Context) -> Result<Code> {
     let mut watch = Watch::new(context);
-    let begun = || -> Result<_> { Ok((context.shelves()?, context.keys()?)) };
-    let (shelves, ring) =
+    let begun = || -> Result<_> { Ok((context.configured_stores()?, context.keys()?)) };
+    let (configured_stores, ring) =
         begun().inspect_err(|error| watch.not_begun(CONFIG, &[CLUSTER.to_owned()], error))?;
-    let order = Order { context, ring: &ring, shelves: &shelves, run: id::uuid()?, life: None };
+    let order =
+        Order { context, ring: &ring, configured_stores: &configured_stores, run: id::uuid()?, life: None };
     let done = match config_set::make(&order, &mut watch, context.config.retry.attempts) {
         Ok(done) => done,
         Err(error) => {
@@ -76,24 +77,28 @@ pub(super) fn run_config(context: &Context) -> Result<Code> {
     context.out.line(done.backup.id.as_str())?;
     let mut code = done.code;
     if context.config.retention.after_backup && code == Code::Done && !context.interrupt.is_raised() {
-        code = code.worse(prune::after_backup(context, &shelves, &[done.backup.database]));
+        code = code.worse(prune::after_backup(context, &configured_stores, &[done.backup.database]));
     }
     Ok(code)
 }
 
 fn all(context: &Context, named: &[String], run: String, watch: &mut Watch<'_>) -> Result<Code> {
     let begun = || -> Result<_> {
-        let (shelves, ring) = (context.shelves()?, context.keys()?);
-        Ok((shelves, ring, again(context, context.config.retry.attempts, |_| databases(context, named))?))
+        let (configured_stores, ring) = (context.configured_stores()?, context.keys()?);
+        Ok((
+            configured_stores,
+            ring,
+            again(context, context.config.retry.attempts, |_| databases(context, named))?,
+        ))
     };
-    let (shelves, ring, databases) = begun().inspect_err(|error| {
+    let (configured_stores, ring, databases) = begun().inspect_err(|error| {
         if !context.interrupt.is_raised() {
             watch.not_begun(FULL, &known_databases(context, named), error);
         }
     })?;
     let life = Run::of(context, &run, &databases, is_whole(context, named)).map(Rc::new);
     watch.begins(count(context, &databases), life.clone());
-    let order = Order { context, ring: &ring, shelves: &shelves, run, life };
+    let order = Order { context, ring: &ring, configured_stores: &configured_stores, run, life };
     let mut outcome = Outcome { code: Code::Done, made: Vec::new(), succeeded: Vec::new() };
     for database in &databases {
         outcome.add(&order, database, watch);
@@ -116,7 +121,7 @@ fn all(context: &Context, named: &[String], run: String, watch: &mut Watch<'_>) 
         code = code.worse(Code::Degraded);
     }
     if context.config.retention.after_backup && !succeeded.is_empty() && !context.interrupt.is_raised() {
-        let pruned = prune::after_backup(context, &shelves, &succeeded);
+        let pruned = prune::after_backup(context, &configured_stores, &succeeded);
         watch.beside(pruned);
         code = code.worse(pruned);
     }

@@ -24,10 +24,10 @@ use crate::exit::{Code, Failure, code_of, one_line, wrap};
 use crate::interrupt::Interrupt;
 use crate::key::{Key, KeyRing};
 use crate::source::clients::{self, Client};
-use crate::step::{self, Step};
 use crate::store::Store;
 use crate::store::local::{LocalStore, PatientStore};
 use crate::store::s3::{S3Options, S3Store};
+use crate::testpoint::{self, Step};
 
 /// Gives the value of a secret.
 pub(super) type Fetch = dyn Fn(&Secret) -> Result<Zeroizing<String>> + Send + Sync;
@@ -36,7 +36,7 @@ pub(super) type Fetch = dyn Fn(&Secret) -> Result<Zeroizing<String>> + Send + Sy
 const MOST_PARTS: u32 = 10_000;
 
 /// A store of the configuration, as it came up.
-pub(super) struct Shelf {
+pub(super) struct ConfiguredStore {
     pub(super) name: String,
     pub(super) keep: Keep,
     /// The store, or why it can't be used at all (its secret can't be fetched, say).
@@ -107,7 +107,7 @@ impl Context {
             crate::files::create_private_dir(&self.config.state_dir)?;
             let key = Key::generate()?;
             match key.write_new(path) {
-                Ok(()) => step::reached(Step::KeyMade),
+                Ok(()) => testpoint::reached(Step::KeyMade),
                 // Another first run was quicker.
                 Err(_) if path.try_exists().unwrap_or(false) => return self.existing_keys(),
                 Err(error) => return Err(error),
@@ -132,7 +132,7 @@ impl Context {
     ///
     /// # Errors
     /// When a secret's file is open to others: nothing is to be done before that is mended.
-    pub(super) fn shelves(&self) -> Result<Vec<Shelf>> {
+    pub(super) fn configured_stores(&self) -> Result<Vec<ConfiguredStore>> {
         let build = |store: &config::Store| {
             let opened = self.open_store(store);
             let store_of = match opened {
@@ -142,7 +142,7 @@ impl Context {
                 Err(error) => Err(one_line(&error)),
                 Ok(opened) => Ok(opened),
             };
-            Ok(Shelf { name: store.name.clone(), keep: store.keep.clone(), store: store_of })
+            Ok(ConfiguredStore { name: store.name.clone(), keep: store.keep.clone(), store: store_of })
         };
         self.config.stores.iter().map(build).collect()
     }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 
-use super::context::{Shelf, now};
+use super::context::{ConfiguredStore, now};
 use super::examine::{Look, Opening};
 use crate::backup::{Backup, CheckLevel, Copy, CopyState};
 use crate::exit::one_line;
@@ -19,8 +19,8 @@ use crate::part::{Part, Traffic};
 use crate::pipeline::digest::Hashed;
 use crate::pipeline::parts::Cutter;
 use crate::pipeline::readback::ReadAhead;
-use crate::step::{self, Step};
 use crate::store::{Kind, Removal, Store, Stored, Upload};
+use crate::testpoint::{self, Step};
 
 /// Bytes read at a time where one copy is filled from another.
 const BLOCK_LEN: usize = 1024 * 1024;
@@ -42,22 +42,32 @@ impl Making<'_> {
     }
 
     /// The copy of a store that could not be used at all.
-    pub(super) fn none(&self, shelf: &Shelf, error: &str) -> Copy {
-        not_made(self.backup, shelf, error)
+    pub(super) fn none(&self, configured: &ConfiguredStore, error: &str) -> Copy {
+        not_made(self.backup, configured, error)
     }
 
     /// Publishes an upload, writes its manifest, reads the copy back. What goes wrong is in the copy.
-    pub(super) fn settle(&self, shelf: &Shelf, store: &dyn Store, upload: Box<dyn Upload>) -> Copy {
-        match self.publish(shelf, store, upload) {
+    pub(super) fn settle(
+        &self,
+        configured: &ConfiguredStore,
+        store: &dyn Store,
+        upload: Box<dyn Upload>,
+    ) -> Copy {
+        match self.publish(configured, store, upload) {
             Ok(copy) => self.checked(store, copy),
-            Err(error) => self.none(shelf, &one_line(&error)),
+            Err(error) => self.none(configured, &one_line(&error)),
         }
     }
 
-    fn publish(&self, shelf: &Shelf, store: &dyn Store, upload: Box<dyn Upload>) -> Result<Copy> {
+    fn publish(
+        &self,
+        configured: &ConfiguredStore,
+        store: &dyn Store,
+        upload: Box<dyn Upload>,
+    ) -> Result<Copy> {
         let path = self.path_in(store);
         let stored = upload.publish().context("cannot publish")?;
-        step::reached(Step::ArtifactPublished);
+        testpoint::reached(Step::ArtifactPublished);
         if let Err(error) = self.write_manifest(store, &path, &stored) {
             // Nothing may be left that no record knows of; what makes it count may be there all the same.
             match store.take_back(&[&name::manifest_path(&path), &path]) {
@@ -72,17 +82,17 @@ impl Making<'_> {
             }
             return Err(error);
         }
-        step::reached(Step::ManifestWritten);
+        testpoint::reached(Step::ManifestWritten);
         let at = now();
         Ok(Copy {
             state: CopyState::Stored,
             size_bytes: Some(stored.size_bytes),
             etag: stored.etag,
             stored_at: Some(at),
-            expires_at: expiry(self.backup, shelf),
+            expires_at: expiry(self.backup, configured),
             locked_until: stored.locked_until,
             error: None,
-            ..self.none(shelf, "")
+            ..self.none(configured, "")
         })
     }
 
@@ -152,16 +162,16 @@ impl Making<'_> {
     /// When the other copy can't be read; any other trouble is in the copy.
     pub(super) fn fill(
         &self,
-        shelf: &Shelf,
+        configured: &ConfiguredStore,
         store: &dyn Store,
         damaged: &Copy,
         from: &Copy,
         source: &dyn Store,
     ) -> Result<Copy, String> {
         match self.refill(store, damaged, &from.path, source) {
-            Ok(upload) => Ok(self.settle(shelf, store, upload)),
+            Ok(upload) => Ok(self.settle(configured, store, upload)),
             Err(error) if error.is::<Unreadable>() => Err(one_line(&error)),
-            Err(error) => Ok(self.none(shelf, &one_line(&error))),
+            Err(error) => Ok(self.none(configured, &one_line(&error))),
         }
     }
 
@@ -243,10 +253,10 @@ impl crate::pipeline::fanout::Sink for Lane {
 }
 
 /// A copy that there is none of.
-pub(super) fn not_made(backup: &Backup, shelf: &Shelf, error: &str) -> Copy {
+pub(super) fn not_made(backup: &Backup, configured: &ConfiguredStore, error: &str) -> Copy {
     Copy {
-        store: shelf.name.clone(),
-        path: shelf.store.as_deref().map(|store| path_in(backup, store)).unwrap_or_default(),
+        store: configured.name.clone(),
+        path: configured.store.as_deref().map(|store| path_in(backup, store)).unwrap_or_default(),
         state: CopyState::Failed,
         size_bytes: None,
         etag: None,
@@ -293,8 +303,8 @@ fn disown(store: &dyn Store, path: &str) -> Result<()> {
 }
 
 /// From when on retention may let a copy of a backup go, where age alone decides.
-pub(super) fn expiry(backup: &Backup, shelf: &Shelf) -> Option<Timestamp> {
-    backup.created_at.checked_add(SignedDuration::try_from(shelf.keep.age_alone()?).ok()?).ok()
+pub(super) fn expiry(backup: &Backup, configured: &ConfiguredStore) -> Option<Timestamp> {
+    backup.created_at.checked_add(SignedDuration::try_from(configured.keep.age_alone()?).ok()?).ok()
 }
 
 /// Does the same for each item at once, and gives the results in their order.

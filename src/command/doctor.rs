@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use serde_json::json;
 
-use super::context::{Context, Shelf, now};
+use super::context::{ConfiguredStore, Context, now};
 use crate::config::AfterBackup;
 use crate::exit::{Code, Failure, one_line};
 use crate::files;
@@ -31,14 +31,14 @@ pub(super) fn run(context: &Context) -> Result<Code> {
         findings.push(finding("test restore", test_restore(context)));
     }
     findings.push(finding("confinement", confinement(context)));
-    let shelves = context.shelves()?;
+    let configured_stores = context.configured_stores()?;
     let mut good: Vec<&Arc<dyn Store>> = Vec::new();
-    for shelf in &shelves {
-        let result = probe(shelf, &good);
-        if let (Ok(_), Ok(store)) = (&result, &shelf.store) {
+    for configured in &configured_stores {
+        let result = probe(configured, &good);
+        if let (Ok(_), Ok(store)) = (&result, &configured.store) {
             good.push(store);
         }
-        findings.push(finding(&format!("store {}", shelf.name), result));
+        findings.push(finding(&format!("store {}", configured.name), result));
     }
     let mut code = Code::Done;
     for Finding { what, result } in &findings {
@@ -163,8 +163,8 @@ fn catalog(context: &Context) -> Result<String> {
 }
 
 /// Writes, reads and deletes a small object, which must show in none of the other stores.
-fn probe(shelf: &Shelf, others: &[&Arc<dyn Store>]) -> Result<String> {
-    let store: &dyn Store = match &shelf.store {
+fn probe(configured: &ConfiguredStore, others: &[&Arc<dyn Store>]) -> Result<String> {
+    let store: &dyn Store = match &configured.store {
         Ok(store) => store.as_ref(),
         Err(error) => bail!("{error}"),
     };

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use jiff::Timestamp;
 
-use super::context::Shelf;
+use super::context::ConfiguredStore;
 use super::copies::{expiry, path_in, side_by_side};
 use super::standing;
 use super::trust::Trust;
@@ -66,30 +66,30 @@ pub(crate) fn id_of(path: &str) -> Option<BackupId> {
 /// # Errors
 /// When the store can't be listed, or read.
 pub(super) fn read(
-    shelf: &Shelf,
+    configured: &ConfiguredStore,
     ring: Option<&KeyRing>,
     filter: &Filter,
     prefix: Option<&str>,
     trust: &mut Trust,
 ) -> Result<Inventory> {
-    read_by(WINDOW_BYTES, shelf, ring, filter, prefix, trust)
+    read_by(WINDOW_BYTES, configured, ring, filter, prefix, trust)
 }
 
 /// The same, with so much of the names held at once.
 fn read_by(
     window_bytes: usize,
-    shelf: &Shelf,
+    configured: &ConfiguredStore,
     ring: Option<&KeyRing>,
     filter: &Filter,
     prefix: Option<&str>,
     trust: &mut Trust,
 ) -> Result<Inventory> {
-    let store = usable(shelf)?;
+    let store = usable(configured)?;
     let root = store.path_of("");
     let key_of = |path: &str| path.strip_prefix(&root).unwrap_or(path).to_owned();
     let is_wanted =
         |artifact: &str| is_wanted(artifact.strip_prefix(&root).unwrap_or(artifact), filter, prefix);
-    let mut reading = Reading::start(shelf, store, ring, filter, trust);
+    let mut reading = Reading::start(configured, store, ring, filter, trust);
     let mut databases = BTreeSet::new();
     let (mut last, mut late): (Option<Standing>, Vec<Standing>) = (None, Vec::new());
     loop {
@@ -186,25 +186,25 @@ fn passes(backup: &Backup, filter: &Filter) -> bool {
         && filter.since.is_none_or(|since| backup.created_at >= since)
 }
 
-pub(super) fn usable(shelf: &Shelf) -> Result<&dyn Store> {
-    shelf.store.as_deref().map_err(|error| {
-        Failure::new(Code::Failed, format!("store `{}` can't be used: {error}", shelf.name)).into()
+pub(super) fn usable(configured: &ConfiguredStore) -> Result<&dyn Store> {
+    configured.store.as_deref().map_err(|error| {
+        Failure::new(Code::Failed, format!("store `{}` can't be used: {error}", configured.name)).into()
     })
 }
 
 /// Reads and proves one manifest; the inner error says why it tells of no backup.
 pub(super) fn open(
-    shelf: &Shelf,
+    configured: &ConfiguredStore,
     store: &dyn Store,
     ring: Option<&KeyRing>,
     pair: &Pair,
 ) -> Result<Result<Backup, String>> {
-    Ok(open_signed(shelf, store, ring, pair)?.map(|(backup, _)| backup))
+    Ok(open_signed(configured, store, ring, pair)?.map(|(backup, _)| backup))
 }
 
 /// The same, and by which key it is proven, where there are keys.
 pub(super) fn open_signed(
-    shelf: &Shelf,
+    configured: &ConfiguredStore,
     store: &dyn Store,
     ring: Option<&KeyRing>,
     pair: &Pair,
@@ -232,7 +232,7 @@ pub(super) fn open_signed(
     let error = (found != size).then(|| format!("it has {found} bytes, its manifest says {size}"));
     let stored_at = pair.artifact.modified_at.unwrap_or(manifest.finished_at);
     backup.copies = vec![Copy {
-        store: shelf.name.clone(),
+        store: configured.name.clone(),
         path: path.clone(),
         state: if error.is_none() { CopyState::Stored } else { CopyState::Corrupt },
         size_bytes: Some(manifest.size_bytes),
@@ -240,7 +240,7 @@ pub(super) fn open_signed(
         stored_at: Some(stored_at),
         verified_at: None,
         verified_level: None,
-        expires_at: expiry(&backup, shelf),
+        expires_at: expiry(&backup, configured),
         locked_until: None,
         error,
     }];
@@ -294,7 +294,7 @@ mod tests {
         }
         let paths: Vec<String> =
             [13, 17, 16, 15, 14, 12, 11].into_iter().map(|day| store.path_of(&key(day))).collect();
-        let shelf = Shelf {
+        let configured = ConfiguredStore {
             name: "disk".to_owned(),
             keep: crate::config::keep::Keep::Forever,
             store: Ok(std::sync::Arc::new(store)),
@@ -302,7 +302,7 @@ mod tests {
         for window_bytes in [1, 500, WINDOW_BYTES] {
             let inventory = read_by(
                 window_bytes,
-                &shelf,
+                &configured,
                 None,
                 &Filter::default(),
                 None,

@@ -38,14 +38,14 @@ fn in_store(context: &Context, name: &str, wanted: &Filter) -> Result<(Vec<Backu
         let what = "a manifest does not know how its backup stands now: `--status` needs the catalog";
         return Err(Failure::usage(what).hint("leave --status or --from out").into());
     }
-    let shelves = context.shelves()?;
-    let shelf = select::shelf(&shelves, name)?;
+    let configured_stores = context.configured_stores()?;
+    let configured = select::configured(&configured_stores, name)?;
     let is_key_there = context.config.encryption.key_file.try_exists().unwrap_or(true);
     let ring = is_key_there.then(|| context.existing_keys()).transpose()?;
     if ring.is_none() {
         log::warn!("there is no key at hand: the manifests in `{name}` were read, not proven");
     }
-    let inventory = inventory::read(shelf, ring.as_ref(), wanted, None, &mut Trust::at(now()))?;
+    let inventory = inventory::read(configured, ring.as_ref(), wanted, None, &mut Trust::at(now()))?;
     inventory.strays.warn();
     inventory.notes.iter().for_each(Stray::warn);
     let is_clean = inventory.strays.is_empty() && ring.is_some();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 
-use super::context::{Context, Shelf};
+use super::context::{ConfiguredStore, Context};
 use super::select;
 use crate::catalog::Catalog;
 use crate::cli;
@@ -26,12 +26,12 @@ use report::Done;
 use watch::Extent;
 
 pub(super) fn run(context: &Context, flags: &cli::Prune) -> Result<Code> {
-    let all = context.shelves()?;
-    let shelves: Vec<&Shelf> = match flags.stores.as_slice() {
+    let all = context.configured_stores()?;
+    let configured_stores: Vec<&ConfiguredStore> = match flags.stores.as_slice() {
         [] => all.iter().collect(),
         names => {
             let names: BTreeSet<&String> = names.iter().collect();
-            names.into_iter().map(|name| select::shelf(&all, name)).collect::<Result<_>>()?
+            names.into_iter().map(|name| select::configured(&all, name)).collect::<Result<_>>()?
         }
     };
     let databases: Vec<String> =
@@ -46,7 +46,7 @@ pub(super) fn run(context: &Context, flags: &cli::Prune) -> Result<Code> {
         yields: false,
     };
     let mut catalog = context.catalog().inspect_err(|error| watch::not_planned(context, None, error))?;
-    let plan = plan::make(context, &mut catalog, &shelves, &scope)
+    let plan = plan::make(context, &mut catalog, &configured_stores, &scope)
         .inspect_err(|error| watch::not_planned(context, None, error))?;
     ensure_known(&plan, &databases)?;
     stays::tell(&plan, &all, false);
@@ -85,7 +85,11 @@ fn find_leftovers(catalog: &mut Catalog, plan: &Plan<'_>, done: &mut Done) -> Re
 }
 
 /// The same for databases whose backups have just succeeded. What goes wrong is said, and undoes no backup.
-pub(super) fn after_backup(context: &Context, shelves: &[Shelf], databases: &[String]) -> Code {
+pub(super) fn after_backup(
+    context: &Context,
+    configured_stores: &[ConfiguredStore],
+    databases: &[String],
+) -> Code {
     let scope = Scope {
         source: &context.config.source.name,
         databases: Some(databases),
@@ -94,8 +98,8 @@ pub(super) fn after_backup(context: &Context, shelves: &[Shelf], databases: &[St
     };
     let pruned = || -> Result<Result<Code>> {
         let mut catalog = context.catalog()?;
-        let plan = plan::make(context, &mut catalog, &shelves.iter().collect::<Vec<_>>(), &scope)?;
-        stays::tell(&plan, shelves, true);
+        let plan = plan::make(context, &mut catalog, &configured_stores.iter().collect::<Vec<_>>(), &scope)?;
+        stays::tell(&plan, configured_stores, true);
         let work = Work { context, plan: &plan, scope: &scope };
         let mut done = Done::default();
         let carried = carry(&work, &mut catalog, false, &mut done);
@@ -135,8 +139,8 @@ fn carry(work: &Work<'_>, catalog: &mut Catalog, force: bool, done: &mut Done) -
     }
     let code = code.worse(stays::tell_held(plan, catalog, done)?);
     for store in &plan.stores {
-        let age = store.shelf.keep.age_alone().map(|age| age.as_secs_f64());
-        catalog.set_expiry(work.scope.source, &store.shelf.name, age)?;
+        let age = store.configured.keep.age_alone().map(|age| age.as_secs_f64());
+        catalog.set_expiry(work.scope.source, &store.configured.name, age)?;
     }
     Ok(code.worse(work.run(catalog, done)?))
 }

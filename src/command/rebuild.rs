@@ -7,7 +7,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 
 use super::agree::{self, Unproven};
-use super::context::{Context, Shelf, now};
+use super::context::{ConfiguredStore, Context, now};
 use super::inventory::{self, Stray};
 use super::trust::Trust;
 use super::{backup, select, standing};
@@ -17,7 +17,7 @@ use crate::catalog::query::Filter;
 use crate::exit::Code;
 use crate::key::{KeyRing, Signer};
 use crate::name::BackupId;
-use crate::step::{self, Step};
+use crate::testpoint::{self, Step};
 
 /// What became of a backup that a manifest tells of.
 enum Outcome {
@@ -32,17 +32,18 @@ enum Outcome {
 
 pub(super) fn run(context: &Context, from: &[String], accept: &[String]) -> Result<Code> {
     let ring = context.existing_keys()?;
-    let shelves = context.shelves()?;
-    let named: Vec<&Shelf> = from.iter().map(|name| select::shelf(&shelves, name)).collect::<Result<_>>()?;
+    let configured_stores = context.configured_stores()?;
+    let named: Vec<&ConfiguredStore> =
+        from.iter().map(|name| select::configured(&configured_stores, name)).collect::<Result<_>>()?;
     let mut taken = Taken::default();
     let mut trust = Trust::at(now());
-    for shelf in named {
-        taken.read(shelf, &ring, &mut trust, accept)?;
+    for configured in named {
+        taken.read(configured, &ring, &mut trust, accept)?;
     }
     let mut catalog = context.catalog()?;
     taken.leave_what_is_in_doubt(&mut catalog, &ring, &mut trust, accept)?;
     let (found, older, mut code) = taken.put_together();
-    let order = |copy: &Copy| shelves.iter().position(|shelf| shelf.name == copy.store);
+    let order = |copy: &Copy| configured_stores.iter().position(|configured| configured.name == copy.store);
     let (mut new, mut changed, mut new_by_older, count) = (0usize, 0usize, 0usize, found.len());
     let mut written = Vec::new();
     for (id, told) in found {
@@ -72,7 +73,7 @@ pub(super) fn run(context: &Context, from: &[String], accept: &[String]) -> Resu
         backup.copies.sort_by_key(|copy| order(copy).unwrap_or(usize::MAX));
         standing::settle(&mut backup);
         catalog.save(&backup)?;
-        step::reached(Step::RowRebuilt);
+        testpoint::reached(Step::RowRebuilt);
         written.push(backup);
     }
     let plural = if count == 1 { "" } else { "s" };
@@ -111,8 +112,14 @@ impl Default for Taken {
 }
 
 impl Taken {
-    fn read(&mut self, shelf: &Shelf, ring: &KeyRing, trust: &mut Trust, accept: &[String]) -> Result<()> {
-        let inventory = inventory::read(shelf, Some(ring), &Filter::default(), None, trust)?;
+    fn read(
+        &mut self,
+        configured: &ConfiguredStore,
+        ring: &KeyRing,
+        trust: &mut Trust,
+        accept: &[String],
+    ) -> Result<()> {
+        let inventory = inventory::read(configured, Some(ring), &Filter::default(), None, trust)?;
         inventory.strays.warn();
         if !inventory.strays.is_empty() {
             self.code = self.code.worse(Code::Degraded);

@@ -7,7 +7,7 @@ use std::fs::File;
 use anyhow::{Context as _, Result};
 use indicatif::HumanBytes;
 
-use super::context::{Context, Shelf, now};
+use super::context::{ConfiguredStore, Context, now};
 use super::select;
 use crate::backup::{Backup, CONFIG, Copy};
 use crate::catalog::Catalog;
@@ -32,13 +32,13 @@ pub(super) use set::unsound;
 struct Job<'a> {
     context: &'a Context,
     ring: &'a KeyRing,
-    shelves: &'a [Shelf],
+    configured_stores: &'a [ConfiguredStore],
     backup: &'a Backup,
 }
 
 pub(super) fn run(context: &Context, flags: &cli::Restore) -> Result<Code> {
     let ring = context.existing_keys()?;
-    let shelves = context.shelves()?;
+    let configured_stores = context.configured_stores()?;
     // Held to the end: a prune leaves what is restored from.
     let wish = Wish {
         id: &flags.id,
@@ -48,9 +48,9 @@ pub(super) fn run(context: &Context, flags: &cli::Restore) -> Result<Code> {
         // A database that is dropped may be the one that the catalog is in: nobody may be connected to it then.
         is_dropped: flags.create && flags.clean,
     };
-    let Chosen { backup, _claim, code } = choose(context, &wish, &shelves, &ring)?;
+    let Chosen { backup, _claim, code } = choose(context, &wish, &configured_stores, &ring)?;
     let copies = copies_of(&backup, flags.from.as_deref())?;
-    let job = Job { context, ring: &ring, shelves: &shelves, backup: &backup };
+    let job = Job { context, ring: &ring, configured_stores: &configured_stores, backup: &backup };
     let mut target = Target::prepare(context, flags, &backup)?;
     let copy = restore_from_first_whole(&job, &copies, &mut target).inspect_err(|_| {
         // An interrupted command says no more than that: what it leaves must be known all the same.
@@ -71,12 +71,18 @@ pub(super) fn run(context: &Context, flags: &cli::Restore) -> Result<Code> {
 
 /// The backup that is meant: by the manifests of the store that is named, or by the catalog. Its session says that the
 /// copies are in use; that it may break through a long restore only lets a prune have them.
-fn choose(context: &Context, wish: &Wish<'_>, shelves: &[Shelf], ring: &KeyRing) -> Result<Chosen> {
+fn choose(
+    context: &Context,
+    wish: &Wish<'_>,
+    configured_stores: &[ConfiguredStore],
+    ring: &KeyRing,
+) -> Result<Chosen> {
     let source = &context.config.source.name;
     let &Wish { id, ref filters, is_into, is_dropped, .. } = wish;
     if let Some(name) = wish.from {
-        let shelf = select::shelf(shelves, name)?;
-        let (backup, is_in_doubt) = select::one_in_store(shelf, ring, source, id, filters, is_into, now())?;
+        let configured = select::configured(configured_stores, name)?;
+        let (backup, is_in_doubt) =
+            select::one_in_store(configured, ring, source, id, filters, is_into, now())?;
         select::ensure_usable(&backup, "restore")?;
         let code = if is_in_doubt { Code::Degraded } else { Code::Done };
         return Ok(Chosen { backup, _claim: None, code });
@@ -113,10 +119,10 @@ struct Chosen {
 /// # Errors
 /// When there is no such backup, it is of another type, or no copy of it is whole.
 pub(super) fn config_set(context: &Context, id: &str, from: Option<&str>) -> Result<(Backup, File)> {
-    let (ring, shelves) = (context.existing_keys()?, context.shelves()?);
+    let (ring, configured_stores) = (context.existing_keys()?, context.configured_stores()?);
     let filters = cli::Filters { backup_type: Some(CONFIG.to_owned()), ..cli::Filters::default() };
     let wish = Wish { id, filters, from, is_into: false, is_dropped: false };
-    let Chosen { backup, _claim, .. } = choose(context, &wish, &shelves, &ring)?;
+    let Chosen { backup, _claim, .. } = choose(context, &wish, &configured_stores, &ring)?;
     if backup.backup_type != CONFIG {
         let what = format!("`{}` is no config backup", backup.id);
         return Err(Failure::usage(what).hint("`pgkeep list --type config` shows those").into());
@@ -124,7 +130,7 @@ pub(super) fn config_set(context: &Context, id: &str, from: Option<&str>) -> Res
     let copies = copies_of(&backup, from)?;
     let size_bytes = backup.metadata_u64("dump_bytes").unwrap_or_default();
     file::ensure_room(&file::temporary_folder(context), size_bytes, set::NO_ROOM)?;
-    let job = Job { context, ring: &ring, shelves: &shelves, backup: &backup };
+    let job = Job { context, ring: &ring, configured_stores: &configured_stores, backup: &backup };
     let mut target = Target::nameless(context);
     restore_from_first_whole(&job, &copies, &mut target)?;
     let file = target.into_file().context("the archive was not read")?;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::context::Shelf;
+use super::context::ConfiguredStore;
 use super::inventory::{self, Stray};
 use super::trust::{self, Trust};
 use crate::backup::{Backup, FULL, Status};
@@ -174,7 +174,7 @@ pub(super) fn claimed(catalog: &mut Catalog, backup: Backup, interrupt: &Interru
 /// As [`one`], and when the store can't be read; exit code 2 as well when `latest` may be of several databases
 /// and `is_alone` says that one must not take the place of another.
 pub(super) fn one_in_store(
-    shelf: &Shelf,
+    configured: &ConfiguredStore,
     ring: &KeyRing,
     source_name: &str,
     id: &str,
@@ -182,12 +182,12 @@ pub(super) fn one_in_store(
     is_alone: bool,
     now: Timestamp,
 ) -> Result<(Backup, bool)> {
-    let hint = format!("`pgkeep list --from {}` shows what there is", shelf.name);
+    let hint = format!("`pgkeep list --from {}` shows what there is", configured.name);
     let (filter, prefix) = match id {
         "latest" => (of_latest(source_name, flags, now)?, None),
         _ => (Filter { limit: Some(SHOWN), ..Filter::default() }, Some(id)),
     };
-    let inventory = inventory::read(shelf, Some(ring), &filter, prefix, &mut Trust::at(now))?;
+    let inventory = inventory::read(configured, Some(ring), &filter, prefix, &mut Trust::at(now))?;
     if prefix.is_none() && is_alone {
         ensure_one_database(&inventory.databases)?;
     }
@@ -275,10 +275,13 @@ fn named(mut found: Vec<Backup>, id: &str, hint: &str) -> Result<Backup> {
 ///
 /// # Errors
 /// Exit code 2 when the configuration has none of that name; says which it has.
-pub(super) fn shelf<'a>(shelves: &'a [Shelf], name: &str) -> Result<&'a Shelf> {
-    let found = shelves.iter().find(|shelf| shelf.name == name);
+pub(super) fn configured<'a>(
+    configured_stores: &'a [ConfiguredStore],
+    name: &str,
+) -> Result<&'a ConfiguredStore> {
+    let found = configured_stores.iter().find(|configured| configured.name == name);
     found.ok_or_else(|| {
-        let names: Vec<&str> = shelves.iter().map(|shelf| shelf.name.as_str()).collect();
+        let names: Vec<&str> = configured_stores.iter().map(|configured| configured.name.as_str()).collect();
         let what = format!("the configuration has no store `{name}`");
         Failure::usage(what).hint(format!("it has {}", names.join(", "))).into()
     })

@@ -4,7 +4,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::context::{Context, Shelf, now};
+use super::context::{ConfiguredStore, Context, now};
 use super::examine::{Reader, Verdict};
 use super::progress::Phase;
 use super::proof::Proof;
@@ -32,7 +32,7 @@ use watch::Seen;
 #[derive(Clone, Copy)]
 struct Session<'a> {
     context: &'a Context,
-    shelves: &'a [Shelf],
+    configured_stores: &'a [ConfiguredStore],
     /// Not there where none is needed and none is at hand.
     ring: Option<&'a KeyRing>,
     level: CheckLevel,
@@ -72,17 +72,20 @@ pub(super) fn run(context: &Context, flags: &cli::Verify) -> Result<Code> {
         ensure_usable(context, url)?;
     }
     let ring = keys(context, level, flags.repair)?;
-    let shelves = context.shelves()?;
+    let configured_stores = context.configured_stores()?;
     for name in &flags.stores {
-        select::shelf(&shelves, name)?;
+        select::configured(&configured_stores, name)?;
     }
     let mut seen = Seen::default();
-    let reached =
-        if flags.all { sweep::reachable(&shelves, &flags.stores, &mut seen) } else { Ok((None, Code::Done)) };
+    let reached = if flags.all {
+        sweep::reachable(&configured_stores, &flags.stores, &mut seen)
+    } else {
+        Ok((None, Code::Done))
+    };
     let (stores, reached) = reached.inspect_err(|_| seen.raise_away(context))?;
     let session = Session {
         context,
-        shelves: &shelves,
+        configured_stores: &configured_stores,
         ring: ring.as_ref(),
         level,
         stores: stores.as_deref().unwrap_or(&flags.stores),
@@ -221,7 +224,10 @@ impl Session<'_> {
 
     /// The names of the stores that are looked at.
     fn stores(&self) -> impl Iterator<Item = &str> {
-        self.shelves.iter().map(|shelf| shelf.name.as_str()).filter(|name| self.is_selected(name))
+        self.configured_stores
+            .iter()
+            .map(|configured| configured.name.as_str())
+            .filter(|name| self.is_selected(name))
     }
 
     fn reader(&self, backup: &Backup) -> Result<Reader, String> {

@@ -18,7 +18,7 @@ use super::parts::Cutter;
 use super::pool::Pool;
 use super::seal::Sealer;
 use crate::interrupt::Interrupt;
-use crate::step::{self, Step};
+use crate::testpoint::{self, Step};
 
 /// How a run is to be done.
 #[derive(Debug)]
@@ -257,13 +257,13 @@ fn cut_all<S: Sink>(
             Sealed::Block(block) => {
                 for part in cutter.push(block) {
                     fan.send(&part)?;
-                    step::reached(Step::PartSent);
+                    testpoint::reached(Step::PartSent);
                 }
             }
             Sealed::End => {
                 if let Some(part) = cutter.finish() {
                     fan.send(&part)?;
-                    step::reached(Step::PartSent);
+                    testpoint::reached(Step::PartSent);
                 }
                 return Ok(());
             }

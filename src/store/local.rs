@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use tempfile::NamedTempFile;
 
-use crate::step::{self, Step};
+use crate::testpoint::{self, Step};
 
 use self::listing::{RANDOM_CHARACTERS, TEMPORARY_SUFFIX, published_path};
 use self::removing::remove_file;
@@ -250,7 +250,7 @@ impl Upload for LocalUpload {
             "`{shown}` has {size_bytes} bytes where {written_bytes} were written"
         );
         temporary.as_file().sync_all().with_context(|| format!("can't make `{shown}` durable"))?;
-        step::reached(Step::FileDurable);
+        testpoint::reached(Step::FileDurable);
         match existing {
             Existing::Refused => temporary.persist_noclobber(&target),
             Existing::Replaced => temporary.persist(&target),

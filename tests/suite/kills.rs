@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use pgkeep::step::Step;
+use pgkeep::testpoint::Step;
 use rustix::process::Signal;
 
 use crate::support::command::Pgkeep;
@@ -194,8 +194,8 @@ fn a_release_build_does_not_listen() {
     let folder = tempfile::tempdir().unwrap();
     let source = crate::support::project().join("src");
     let main = format!(
-        "#[path = \"{0}/interrupt.rs\"] pub mod interrupt; #[path = \"{0}/step.rs\"] pub mod step;\n\
-         fn main() {{ step::heed(&interrupt::Interrupt::new()); step::reached(step::Step::LockTaken); }}",
+        "#[path = \"{0}/interrupt.rs\"] pub mod interrupt; #[path = \"{0}/testpoint.rs\"] pub mod testpoint;\n\
+         fn main() {{ testpoint::heed(&interrupt::Interrupt::new()); testpoint::reached(testpoint::Step::LockTaken); }}",
         source.display()
     );
     fs::write(folder.path().join("main.rs"), main).unwrap();

@@ -6,7 +6,7 @@ use std::fs;
 use std::time::{Duration, SystemTime};
 
 use pgkeep::name;
-use pgkeep::step::Step;
+use pgkeep::testpoint::Step;
 use rustix::process::Signal;
 use serde_json::Value;
 use toml::Table;

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use pgkeep::step::Step;
+use pgkeep::testpoint::Step;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 

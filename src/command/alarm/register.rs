@@ -15,7 +15,7 @@ use crate::catalog::alerts::Changes;
 use crate::command::context::{Context, now};
 use crate::exit::one_line;
 use crate::notice::{Alert, AlertStatus, Delivery, DeliveryStatus, Event, Letter};
-use crate::step::{self, Step};
+use crate::testpoint::{self, Step};
 use crate::trouble::Observation;
 
 /// What was seen, and all that it takes to make alerts of it.
@@ -57,7 +57,7 @@ pub(super) fn record(
         }
         None => in_file(context, &seen),
     };
-    step::reached(Step::AlertsRecorded);
+    testpoint::reached(Step::AlertsRecorded);
     recorded
 }
 

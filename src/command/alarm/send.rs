@@ -15,7 +15,7 @@ use crate::command::copies::side_by_side;
 use crate::config::alert::{Channel, Way};
 use crate::exit::one_line;
 use crate::notice::{Delivery, DeliveryStatus, Event, Letter};
-use crate::step::{self, Step};
+use crate::testpoint::{self, Step};
 use crate::trouble::{Observation, Rule, Subject};
 
 /// Another try within the same call, for what passes at once.
@@ -214,13 +214,13 @@ impl Courier<'_> {
                 done.tally.left += 1;
                 return Err(Undelivered { message: String::new(), is_refusal: true });
             }
-            step::reached(Step::LetterBegun);
+            testpoint::reached(Step::LetterBegun);
             let tried = Instant::now();
             let outcome = channel.deliver(&begun, now(), self.time_left());
             if outcome.is_err() {
                 self.context.alarm.lose(&self.config.name, tried.elapsed());
             }
-            step::reached(Step::LetterDelivered);
+            testpoint::reached(Step::LetterDelivered);
             let told = outcome.clone().map_err(|trouble| trouble.message);
             letter = outbox::settled(&begun, told, now());
             self.settle(&letter);

@@ -10,7 +10,7 @@ use crate::alert::rules;
 use crate::backup::{Backup, CLUSTER};
 use crate::cli;
 use crate::command::alarm;
-use crate::command::context::{Context, Shelf, now};
+use crate::command::context::{ConfiguredStore, Context, now};
 use crate::config::value::Span;
 use crate::exit::{Code, Failure, PluginState, one_line};
 use crate::files;
@@ -52,10 +52,10 @@ pub(super) fn run(context: &Context, flags: &cli::AlertCheck) -> Result<Code> {
         Some(text) => Span::parse(text).map_err(|what| Failure::usage(format!("`--max-age`: {what}")))?.0,
         None => context.config.alerts.max_age,
     };
-    let shelves = context.shelves()?;
+    let configured_stores = context.configured_stores()?;
     let ring = keys_at_hand(context)?;
     let mut notes = Vec::new();
-    let mut sight = look(context, &shelves, ring.as_ref(), &flags.databases, max_age, &mut notes)?;
+    let mut sight = look(context, &configured_stores, ring.as_ref(), &flags.databases, max_age, &mut notes)?;
     if context.interrupt.is_raised() {
         // What was not seen for that is no trouble of anybody's.
         return Ok(Code::Failed);
@@ -98,7 +98,7 @@ fn keys_at_hand(context: &Context) -> Result<Option<KeyRing>> {
 
 fn look<'a>(
     context: &Context,
-    shelves: &'a [Shelf],
+    configured_stores: &'a [ConfiguredStore],
     ring: Option<&KeyRing>,
     named: &[String],
     max_age: Duration,
@@ -113,7 +113,7 @@ fn look<'a>(
     }
     let now = now();
     // First the stores: what a run has published by then has had its row since it began.
-    let stores = Shown::of_all(context, shelves, wanted.as_deref(), ring, now)?;
+    let stores = Shown::of_all(context, configured_stores, wanted.as_deref(), ring, now)?;
     let record = Record::read(context, wanted.as_deref(), now);
     let mut databases = wanted.unwrap_or_else(|| scope::in_use(record.as_ref().ok(), &stores));
     if has_config && named.is_empty() && !databases.iter().any(|name| name == CLUSTER) {

@@ -16,7 +16,7 @@ use super::stream::{self, Streamed};
 use super::sweep::Sweeps;
 use crate::backup::{Backup, CheckLevel, Copy, CopyState, RUN, Status, TablesBefore};
 use crate::catalog::history::Past;
-use crate::command::context::{Context, Shelf, now};
+use crate::command::context::{ConfiguredStore, Context, now};
 use crate::command::copies::{Making, mark_checked, side_by_side};
 use crate::command::examine::{Opening, Reader, Verdict};
 use crate::command::locks::{self, Claimant};
@@ -29,8 +29,8 @@ use crate::manifest::TABLES;
 use crate::name::{self, BackupId};
 use crate::pipeline::flow::Made;
 use crate::pipeline::header::Packing;
-use crate::step::{self, Step};
 use crate::store::Store;
+use crate::testpoint::{self, Step};
 
 /// With so many earlier backups a new one is compared.
 const PAST: u32 = 7;
@@ -61,14 +61,14 @@ pub(super) fn run(
     next_try: Option<Duration>,
     tried: &RefCell<Option<Tried>>,
 ) -> Result<Done> {
-    let &Order { context, ring, shelves, .. } = order;
+    let &Order { context, ring, configured_stores, .. } = order;
     let begun = Instant::now();
     let mut ledger = Ledger::open(context)?;
     let at = ledger.begin_after_others(&context.config.source.name, content.database());
     let mut backup = begin(order, content, at)?;
     let catalog_is_up = ledger.catalog().is_some();
     let mut locks = locks::take(context, &Claimant::run(&backup), catalog_is_up)?;
-    step::reached(Step::LockTaken);
+    testpoint::reached(Step::LockTaken);
     if let Some(life) = &order.life {
         life.begin(context);
     }
@@ -78,12 +78,12 @@ pub(super) fn run(
     } else {
         Vec::new()
     };
-    step::reached(Step::DeadBuried);
+    testpoint::reached(Step::DeadBuried);
     let leftovers = Arc::new(Leftovers::of(&backup, unmade));
     ledger.save(&backup);
     let heartbeat = locks.catalog.take().map(|lock| lock.beat(backup.id.clone())).transpose()?;
-    step::reached(Step::RowWritten);
-    let sweeps = Sweeps::start(context, &leftovers, shelves);
+    testpoint::reached(Step::RowWritten);
+    let sweeps = Sweeps::start(context, &leftovers, configured_stores);
     let made = make(order, content, &mut ledger, &mut backup, begun);
     sweeps.finish();
     backup.finished_at = Some(end_of(&backup, begun));
@@ -92,11 +92,11 @@ pub(super) fn run(
         describe_failure(context, &mut backup, error, next_try);
     }
     backup.summarize_copies();
-    step::reached(Step::CopiesSettled);
+    testpoint::reached(Step::CopiesSettled);
     let recorded = ledger.save(&backup);
-    step::reached(Step::RowSettled);
+    testpoint::reached(Step::RowSettled);
     tried.replace(Some(look_back(&mut ledger, &backup, recorded)));
-    leftovers.take_up(context, &mut ledger, ring, shelves);
+    leftovers.take_up(context, &mut ledger, ring, configured_stores);
     // Held until the last word is on record.
     if let Some(heartbeat) = heartbeat {
         heartbeat.stop();
@@ -201,7 +201,7 @@ fn make(
     backup: &mut Backup,
     begun: Instant,
 ) -> Result<()> {
-    let &Order { context, ring, shelves, .. } = order;
+    let &Order { context, ring, configured_stores, .. } = order;
     let Streamed { made, uploads, part_size_bytes } = content.stream(order, ledger, backup)?;
     describe(backup, &made);
     backup.finished_at = Some(end_of(backup, begun));
@@ -222,15 +222,16 @@ fn make(
     // What is filled afterwards is of a known size.
     let known = stream::part_size_of(made.artifact.size_bytes).max(part_size_bytes);
     let making = Making { backup, opening, part_size_bytes, check, interrupt };
-    let mut copies = side_by_side(shelves.iter().zip(uploads).collect(), |(shelf, upload)| {
-        match (&shelf.store, upload) {
-            (Ok(store), Ok(upload)) => making.settle(shelf, store.as_ref(), upload),
-            (Err(error), _) => making.none(shelf, error),
-            (Ok(_), Err(error)) => making.none(shelf, &one_line(&error)),
-        }
-    })?;
+    let mut copies =
+        side_by_side(configured_stores.iter().zip(uploads).collect(), |(configured, upload)| {
+            match (&configured.store, upload) {
+                (Ok(store), Ok(upload)) => making.settle(configured, store.as_ref(), upload),
+                (Err(error), _) => making.none(configured, error),
+                (Ok(_), Err(error)) => making.none(configured, &one_line(&error)),
+            }
+        })?;
     let filling = Making { part_size_bytes: known, ..making };
-    fill_the_gaps(context, &filling, shelves, &mut copies);
+    fill_the_gaps(context, &filling, configured_stores, &mut copies);
     drop(phase);
     for copy in &copies {
         log::info!("store `{}`: {} at `{}`", copy.store, copy.state.as_str(), copy.path);
@@ -246,7 +247,7 @@ fn make(
     };
     backup.status = status;
     let is_restored = check == Some(CheckLevel::Restore) && content.can_be_restored_for_proof();
-    let unproven = if is_restored { prove(context, backup, ring, shelves).err() } else { None };
+    let unproven = if is_restored { prove(context, backup, ring, configured_stores).err() } else { None };
     let lacks = standing::lacks(backup).map(str::to_owned);
     if unproven.is_some() || lacks.is_some() {
         backup.status = Status::Degraded;
@@ -304,9 +305,14 @@ fn unused() -> Result<Reader, String> {
 
 /// Restores one whole copy into a scratch database. The bytes of all are the same: what is proven of it is
 /// proven of them.
-fn prove(context: &Context, backup: &mut Backup, ring: &KeyRing, shelves: &[Shelf]) -> Result<(), String> {
-    let whole = backup.copies.iter().zip(shelves).filter(|(copy, _)| is_whole(copy));
-    let usable = whole.filter_map(|(copy, shelf)| Some((copy, shelf.store.as_deref().ok()?)));
+fn prove(
+    context: &Context,
+    backup: &mut Backup,
+    ring: &KeyRing,
+    configured_stores: &[ConfiguredStore],
+) -> Result<(), String> {
+    let whole = backup.copies.iter().zip(configured_stores).filter(|(copy, _)| is_whole(copy));
+    let usable = whole.filter_map(|(copy, configured)| Some((copy, configured.store.as_deref().ok()?)));
     let usable = usable.collect();
     let phase = Phase::start(&context.out.bars, "restoring it into a scratch database");
     let tried = proof::of_one(context, backup, usable, ring, None);
@@ -337,24 +343,29 @@ fn is_whole(copy: &Copy) -> bool {
 }
 
 /// Makes each copy that failed from one that is whole.
-fn fill_the_gaps(context: &Context, making: &Making<'_>, shelves: &[Shelf], copies: &mut [Copy]) {
+fn fill_the_gaps(
+    context: &Context,
+    making: &Making<'_>,
+    configured_stores: &[ConfiguredStore],
+    copies: &mut [Copy],
+) {
     let sources: Vec<(Copy, &dyn Store)> = copies
         .iter()
-        .zip(shelves)
+        .zip(configured_stores)
         .filter(|(copy, _)| is_whole(copy))
-        .filter_map(|(copy, shelf)| Some((copy.clone(), shelf.store.as_deref().ok()?)))
+        .filter_map(|(copy, configured)| Some((copy.clone(), configured.store.as_deref().ok()?)))
         .collect();
-    for (copy, shelf) in copies.iter_mut().zip(shelves).filter(|(copy, _)| !is_whole(copy)) {
+    for (copy, configured) in copies.iter_mut().zip(configured_stores).filter(|(copy, _)| !is_whole(copy)) {
         let mut told = copy.error.clone().unwrap_or_default();
         // A copy that is there but could not be read is not thrown away for another try.
         let is_lost = !matches!(copy.state, CopyState::Stored | CopyState::Verified);
-        let store = shelf.store.as_deref().ok().filter(|_| is_lost);
+        let store = configured.store.as_deref().ok().filter(|_| is_lost);
         for (from, source) in &sources {
             let Some(store) = store.filter(|_| !is_whole(copy) && !context.interrupt.is_raised()) else {
                 break;
             };
-            step::reached(Step::FillBegun);
-            match making.fill(shelf, store, copy, from, *source) {
+            testpoint::reached(Step::FillBegun);
+            match making.fill(configured, store, copy, from, *source) {
                 Ok(filled) if is_whole(&filled) => {
                     told = format!("{told}; its copy was filled from `{}`", from.store);
                     *copy = filled;
@@ -368,7 +379,7 @@ fn fill_the_gaps(context: &Context, making: &Making<'_>, shelves: &[Shelf], copi
                 Err(unreadable) => told = told_too(&told, &unreadable),
             }
         }
-        log::warn!("store `{}`: {told}", shelf.name);
+        log::warn!("store `{}`: {told}", configured.name);
         if !is_whole(copy) {
             copy.error = Some(told);
         }

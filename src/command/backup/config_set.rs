@@ -88,7 +88,7 @@ impl Content for ConfigSet {
                 log::Level::Info,
             );
         }
-        Ok(Streamed { made, uploads: in_order(order.shelves, ends), part_size_bytes })
+        Ok(Streamed { made, uploads: in_order(order.configured_stores, ends), part_size_bytes })
     }
 
     fn can_be_restored_for_proof(&self) -> bool {

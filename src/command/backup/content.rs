@@ -8,14 +8,14 @@ use super::ledger::Ledger;
 use super::stream::{self, Streamed};
 use crate::backup::{Backup, FULL};
 use crate::command::alarm::pings::Run;
-use crate::command::context::{Context, Shelf};
+use crate::command::context::{ConfiguredStore, Context};
 use crate::key::KeyRing;
 
 /// What every backup of one call shares.
 pub(super) struct Order<'a> {
     pub(super) context: &'a Context,
     pub(super) ring: &'a KeyRing,
-    pub(super) shelves: &'a [Shelf],
+    pub(super) configured_stores: &'a [ConfiguredStore],
     /// The id of the call, on record with each of its backups.
     pub(super) run: String,
     /// What dead men's switches hear of.

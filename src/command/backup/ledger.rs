@@ -10,7 +10,7 @@ use crate::command::context::{Context, now};
 use crate::config::environment;
 use crate::exit::{Code, code_of, one_line};
 use crate::process;
-use crate::step::{self, Step};
+use crate::testpoint::{self, Step};
 
 /// A clock that was put back by more, or one that is further ahead, was not put right: it is wrong.
 const LARGEST_STEP: SignedDuration = SignedDuration::from_hours(25);
@@ -99,7 +99,7 @@ impl<'a> Ledger<'a> {
         } else {
             last_words.end(|| pending.keep(backup))
         };
-        step::reached(Step::RecordKept);
+        testpoint::reached(Step::RecordKept);
         let saved = self.catalog.as_mut().map(|catalog| catalog.save(backup));
         match saved {
             Some(Ok(())) => {

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::ledger::Ledger;
 use crate::backup::Backup;
 use crate::catalog::query::Unmade;
-use crate::command::context::{Context, Shelf};
+use crate::command::context::{ConfiguredStore, Context};
 use crate::command::inventory::{self, Pair, Standing};
 use crate::command::{copies, rebuild, standing};
 use crate::exit::{one_line, shown};
@@ -150,10 +150,10 @@ impl Leftovers {
         context: &Context,
         ledger: &mut Ledger<'_>,
         ring: &KeyRing,
-        shelves: &[Shelf],
+        configured_stores: &[ConfiguredStore],
     ) {
         let Found { swept, whole } = std::mem::take(&mut *self.found());
-        let is_done = shelves.iter().all(|shelf| swept.contains(&shelf.name));
+        let is_done = configured_stores.iter().all(|configured| swept.contains(&configured.name));
         if let Some(catalog) = ledger.catalog().filter(|_| is_done && !self.unmade.is_empty()) {
             let has_copies = |id: &str| whole.iter().any(|(_, pair)| pair.artifact.path.contains(id));
             let ids = self.unmade.iter().filter(|unmade| unmade.store.is_none());
@@ -169,7 +169,7 @@ impl Leftovers {
             if context.interrupt.is_raised() {
                 return;
             }
-            match told(&name, &pair, ring, shelves) {
+            match told(&name, &pair, ring, configured_stores) {
                 Ok((backup, signer)) => {
                     read.push((backup, signer.filter(|signer| *signer != Signer::Sealing)));
                 }
@@ -184,7 +184,7 @@ impl Leftovers {
             rebuild::gather(&mut found, &mut older, backup, signer);
         }
         for (id, backup) in found {
-            match put_on_record(ledger, backup, older.get(&id), shelves, &swept) {
+            match put_on_record(ledger, backup, older.get(&id), configured_stores, &swept) {
                 Ok(true) => log::info!("whole copies of `{id}` that no record told of are put on record"),
                 Ok(false) => {}
                 Err(error) => log::warn!("`{id}` stays on record as failed: {}", one_line(&error)),
@@ -198,9 +198,17 @@ fn is_in(unmade: &Unmade, store: &str) -> bool {
 }
 
 /// What the manifest of a copy tells.
-fn told(name: &str, pair: &Pair, ring: &KeyRing, shelves: &[Shelf]) -> Result<(Backup, Option<Signer>)> {
-    let shelf = shelves.iter().find(|shelf| shelf.name == name).context("there is no such store")?;
-    let opened = inventory::open_signed(shelf, inventory::usable(shelf)?, Some(ring), pair)?;
+fn told(
+    name: &str,
+    pair: &Pair,
+    ring: &KeyRing,
+    configured_stores: &[ConfiguredStore],
+) -> Result<(Backup, Option<Signer>)> {
+    let configured = configured_stores
+        .iter()
+        .find(|configured| configured.name == name)
+        .context("there is no such store")?;
+    let opened = inventory::open_signed(configured, inventory::usable(configured)?, Some(ring), pair)?;
     opened.map_err(anyhow::Error::msg)
 }
 
@@ -208,13 +216,13 @@ fn put_on_record(
     ledger: &mut Ledger<'_>,
     told: Backup,
     signer: Option<&Signer>,
-    shelves: &[Shelf],
+    configured_stores: &[ConfiguredStore],
     swept: &BTreeSet<String>,
 ) -> Result<bool> {
     let Some(catalog) = ledger.catalog() else { return Ok(false) };
     let Some((mut backup, was_failed)) = rebuild::take_up(catalog, told, signer)? else { return Ok(false) };
     if was_failed {
-        name_what_is_not_there(&mut backup, shelves, swept);
+        name_what_is_not_there(&mut backup, configured_stores, swept);
         backup.metadata.insert("taken_up".to_owned(), json!("its run died after it had published"));
     }
     standing::settle(&mut backup);
@@ -223,18 +231,24 @@ fn put_on_record(
 }
 
 /// A copy for each store that there is none of.
-fn name_what_is_not_there(backup: &mut Backup, shelves: &[Shelf], swept: &BTreeSet<String>) {
+fn name_what_is_not_there(
+    backup: &mut Backup,
+    configured_stores: &[ConfiguredStore],
+    swept: &BTreeSet<String>,
+) {
     let made = std::mem::take(&mut backup.copies);
-    for shelf in shelves {
-        let copy = made.iter().find(|copy| copy.store == shelf.name).cloned();
+    for configured in configured_stores {
+        let copy = made.iter().find(|copy| copy.store == configured.name).cloned();
         let never_made = || {
-            let is_known = swept.contains(&shelf.name);
+            let is_known = swept.contains(&configured.name);
             let why = if is_known { "its run died before it was made" } else { UNKNOWN };
-            copies::not_made(backup, shelf, why)
+            copies::not_made(backup, configured, why)
         };
         let copy = copy.unwrap_or_else(never_made);
         backup.copies.push(copy);
     }
-    let others = made.into_iter().filter(|copy| shelves.iter().all(|shelf| shelf.name != copy.store));
+    let others = made
+        .into_iter()
+        .filter(|copy| configured_stores.iter().all(|configured| configured.name != copy.store));
     backup.copies.extend(others);
 }

@@ -12,7 +12,7 @@ use super::content::Order;
 use super::figures::{Counted, Figures};
 use super::ledger::Ledger;
 use crate::backup::Backup;
-use crate::command::context::{Context, Shelf};
+use crate::command::context::{ConfiguredStore, Context};
 use crate::command::copies::{self, Lane, side_by_side};
 use crate::command::progress::Progress;
 use crate::conninfo::ConnInfo;
@@ -26,8 +26,8 @@ use crate::source::advisory;
 use crate::source::clients::Client;
 use crate::source::dump::{Dump, DumpPlan};
 use crate::source::server::{Facts, Server, is_passing};
-use crate::step::{self, Step};
 use crate::store::{Store, Upload};
+use crate::testpoint::{self, Step};
 
 const MIB: u64 = 1024 * 1024;
 const LEAST_PART_BYTES: u64 = 8 * MIB;
@@ -57,7 +57,7 @@ struct Ready {
 
 /// Dumps, packs, seals, hashes and sends in one pass. After an error nothing is left in any store.
 pub(super) fn run(order: &Order<'_>, ledger: &mut Ledger<'_>, backup: &mut Backup) -> Result<Streamed> {
-    let &Order { context, ring, shelves, .. } = order;
+    let &Order { context, ring, configured_stores, .. } = order;
     let ready = prepare(context, ledger, backup).map_err(source_trouble)?;
     let part_size_bytes = planned_part_size(ledger, backup, ready.facts.size_bytes);
     log::info!(
@@ -71,10 +71,10 @@ pub(super) fn run(order: &Order<'_>, ledger: &mut Ledger<'_>, backup: &mut Backu
     let figures = Figures::open(context, &ready.connection, ready.without_schema.as_deref(), ring.sealing());
     let start = |snapshot: Option<&str>| start_dump(context, &ready, snapshot);
     let mut source = Counted::start(figures, &start)?;
-    step::reached(Step::DumpBegun);
+    testpoint::reached(Step::DumpBegun);
     let (made, ends) = send(order, backup, &mut source, part_size_bytes, ready.facts.size_bytes)?;
     let (dump, mut figures) = source.into_parts();
-    step::reached(Step::DumpEnded);
+    testpoint::reached(Step::DumpEnded);
     if !dump.warnings().is_empty() {
         log::info!("pg_dump: {}", dump.warnings());
         backup.metadata.insert("pg_dump_warnings".to_owned(), json!(dump.warnings()));
@@ -85,7 +85,7 @@ pub(super) fn run(order: &Order<'_>, ledger: &mut Ledger<'_>, backup: &mut Backu
             if context.interrupt.is_raised() {
                 return Err(abandon(ends, anyhow!("interrupted")));
             }
-            Ok(Streamed { made, uploads: in_order(shelves, ends), part_size_bytes })
+            Ok(Streamed { made, uploads: in_order(configured_stores, ends), part_size_bytes })
         }
         made => {
             let error = abandon(ends, made.err().unwrap_or_else(|| anyhow!("interrupted")));
@@ -105,10 +105,10 @@ pub(super) fn send(
     part_size_bytes: u64,
     expected_bytes: u64,
 ) -> Result<(Result<Made>, Vec<LaneEnd<Lane>>)> {
-    let &Order { context, ring, shelves, .. } = order;
+    let &Order { context, ring, configured_stores, .. } = order;
     let secrets = header::create(&backup.id, packing(context), ring.sealing())?;
     let meter = Arc::new(Meter::default());
-    let lanes = lanes(backup, shelves, part_size_bytes);
+    let lanes = lanes(backup, configured_stores, part_size_bytes);
     let watched = lanes.iter().map(|lane| (lane.name.clone(), Arc::clone(&lane.moved))).collect();
     let bars = &context.out.bars;
     let progress = Progress::start(bars, &backup.database, expected_bytes, &meter, watched)?;
@@ -214,17 +214,22 @@ pub(super) fn part_size_of(artifact_bytes: u64) -> u64 {
 }
 
 /// A lane into each store that can be used.
-fn lanes(backup: &Backup, shelves: &[Shelf], part_size_bytes: u64) -> Vec<fanout::Lane<Lane>> {
-    let usable = shelves.iter().filter_map(|shelf| Some((shelf, shelf.store.as_ref().ok()?)));
-    let lane = |(shelf, store): (&Shelf, &Arc<dyn Store>)| {
+fn lanes(
+    backup: &Backup,
+    configured_stores: &[ConfiguredStore],
+    part_size_bytes: u64,
+) -> Vec<fanout::Lane<Lane>> {
+    let usable =
+        configured_stores.iter().filter_map(|configured| Some((configured, configured.store.as_ref().ok()?)));
+    let lane = |(configured, store): (&ConfiguredStore, &Arc<dyn Store>)| {
         let store = Arc::clone(store);
         let path = copies::path_in(backup, store.as_ref());
         fanout::Lane {
-            name: shelf.name.clone(),
+            name: configured.name.clone(),
             moved: Moved::default(),
             open: Box::new(move || {
                 let upload = store.begin(&path, part_size_bytes)?;
-                step::reached(Step::UploadBegun);
+                testpoint::reached(Step::UploadBegun);
                 Ok(Lane(upload))
             }),
         }
@@ -233,15 +238,18 @@ fn lanes(backup: &Backup, shelves: &[Shelf], part_size_bytes: u64) -> Vec<fanout
 }
 
 /// The end of each store's lane, in the order of the stores.
-pub(super) fn in_order(shelves: &[Shelf], mut ends: Vec<LaneEnd<Lane>>) -> Vec<Result<Box<dyn Upload>>> {
-    let mut end_of = |shelf: &Shelf| {
-        let position = ends.iter().position(|end| end.name == shelf.name);
+pub(super) fn in_order(
+    configured_stores: &[ConfiguredStore],
+    mut ends: Vec<LaneEnd<Lane>>,
+) -> Vec<Result<Box<dyn Upload>>> {
+    let mut end_of = |configured: &ConfiguredStore| {
+        let position = ends.iter().position(|end| end.name == configured.name);
         match position.map(|position| ends.swap_remove(position).result) {
             Some(result) => result.map(|lane| lane.0),
             None => Err(anyhow!("it could not be used")),
         }
     };
-    shelves.iter().map(&mut end_of).collect()
+    configured_stores.iter().map(&mut end_of).collect()
 }
 
 /// Ends every upload; gives back what the lanes had to say.

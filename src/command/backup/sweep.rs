@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use super::leftovers::Leftovers;
-use crate::command::context::{Context, Shelf};
+use crate::command::context::{ConfiguredStore, Context};
 use crate::exit::one_line;
 use crate::interrupt::Interrupt;
 
@@ -23,9 +23,13 @@ pub(super) struct Sweeps {
 }
 
 impl Sweeps {
-    pub(super) fn start(context: &Context, leftovers: &Arc<Leftovers>, shelves: &[Shelf]) -> Self {
+    pub(super) fn start(
+        context: &Context,
+        leftovers: &Arc<Leftovers>,
+        configured_stores: &[ConfiguredStore],
+    ) -> Self {
         let mut ends = Vec::new();
-        for store in shelves.iter().filter_map(|shelf| shelf.store.as_ref().ok()) {
+        for store in configured_stores.iter().filter_map(|configured| configured.store.as_ref().ok()) {
             if !leftovers.may_be_in(store.name()) {
                 continue;
             }

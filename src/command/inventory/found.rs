@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::reading::{handfuls, is_away};
 use super::{Newest, Pair, Standing, Stray, Strays, WINDOW_BYTES, each, open_signed};
 use crate::backup::Backup;
-use crate::command::context::Shelf;
+use crate::command::context::ConfiguredStore;
 use crate::command::copies::side_by_side;
 use crate::command::standing;
 use crate::command::trust::{Search, Trust};
@@ -72,7 +72,7 @@ impl Inventory {
 /// # Errors
 /// When the store can't be listed, or does not give what it lists for now: that may be the one.
 pub(in crate::command) fn sealed_by_then(
-    shelf: &Shelf,
+    configured: &ConfiguredStore,
     store: &dyn Store,
     ring: Option<&KeyRing>,
     source: &str,
@@ -92,7 +92,7 @@ pub(in crate::command) fn sealed_by_then(
         for some in handfuls(&wanted) {
             let pairs: Vec<Pair> = some.iter().filter_map(Standing::pair).collect();
             let mut away = None;
-            for read in side_by_side(pairs, |pair| open_signed(shelf, store, ring, &pair))? {
+            for read in side_by_side(pairs, |pair| open_signed(configured, store, ring, &pair))? {
                 match read {
                     Ok(Ok((backup, Some(Signer::Sealing)))) => return Ok(Some(backup.created_at)),
                     Err(error) if is_away(&error) => away = Some(error),

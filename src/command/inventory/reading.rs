@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::super::context::Shelf;
+use super::super::context::ConfiguredStore;
 use super::super::copies::side_by_side;
 use super::super::trust::Trust;
 use super::found::sealed_by_then;
@@ -20,7 +20,7 @@ const READ_BYTES: u64 = 8 * 1024 * 1024;
 
 /// The manifests that were read so far.
 pub(super) struct Reading<'a> {
-    shelf: &'a Shelf,
+    configured: &'a ConfiguredStore,
     store: &'a dyn Store,
     ring: Option<&'a KeyRing>,
     filter: &'a Filter,
@@ -36,25 +36,25 @@ type Told = Result<Result<(Backup, Option<Signer>), String>>;
 
 impl<'a> Reading<'a> {
     pub(super) fn start(
-        shelf: &'a Shelf,
+        configured: &'a ConfiguredStore,
         store: &'a dyn Store,
         ring: Option<&'a KeyRing>,
         filter: &'a Filter,
         trust: &'a mut Trust,
     ) -> Self {
         let limit = filter.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        let found = Inventory { strays: Strays::of(&shelf.name), ..Inventory::default() };
-        Self { shelf, store, ring, filter, trust, limit, found, unreadable: None }
+        let found = Inventory { strays: Strays::of(&configured.name), ..Inventory::default() };
+        Self { configured, store, ring, filter, trust, limit, found, unreadable: None }
     }
 
     /// Reads those of some more, the newest first; whether that was enough.
     pub(super) fn read(&mut self, wanted: &[Standing]) -> Result<bool> {
         for some in handfuls(wanted) {
             let pairs: Vec<Pair> = some.iter().filter_map(Standing::pair).collect();
-            let (shelf, store, ring) = (self.shelf, self.store, self.ring);
+            let (configured, store, ring) = (self.configured, self.store, self.ring);
             let mut unread: usize = 0;
             for (path, read) in side_by_side(pairs, |pair| {
-                (pair.artifact.path.clone(), open_signed(shelf, store, ring, &pair))
+                (pair.artifact.path.clone(), open_signed(configured, store, ring, &pair))
             })? {
                 let is_away = matches!(&read, Err(error) if is_away(error));
                 unread = unread.saturating_add(usize::from(is_away));
@@ -73,11 +73,11 @@ impl<'a> Reading<'a> {
 
     /// What reading one came to.
     fn take(&mut self, path: String, read: Told) -> Result<()> {
-        let (shelf, store, ring) = (self.shelf, self.store, self.ring);
+        let (configured, store, ring) = (self.configured, self.store, self.ring);
         let what = match read {
             Ok(Ok(told)) if passes(&told.0, self.filter) => {
-                let mut search = |source: &str, until| sealed_by_then(shelf, store, ring, source, until);
-                self.found.take(&shelf.name, told, self.trust, &mut search)?
+                let mut search = |source: &str, until| sealed_by_then(configured, store, ring, source, until);
+                self.found.take(&configured.name, told, self.trust, &mut search)?
             }
             Ok(Ok(_)) => None,
             Ok(Err(what)) => Some(what),
@@ -88,7 +88,7 @@ impl<'a> Reading<'a> {
             }
         };
         if let Some(what) = what {
-            self.found.strays.push(Stray { store: shelf.name.clone(), path, what });
+            self.found.strays.push(Stray { store: configured.name.clone(), path, what });
         }
         Ok(())
     }

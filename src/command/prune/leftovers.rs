@@ -118,14 +118,14 @@ pub(super) fn sweep(
     let mut code = Code::Done;
     let rows = work.rows(catalog, database)?;
     for leftover in find(catalog, &rows, store, work.plan.now, database)? {
-        if work.is_interrupted() || done.given_up(&store.shelf.name).is_some() {
+        if work.is_interrupted() || done.given_up(&store.configured.name).is_some() {
             break;
         }
         let Some(id) = inventory::id_of(inventory::artifact_of(leftover.path)) else { continue };
         if !catalog.claim_copies(&id)? {
             log::info!(
                 "store `{}`: `{}` is left: somebody looks at its copies",
-                store.shelf.name,
+                store.configured.name,
                 shown(leftover.path)
             );
             continue;
@@ -137,7 +137,7 @@ pub(super) fn sweep(
             Ok(Some(outcome)) => outcome,
             Err(error) => Outcome::Failed(one_line(&error)),
         };
-        done.answered(&store.shelf.name, !matches!(outcome, Outcome::Failed(_)));
+        done.answered(&store.configured.name, !matches!(outcome, Outcome::Failed(_)));
         code = code.worse(done.tell_leftover(store, &leftover, outcome));
     }
     Ok(code)

@@ -4,7 +4,7 @@
 use anyhow::Result;
 use jiff::Timestamp;
 
-use super::super::context::{Context, Shelf, now};
+use super::super::context::{ConfiguredStore, Context, now};
 use super::super::copies::side_by_side;
 use super::super::inventory;
 use super::super::progress::Phase;
@@ -29,7 +29,7 @@ pub(super) struct Scope<'a> {
 
 /// What is planned for one store.
 pub(super) struct StorePlan<'a> {
-    pub(super) shelf: &'a Shelf,
+    pub(super) configured: &'a ConfiguredStore,
     pub(super) store: &'a dyn Store,
     pub(super) source: &'a str,
     pub(super) shown: Shown,
@@ -62,7 +62,7 @@ impl Plan<'_> {
     pub(super) fn losses_beyond_half(&self) -> Vec<(&str, usize, usize)> {
         let counted = self.stores.iter().map(|plan| {
             let going = plan.items.iter().filter(|item| item.action == Action::Remove).count();
-            (plan.shelf.name.as_str(), plan.items.len(), going)
+            (plan.configured.name.as_str(), plan.items.len(), going)
         });
         counted.filter(|(_, all, going)| going.saturating_mul(2) > *all).collect()
     }
@@ -71,7 +71,7 @@ impl Plan<'_> {
 pub(super) fn make<'a>(
     context: &Context,
     catalog: &mut Catalog,
-    shelves: &[&'a Shelf],
+    configured_stores: &[&'a ConfiguredStore],
     scope: &Scope<'a>,
 ) -> Result<Plan<'a>> {
     let folders: Vec<String> = match scope.databases {
@@ -82,8 +82,8 @@ pub(super) fn make<'a>(
     // What is not on record need not be held while the stores are listed.
     let (rows, _) = catalog.all_kept(scope.source, scope.databases)?;
     let by_our_clock = now();
-    let shown = side_by_side(shelves.to_vec(), |shelf| {
-        (shelf, Shown::of(shelf, &folders, &OnRecord::of(&rows, &shelf.name), by_our_clock))
+    let shown = side_by_side(configured_stores.to_vec(), |configured| {
+        (configured, Shown::of(configured, &folders, &OnRecord::of(&rows, &configured.name), by_our_clock))
     })?;
     drop((phase, rows));
     // Asked after the stores too: what a run has published by now has had its row since it began.
@@ -91,16 +91,20 @@ pub(super) fn make<'a>(
     let now = now().min(catalog.clock()?);
     let min_keep = usize::try_from(context.config.retention.min_keep.get())?;
     let mut plan = Plan { stores: Vec::new(), rows, odd, now, troubles: Vec::new(), min_keep };
-    for (shelf, shown) in shown {
-        let of_store = |row: &Kept| row.copies.iter().any(|copy| copy.store == shelf.name);
+    for (configured, shown) in shown {
+        let of_store = |row: &Kept| row.copies.iter().any(|copy| copy.store == configured.name);
         let is_known = plan.rows.iter().any(of_store);
-        match shown.and_then(|shown| of_one(context, shelf, scope, shown, &mut plan)) {
+        match shown.and_then(|shown| of_one(context, configured, scope, shown, &mut plan)) {
             Ok(store) => plan.stores.push(store),
             // A store that was never written to has no folder yet.
             Err(error) if is_known => {
-                plan.troubles.push(format!("store `{}`: not looked at: {}", shelf.name, one_line(&error)));
+                plan.troubles.push(format!(
+                    "store `{}`: not looked at: {}",
+                    configured.name,
+                    one_line(&error)
+                ));
             }
-            Err(error) => log::info!("store `{}`: {}", shelf.name, one_line(&error)),
+            Err(error) => log::info!("store `{}`: {}", configured.name, one_line(&error)),
         }
     }
     Ok(plan)
@@ -108,22 +112,22 @@ pub(super) fn make<'a>(
 
 fn of_one<'a>(
     context: &Context,
-    shelf: &'a Shelf,
+    configured: &'a ConfiguredStore,
     scope: &Scope<'a>,
     mut shown: Shown,
     plan: &mut Plan<'_>,
 ) -> Result<StorePlan<'a>> {
-    let store = inventory::usable(shelf)?;
+    let store = inventory::usable(configured)?;
     shown.look_again(store, scope.source, &plan.rows)?;
     for database in plan.odd.keys() {
         shown.leave(&store.path_of(&name::database_prefix(scope.source, database)));
     }
     if let Some(trouble) = &shown.trouble {
         plan.troubles
-            .push(format!("store `{}`: what dead runs left is not looked for: {trouble}", shelf.name));
+            .push(format!("store `{}`: what dead runs left is not looked for: {trouble}", configured.name));
     }
     if shown.more > 0 {
-        let (name, more) = (&shelf.name, shown.more);
+        let (name, more) = (&configured.name, shown.more);
         log::warn!(
             "store `{name}`: {more} more unfinished uploads and artifacts without a manifest are left for the next prune"
         );
@@ -131,7 +135,7 @@ fn of_one<'a>(
     let view = View { source: scope.source, store, shown: &shown };
     let entries = view.entries(&plan.rows);
     let clock = Clock::of(&entries, plan.now);
-    let verdicts = retention::decide_at(&entries, &policy(context, shelf, scope), clock);
+    let verdicts = retention::decide_at(&entries, &policy(context, configured, scope), clock);
     let Items { all: items, lost, elsewhere } = view.items(&plan.rows, verdicts);
     plan.troubles.extend(lost);
     match elsewhere {
@@ -139,13 +143,17 @@ fn of_one<'a>(
         Some(elsewhere) if scope.yields => log::info!("{elsewhere}"),
         elsewhere => plan.troubles.extend(elsewhere),
     }
-    Ok(StorePlan { shelf, store, source: scope.source, shown, items, clock })
+    Ok(StorePlan { configured, store, source: scope.source, shown, items, clock })
 }
 
-pub(super) fn policy<'a>(context: &'a Context, shelf: &'a Shelf, scope: &Scope<'_>) -> Policy<'a> {
+pub(super) fn policy<'a>(
+    context: &'a Context,
+    configured: &'a ConfiguredStore,
+    scope: &Scope<'_>,
+) -> Policy<'a> {
     let retention = &context.config.retention;
     Policy {
-        keep: &shelf.keep,
+        keep: &configured.keep,
         min_keep: retention.min_keep,
         zone: &retention.time_zone,
         even_if_failing: scope.even_if_failing,

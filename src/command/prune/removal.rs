@@ -19,8 +19,8 @@ use crate::catalog::kept::{Kept, KeptCopy};
 use crate::exit::{Code, one_line};
 use crate::name::{self, BackupId};
 use crate::retention::{self, Verdict};
-use crate::step::{self, Step};
 use crate::store::{Listed, Removal, Store};
+use crate::testpoint::{self, Step};
 
 /// Copies that are removed at once.
 const AT_ONCE: usize = 8;
@@ -84,7 +84,7 @@ impl<'a> OfStore<'a> {
     }
 
     fn name(&self) -> &'a str {
-        &self.store.shelf.name
+        &self.store.configured.name
     }
 
     /// Looks in the store itself for what lets the others go: not the record alone is to be believed.
@@ -125,7 +125,7 @@ impl<'a> OfStore<'a> {
                 done.tell(self.store, item, Outcome::Left("somebody looks at its copies".to_owned()));
             }
         }
-        step::reached(Step::CopiesClaimed);
+        testpoint::reached(Step::CopiesClaimed);
         // Whoever pins, checks or finds something wrong from now on waits, or has been heard.
         let rows = self.work.rows(catalog, self.database)?;
         if catalog.session()? != session {
@@ -150,7 +150,7 @@ impl<'a> OfStore<'a> {
             code = code.worse(self.tell(item, outcome, done));
         }
         let recorded = gone.iter().try_for_each(|id| {
-            mark(catalog, id, self.name(), None).inspect(|()| step::reached(Step::CopyMarkedExpired))
+            mark(catalog, id, self.name(), None).inspect(|()| testpoint::reached(Step::CopyMarkedExpired))
         });
         for id in &ids {
             if let Err(error) = catalog.give_copies_up(id) {
@@ -163,7 +163,7 @@ impl<'a> OfStore<'a> {
     /// The ids of what may go by what is on record.
     fn still_going<'r>(&self, rows: &'r [Kept]) -> BTreeSet<&'r str> {
         let view = self.store.view();
-        let policy = plan::policy(self.work.context, self.store.shelf, self.work.scope);
+        let policy = plan::policy(self.work.context, self.store.configured, self.work.scope);
         let verdicts = retention::decide_at(&view.entries(rows), &policy, self.store.clock);
         let may_go = |(row, verdict): &(&Kept, Option<Verdict>)| match verdict {
             Some(verdict) => matches!(verdict, Verdict::Go(_)),
@@ -233,7 +233,7 @@ impl<'a> OfStore<'a> {
 /// Takes the manifest away first, so that what is half gone does not look whole. A lock on either keeps both.
 fn remove_one(store: &dyn Store, path: &str) -> Result<Removal> {
     let removal = store.expire_all(&[&name::manifest_path(path), path])?;
-    step::reached(Step::ArtifactExpired);
+    testpoint::reached(Step::ArtifactExpired);
     Ok(removal)
 }
 

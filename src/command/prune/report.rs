@@ -80,7 +80,7 @@ const FAILURES_IN_A_ROW: usize = 4;
 impl Done {
     /// Keeps in mind what became of a copy; the last word counts.
     pub(super) fn tell(&mut self, store: &StorePlan<'_>, item: &Item, outcome: Outcome) {
-        let name = &store.shelf.name;
+        let name = &store.configured.name;
         let why = outcome.why().map_or_else(String::new, |why| format!(": {why}"));
         log::info!("store `{name}`: `{}`: {}{why}", item.id, outcome.word());
         self.copies.insert((name.clone(), item.id.clone()), outcome);
@@ -131,7 +131,7 @@ impl Done {
 
     fn sweep(&mut self, store: &StorePlan<'_>, leftover: &Leftover<'_>, outcome: Option<Outcome>) {
         let (store, path, what) =
-            (store.shelf.name.clone(), leftover.path.to_owned(), leftover.what.to_owned());
+            (store.configured.name.clone(), leftover.path.to_owned(), leftover.what.to_owned());
         self.leftovers.push(Swept { store, path, what, outcome });
     }
 
@@ -147,7 +147,7 @@ impl Done {
         leftover: &Leftover<'_>,
         outcome: Outcome,
     ) -> Code {
-        let (name, Leftover { path, what, .. }) = (&store.shelf.name, leftover);
+        let (name, Leftover { path, what, .. }) = (&store.configured.name, leftover);
         let why = outcome.why().map_or_else(String::new, |why| format!(": {why}"));
         let said = format!("store `{name}`: {} `{}`: {what}{why}", outcome.word(), path.escape_debug());
         let is_failed = matches!(outcome, Outcome::Failed(_));
@@ -163,7 +163,7 @@ impl Done {
 
 /// What became of a copy. What was to go and was not come to was left.
 fn outcome_of(store: &StorePlan<'_>, item: &Item, done: &Done, dry_run: bool) -> Option<Outcome> {
-    let told = done.copies.get(&(store.shelf.name.clone(), item.id.clone())).cloned();
+    let told = done.copies.get(&(store.configured.name.clone(), item.id.clone())).cloned();
     let is_left = !dry_run && item.action == Action::Remove;
     told.or_else(|| is_left.then(|| Outcome::Left("not come to".to_owned())))
 }
@@ -178,7 +178,7 @@ pub(super) fn document(context: &Context, plan: &Plan<'_>, done: &Done, dry_run:
         .map(|(store, item)| {
             let outcome = outcome_of(store, item, done, dry_run);
             json!({
-                "store": store.shelf.name, "id": item.id, "database": item.database, "path": item.path,
+                "store": store.configured.name, "id": item.id, "database": item.database, "path": item.path,
                 "created_at": item.begun_at, "size_bytes": item.size_bytes, "action": item.action.word(),
                 "reason": item.reason, "outcome": outcome.as_ref().map(Outcome::word),
                 "error": outcome.as_ref().and_then(Outcome::why),
@@ -208,7 +208,7 @@ pub(super) fn table(context: &Context, plan: &Plan<'_>, done: &Done, dry_run: bo
         let why = outcome.as_ref().and_then(Outcome::why).unwrap_or(&item.reason).to_owned();
         let size = item.size_bytes.map_or_else(|| "-".to_owned(), |size| HumanBytes(size).to_string());
         table.add_row([
-            Cell::new(printable(&store.shelf.name)),
+            Cell::new(printable(&store.configured.name)),
             Cell::new(printable(&item.id)),
             Cell::new(size).set_alignment(CellAlignment::Right),
             Cell::new(word),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use jiff::Timestamp;
 
-use super::super::context::Shelf;
+use super::super::context::ConfiguredStore;
 use super::super::inventory::{self, Pair, Standing};
 use super::leftovers::{self, Bare};
 use crate::backup::CopyState;
@@ -67,12 +67,12 @@ pub(super) struct Shown {
 impl Shown {
     /// Lists what stands under the folders. What is neither on record nor left over by now is dropped at once.
     pub(super) fn of(
-        shelf: &Shelf,
+        configured: &ConfiguredStore,
         folders: &[String],
         on_record: &OnRecord<'_>,
         now: Timestamp,
     ) -> Result<Self> {
-        let store = inventory::usable(shelf)?;
+        let store = inventory::usable(configured)?;
         let mut shown = Self::default();
         let mut room = Room { known: MOST_KNOWN, unknown: MOST_UNKNOWN };
         for folder in folders {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 
 use super::super::backup;
-use super::super::context::Shelf;
+use super::super::context::ConfiguredStore;
 use super::items::{Item, count};
 use super::plan::{Plan, StorePlan};
 use super::report::Done;
@@ -29,7 +29,8 @@ pub(super) fn tell_held(plan: &Plan<'_>, catalog: &mut Catalog, done: &mut Done)
             }
         }
         for (run, items) in held {
-            let (name, reason) = (&store.shelf.name, items.first().map_or("", |item| item.reason.as_str()));
+            let (name, reason) =
+                (&store.configured.name, items.first().map_or("", |item| item.reason.as_str()));
             let said = format!("store `{name}`: {} past their rules, and held: {reason}", count(items.len()));
             if is_under_way(catalog, run)? {
                 log::info!("{said}");
@@ -52,7 +53,7 @@ fn is_under_way(catalog: &mut Catalog, run: &str) -> Result<bool> {
 }
 
 /// Says why a store goes on growing. At night only what is new of it.
-pub(super) fn tell(plan: &Plan<'_>, shelves: &[Shelf], by_night: bool) {
+pub(super) fn tell(plan: &Plan<'_>, configured_stores: &[ConfiguredStore], by_night: bool) {
     plan.stores.iter().for_each(|store| tell_unproven(plan, store));
     // It is the same for every store.
     if let Some((believed, doubted)) = plan.stores.first().and_then(|store| store.clock.doubted()) {
@@ -65,7 +66,7 @@ pub(super) fn tell(plan: &Plan<'_>, shelves: &[Shelf], by_night: bool) {
             minute(doubted)
         );
     }
-    let is_there = |name: &str| shelves.iter().any(|shelf| shelf.name == name);
+    let is_there = |name: &str| configured_stores.iter().any(|configured| configured.name == name);
     let copies = plan.rows.iter().flat_map(|row| &row.copies).filter(|copy| copy.state.is_published());
     let unknown: BTreeSet<&str> =
         copies.map(|copy| copy.store.as_str()).filter(|name| !is_there(name)).collect();
@@ -76,7 +77,7 @@ pub(super) fn tell(plan: &Plan<'_>, shelves: &[Shelf], by_night: bool) {
 
 /// Where nothing is proven nothing ever goes: that fills a disk.
 fn tell_unproven(plan: &Plan<'_>, store: &StorePlan<'_>) {
-    if store.shelf.keep == Keep::Forever {
+    if store.configured.keep == Keep::Forever {
         return;
     }
     let mut of_database: BTreeMap<&str, (usize, bool)> = BTreeMap::new();
@@ -90,7 +91,7 @@ fn tell_unproven(plan: &Plan<'_>, store: &StorePlan<'_>) {
             log::warn!(
                 "store `{}`: none of the {count} copies of `{database}` is of a backup that is verified everywhere: \
                  none of them goes (`pgkeep verify --all`)",
-                store.shelf.name
+                store.configured.name
             );
         }
     }

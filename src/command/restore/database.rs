@@ -20,7 +20,7 @@ use crate::source::restore::{
     Content, Existing, Ownership, Place, Restore, RestorePlan, Selection, restore_file,
 };
 use crate::source::server::{Facts, Server};
-use crate::step::{self, Step};
+use crate::testpoint::{self, Step};
 
 pub(super) struct Database<'a> {
     context: &'a Context,
@@ -199,7 +199,7 @@ impl<'a> Database<'a> {
         self.clear_away()?;
         let mut child = Restore::start(&self.plan(), self.context.interrupt.clone())?;
         self.is_begun = true;
-        step::reached(Step::RestoreBegun);
+        testpoint::reached(Step::RestoreBegun);
         loop {
             match dump.next() {
                 Ok(Some(block)) => {

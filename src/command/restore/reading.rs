@@ -142,10 +142,10 @@ pub(super) fn copies_of<'a>(backup: &'a Backup, from: Option<&str>) -> Result<Ve
 }
 
 fn store_of(job: &Job<'_>, copy: &Copy) -> Result<Arc<dyn Store>> {
-    let shelf = job.shelves.iter().find(|shelf| shelf.name == copy.store);
-    let store = shelf
+    let configured = job.configured_stores.iter().find(|configured| configured.name == copy.store);
+    let store = configured
         .context("the configuration has no such store")
-        .and_then(|shelf| shelf.store.clone().map_err(|error| anyhow!(error)));
+        .and_then(|configured| configured.store.clone().map_err(|error| anyhow!(error)));
     store.with_context(|| format!("the copy in store `{}` can't be read", copy.store))
 }
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::json;
 
-use super::super::context::{Shelf, now};
+use super::super::context::{ConfiguredStore, now};
 use super::super::copies::{mark_checked, side_by_side};
 use super::super::examine::{Fault, Look, Opening, Reader, Verdict};
 use super::super::proof;
@@ -85,7 +85,7 @@ pub(super) fn run(
         .iter()
         .enumerate()
         .filter(|(_, copy)| copy.state.is_published() && session.is_selected(&copy.store))
-        .map(|(position, copy)| (position, store_of(copy, session.shelves)))
+        .map(|(position, copy)| (position, store_of(copy, session.configured_stores)))
         .collect();
     let mut found: Vec<Found> = before.copies.iter().map(|_| None).collect();
     look_at_all(&look, subjects.clone(), &mut found)?;
@@ -147,7 +147,7 @@ fn look_at_all(look: &Look<'_>, subjects: Vec<Subject<'_>>, found: &mut [Found])
 fn renew_tags(session: &Session<'_>, backup: &mut Backup, found: &[Found]) {
     let passed = backup.copies.iter_mut().zip(found).filter(|(_, found)| matches!(found, Some(Ok(()))));
     for (copy, _) in passed {
-        let Ok(store) = store_of(copy, session.shelves) else { continue };
+        let Ok(store) = store_of(copy, session.configured_stores) else { continue };
         let known = store.stat(&copy.path).ok().flatten().and_then(|stat| stat.etag);
         if let Some(tag) = known.filter(|tag| copy.etag.as_ref() != Some(tag)) {
             log::info!("store `{}`: the ETag of a copy that is whole is {tag} now", copy.store);
@@ -193,18 +193,21 @@ fn look_at(look: &Look<'_>, position: usize, store: Result<&dyn Store, String>) 
 }
 
 /// The store that a copy is in.
-pub(super) fn store_of<'a>(copy: &Copy, shelves: &'a [Shelf]) -> Result<&'a dyn Store, String> {
-    let shelf = shelves
+pub(super) fn store_of<'a>(
+    copy: &Copy,
+    configured_stores: &'a [ConfiguredStore],
+) -> Result<&'a dyn Store, String> {
+    let configured = configured_stores
         .iter()
-        .find(|shelf| shelf.name == copy.store)
+        .find(|configured| configured.name == copy.store)
         .ok_or_else(|| "the configuration has no such store".to_owned())?;
-    shelf.store.as_deref().map_err(Clone::clone)
+    configured.store.as_deref().map_err(Clone::clone)
 }
 
 /// Restores one of the copies that were found whole. `None` where there is none.
 fn prove(session: &Session<'_>, backup: &mut Backup, found: &[Found]) -> Option<Result<(), Fault>> {
     let whole = backup.copies.iter().zip(found).filter(|(_, found)| matches!(found, Some(Ok(()))));
-    let whole = whole.filter_map(|(copy, _)| Some((copy, store_of(copy, session.shelves).ok()?)));
+    let whole = whole.filter_map(|(copy, _)| Some((copy, store_of(copy, session.configured_stores).ok()?)));
     let whole = whole.collect();
     let proof = proof::of_one(session.context, backup, whole, session.ring?, session.scratch)?;
     Some(proof.map(|proof| {

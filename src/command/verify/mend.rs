@@ -13,8 +13,8 @@ use crate::exit::one_line;
 use crate::key::KeyRing;
 use crate::manifest::Manifest;
 use crate::name;
-use crate::step::{self, Step};
 use crate::store::{Handle, Kind, Stale, Store};
+use crate::testpoint::{self, Step};
 
 const MIB: u64 = 1024 * 1024;
 const LEAST_PART_BYTES: u64 = 8 * MIB;
@@ -101,8 +101,9 @@ fn damage_of(session: &Session<'_>, found: &Found, copy: &Copy) -> Option<Part> 
 fn good_copies<'a>(session: &'a Session<'_>, look: &'a Look<'_>, found: &[Found]) -> Vec<Good<'a>> {
     let copies = look.backup.copies.iter().zip(found);
     let passed = copies.filter(|(_, found)| matches!(found, Some(Ok(()))));
-    let mut passed: Vec<(&Copy, &dyn Store)> =
-        passed.filter_map(|(copy, _)| Some((copy, check::store_of(copy, session.shelves).ok()?))).collect();
+    let mut passed: Vec<(&Copy, &dyn Store)> = passed
+        .filter_map(|(copy, _)| Some((copy, check::store_of(copy, session.configured_stores).ok()?)))
+        .collect();
     passed.sort_by_key(|(_, store)| store.kind() != Kind::Local);
     // What is copied on must be proven, whatever the level.
     let look = Look { level: look.level.max(CheckLevel::Content), ..*look };
@@ -128,9 +129,9 @@ fn mend(
     good: &Good<'_>,
     ring: &KeyRing,
 ) -> Result<Copy> {
-    let shelf = session.shelves.iter().find(|shelf| shelf.name == damaged.store);
-    let shelf = shelf.context("the configuration has no such store")?;
-    let store = shelf.store.as_deref().map_err(|error| anyhow!("{error}"))?;
+    let configured = session.configured_stores.iter().find(|configured| configured.name == damaged.store);
+    let configured = configured.context("the configuration has no such store")?;
+    let store = configured.store.as_deref().map_err(|error| anyhow!("{error}"))?;
     let mut copy = damaged.clone();
     // A store that was moved gets the copy where it is now, not where it was.
     if !copy.path.starts_with(&store.path_of("")) || copy.path.is_empty() {
@@ -151,17 +152,17 @@ fn mend(
         let size = part_size_bytes.filter(|size| (planned..=LARGEST_PART_BYTES).contains(size));
         let size = size.unwrap_or(planned);
         clear_unfinished(store, &copy.path);
-        step::reached(Step::RepairBegun);
+        testpoint::reached(Step::RepairBegun);
         let artifact = good.store.open(&good.copy.path)?;
         let upload = store.replace(&copy.path, size)?;
         let upload = pour(artifact, good.store.name(), upload, size, look.backup, look.interrupt)?;
         let stored = upload.publish().context("cannot publish")?;
-        step::reached(Step::RepairPublished);
+        testpoint::reached(Step::RepairPublished);
         copy.etag = stored.etag;
         copy.size_bytes = Some(stored.size_bytes);
         copy.stored_at = Some(now());
         copy.locked_until = stored.locked_until;
-        copy.expires_at = copy.expires_at.or_else(|| expiry(look.backup, shelf));
+        copy.expires_at = copy.expires_at.or_else(|| expiry(look.backup, configured));
         part_size_bytes = stored.part_size_bytes.or(Some(size));
     } else {
         let stat = store.stat(&copy.path)?.context("its artifact is gone")?;

@@ -55,20 +55,22 @@ pub(super) fn find(session: &Session<'_>, catalog: &mut Catalog) -> Result<Vec<S
     let (mut found, mut all) = (Vec::new(), Vec::new());
     // What is on record need not be held while the stores are listed.
     let on_record = OnRecord::of(catalog.known(source)?);
-    for shelf in session.shelves.iter().filter(|shelf| session.is_selected(&shelf.name)) {
-        let is_unknown = |artifact: &str| !on_record.has(&shelf.name, artifact);
+    for configured in
+        session.configured_stores.iter().filter(|configured| session.is_selected(&configured.name))
+    {
+        let is_unknown = |artifact: &str| !on_record.has(&configured.name, artifact);
         let mut newest = Newest::of(MOST_NAMED, usize::MAX);
-        let listed = inventory::usable(shelf).and_then(|store| {
+        let listed = inventory::usable(configured).and_then(|store| {
             inventory::each(store, &store.path_of(&folder), &is_unknown, &mut |standing| {
                 newest.push(standing);
             })
         });
         match listed {
-            Ok(()) => found.push((shelf.name.clone(), newest)),
+            Ok(()) => found.push((configured.name.clone(), newest)),
             Err(error) => {
                 let what = format!("can't be listed: {}", one_line(&error));
-                let mut strays = Strays::of(&shelf.name);
-                strays.push(Stray { store: shelf.name.clone(), path: folder.clone(), what });
+                let mut strays = Strays::of(&configured.name);
+                strays.push(Stray { store: configured.name.clone(), path: folder.clone(), what });
                 all.push(strays);
             }
         }

@@ -7,7 +7,7 @@ use anyhow::Result;
 use indicatif::HumanBytes;
 use serde_json::json;
 
-use super::super::context::{Shelf, now};
+use super::super::context::{ConfiguredStore, now};
 use super::super::copies::side_by_side;
 use super::super::inventory::{self, Stray};
 use super::super::select;
@@ -61,15 +61,16 @@ impl Budget {
 /// # Errors
 /// When none answers.
 pub(super) fn reachable(
-    shelves: &[Shelf],
+    configured_stores: &[ConfiguredStore],
     asked: &[String],
     seen: &mut Seen,
 ) -> Result<(Option<Vec<String>>, Code)> {
-    let asked = |shelf: &&Shelf| asked.is_empty() || asked.contains(&shelf.name);
-    let probed = side_by_side(shelves.iter().filter(asked).collect(), |shelf: &Shelf| {
-        let probe = |store: &dyn Store| store.stat(&store.path_of(PROBE)).map(drop);
-        (shelf.name.clone(), inventory::usable(shelf).and_then(probe))
-    })?;
+    let asked = |configured: &&ConfiguredStore| asked.is_empty() || asked.contains(&configured.name);
+    let probed =
+        side_by_side(configured_stores.iter().filter(asked).collect(), |configured: &ConfiguredStore| {
+            let probe = |store: &dyn Store| store.stat(&store.path_of(PROBE)).map(drop);
+            (configured.name.clone(), inventory::usable(configured).and_then(probe))
+        })?;
     let (mut names, mut faults) = (Vec::new(), Vec::new());
     for (name, answer) in probed {
         match answer {

@@ -15,8 +15,8 @@ use super::queue::{Crew, Task, interrupted};
 use super::replace::Replaced;
 use super::upload::{Multipart, Origin, Whole};
 use super::{CANCEL_TIME, CLEANUP_TIME_LIMIT, Shared, segment, versions};
-use crate::step::{self, Step};
 use crate::store::{Part, Removal, Stored, Traffic, Upload};
+use crate::testpoint::{self, Step};
 
 /// Requests that clean up at once.
 const CLEANERS: usize = 8;
@@ -237,7 +237,7 @@ impl Upload for S3Upload {
             return self.publish_empty();
         }
         let etags = self.crew.finish(&self.shared.interrupt)?.into_values();
-        step::reached(Step::PartsUploaded);
+        testpoint::reached(Step::PartsUploaded);
         let stored =
             if self.further.is_empty() { self.first.complete(etags.collect())? } else { self.join(etags)? };
         self.is_open = false;

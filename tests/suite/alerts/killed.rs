@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use pgkeep::step::Step;
+use pgkeep::testpoint::Step;
 use rustix::process::Signal;
 
 use super::{fail, open, statuses, told};

@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use pgkeep::step::Step;
+use pgkeep::testpoint::Step;
 
 use crate::kills::kill_at;
 use crate::support::{FakeBin, Site};

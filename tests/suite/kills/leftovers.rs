@@ -1,6 +1,6 @@
 //! What dead runs left in the stores is looked for until it is gone, and no longer.
 
-use pgkeep::step::Step;
+use pgkeep::testpoint::Step;
 use rustix::process::Signal;
 
 use super::world::World;

@@ -4,7 +4,7 @@
 use std::fs;
 
 use jiff::{SignedDuration, Timestamp};
-use pgkeep::step::Step;
+use pgkeep::testpoint::Step;
 use rustix::process::Signal;
 use serde_json::Value;
 

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use pgkeep::step::Step;
+use pgkeep::testpoint::Step;
 
 use super::{keep, local_of_ten_days, plan_of, site};
 use crate::clock;

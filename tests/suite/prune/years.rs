@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use pgkeep::step::Step;
+use pgkeep::testpoint::Step;
 use postgres::types::ToSql;
 use postgres::{Client, Row};
 use rustix::process::Signal;

@@ -30,11 +30,11 @@ impl Sight<'_> {
         }
         let mut known: BTreeMap<String, Option<Backup>> = BTreeMap::new();
         for look in &mut self.stores {
-            let (Ok(shown), Ok(store)) = (&mut look.shown, &look.shelf.store) else { continue };
+            let (Ok(shown), Ok(store)) = (&mut look.shown, &look.configured.store) else { continue };
             // What one store tells of the key holds for all; that it tells nothing holds for itself.
             trust.search_again();
             let mut search = |source: &str, at| {
-                inventory::sealed_by_then(look.shelf, store.as_ref(), Some(ring), source, at)
+                inventory::sealed_by_then(look.configured, store.as_ref(), Some(ring), source, at)
             };
             let mut compared = Ok(());
             for of_it in shown.databases.values_mut() {
@@ -121,7 +121,7 @@ pub(super) fn notes(look: &StoreLook<'_>, database: &str) -> Vec<String> {
     let Some(of_it) = look.shown.as_ref().ok().and_then(|shown| shown.databases.get(database)) else {
         return Vec::new();
     };
-    let store = &look.shelf.name;
+    let store = &look.configured.name;
     let doubts = of_it.doubts.iter().map(|(path, why)| format!("`{store}`: `{}`: {why}", shown(path)));
     let unproven = of_it.unproven.iter().map(|(path, told)| {
         let keys = shown(&agree::keys_of(told).join(", "));

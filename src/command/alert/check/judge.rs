@@ -39,7 +39,7 @@ pub(super) fn all(
         let share = context.config.alerts.min_free_percent;
         found.extend(look.room.map(|room| {
             let night = last_night(sight, look);
-            rules::room(&look.shelf.name, room.free_bytes, room.total_bytes, night, share)
+            rules::room(&look.configured.name, room.free_bytes, room.total_bytes, night, share)
         }));
     }
     if let Ok(record) = &sight.record {
@@ -90,7 +90,7 @@ fn is_trouble(run: &Run, sight: &Sight<'_>) -> bool {
 /// What is on record of a database's copies in a store, and whether the store shows them.
 fn copies(sight: &Sight<'_>, look: &StoreLook<'_>, database: &str) -> Vec<Observation> {
     let Ok(record) = &sight.record else { return Vec::new() };
-    let store = look.shelf.name.as_str();
+    let store = look.configured.name.as_str();
     let mut found = vec![health::damaged(&record.kept, database, store)];
     if look.shown.is_ok() {
         let mut told = health::lacking(database, store, &sight.missing(look, database));
@@ -104,7 +104,7 @@ fn copies(sight: &Sight<'_>, look: &StoreLook<'_>, database: &str) -> Vec<Observ
 }
 
 fn store(sight: &Sight<'_>, look: &StoreLook<'_>) -> Option<Observation> {
-    let name = &look.shelf.name;
+    let name = &look.configured.name;
     let subject = Subject::of_store(Rule::StoreUnreachable, name);
     let Err(why) = &look.shown else {
         // One that shows what it has need not take more.
@@ -131,7 +131,7 @@ fn last_night(sight: &Sight<'_>, look: &StoreLook<'_>) -> u64 {
     match (&sight.record, &look.shown) {
         (Ok(record), _) => {
             for row in record.kept.iter().filter(|row| row.status.is_usable()) {
-                let of_store = row.copies.iter().find(|copy| copy.store == look.shelf.name);
+                let of_store = row.copies.iter().find(|copy| copy.store == look.configured.name);
                 if let Some(size) = of_store.and_then(|copy| copy.size_bytes) {
                     sizes.entry(&row.database).or_insert(size);
                 }
@@ -150,7 +150,7 @@ fn last_night(sight: &Sight<'_>, look: &StoreLook<'_>) -> u64 {
 /// Says what the catalog does not know, and what brings it on record.
 fn unknown(sight: &Sight<'_>, look: &StoreLook<'_>, database: &str) -> Option<String> {
     let (count, newest) = sight.unknown(look, database)?;
-    let store = &look.shelf.name;
+    let store = &look.configured.name;
     let what = if count == 1 { "1 backup".to_owned() } else { format!("{count} backups") };
     let newest = newest.map_or_else(String::new, |id| format!(", the newest `{id}`"));
     Some(format!(

@@ -96,9 +96,9 @@ fn of_places(text: &mut Text, found: &Found<'_>) {
     text.metric(
         "store_up",
         "Whether the store could be asked.",
-        stores.iter().map(|look| (label(&look.shelf.name), u8::from(look.shown.is_ok()))).collect(),
+        stores.iter().map(|look| (label(&look.configured.name), u8::from(look.shown.is_ok()))).collect(),
     );
-    let rooms = stores.iter().filter_map(|look| Some((label(&look.shelf.name), look.room?.free_bytes)));
+    let rooms = stores.iter().filter_map(|look| Some((label(&look.configured.name), look.room?.free_bytes)));
     text.metric("store_free_bytes", "Room that a local store has left.", rooms.collect());
     let is_up = u8::from(found.sight.record.is_ok());
     text.metric("catalog_up", "Whether the catalog could be asked.", vec![(Vec::new(), is_up)]);

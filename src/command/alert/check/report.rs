@@ -68,7 +68,7 @@ fn of_database(found: &Found<'_>, database: &str) -> Facts {
         succeeded: !run.failed(),
     });
     let seen = sight.stores.iter().filter(|look| look.shown.is_ok());
-    let copies = seen.map(|look| (look.shelf.name.clone(), sight.count_whole(look, database))).collect();
+    let copies = seen.map(|look| (look.configured.name.clone(), sight.count_whole(look, database))).collect();
     Facts { database: database.to_owned(), good, last_run, copies }
 }
 
@@ -93,7 +93,7 @@ pub(super) fn of(found: &Found<'_>, line: &str) -> Value {
     let sight = &found.sight;
     let store = |look: &super::shown::StoreLook<'_>| {
         json!({
-            "store": look.shelf.name,
+            "store": look.configured.name,
             "up": look.shown.is_ok(),
             "error": look.shown.as_ref().err(),
             "free_bytes": look.room.map(|room| room.free_bytes),

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::pairs::{Gathering, Pairs};
 use crate::aside;
 use crate::backup::Backup;
-use crate::command::context::{Context, Shelf};
+use crate::command::context::{ConfiguredStore, Context};
 use crate::command::copies::side_by_side;
 use crate::command::inventory::{self, Pair, Standing};
 use crate::command::trust::{self, Trust};
@@ -35,7 +35,7 @@ const READERS: usize = 8;
 
 /// A store, and what it shows, or why it can't be looked at.
 pub(super) struct StoreLook<'a> {
-    pub(super) shelf: &'a Shelf,
+    pub(super) configured: &'a ConfiguredStore,
     pub(super) shown: Result<Shown, String>,
     /// The folder is not there: so it is before the first backup.
     pub(super) is_absent: bool,
@@ -75,37 +75,37 @@ impl Shown {
     /// Asks every store at once.
     pub(super) fn of_all<'a>(
         context: &Context,
-        shelves: &'a [Shelf],
+        configured_stores: &'a [ConfiguredStore],
         wanted: Option<&[String]>,
         ring: Option<&KeyRing>,
         now: Timestamp,
     ) -> Result<Vec<StoreLook<'a>>> {
-        side_by_side(shelves.iter().collect(), |shelf| {
-            let shown = Self::of(context, shelf, wanted, ring, now);
-            let store = shelf.store.as_ref().ok();
+        side_by_side(configured_stores.iter().collect(), |configured| {
+            let shown = Self::of(context, configured, wanted, ring, now);
+            let store = configured.store.as_ref().ok();
             let is_absent = store.is_some_and(|store| {
                 shown.is_err() && store.kind() == Kind::Local && is_absent(context, store)
             });
             let room = store.filter(|_| shown.is_ok()).and_then(|store| match store.room() {
                 Ok(room) => room,
                 Err(error) => {
-                    log::info!("store `{}`: {}", shelf.name, one_line(&error));
+                    log::info!("store `{}`: {}", configured.name, one_line(&error));
                     None
                 }
             });
-            StoreLook { shelf, shown: shown.map_err(|error| one_line(&error)), is_absent, room }
+            StoreLook { configured, shown: shown.map_err(|error| one_line(&error)), is_absent, room }
         })
     }
 
     fn of(
         context: &Context,
-        shelf: &Shelf,
+        configured: &ConfiguredStore,
         wanted: Option<&[String]>,
         ring: Option<&KeyRing>,
         now: Timestamp,
     ) -> Result<Self> {
-        inventory::usable(shelf)?;
-        let Ok(store) = &shelf.store else { return Ok(Self::default()) };
+        inventory::usable(configured)?;
+        let Ok(store) = &configured.store else { return Ok(Self::default()) };
         let source = &context.config.source.name;
         let root = store.path_of(&format!("{}/", name::encode(source)));
         let most_bytes = NAMED_BYTES.checked_div(wanted.map_or(0, <[String]>::len)).unwrap_or(LEAST_BYTES);
@@ -138,7 +138,7 @@ impl Shown {
         while !names.is_empty() {
             let some = names.split_off(names.len().saturating_sub(READERS));
             let read = side_by_side(some, |(database, mut of_it)| {
-                of_it.prove(shelf, store.as_ref(), ring, now)?;
+                of_it.prove(configured, store.as_ref(), ring, now)?;
                 Ok((database, of_it))
             })?;
             for one in read {
@@ -154,7 +154,7 @@ impl OfDatabase {
     /// Reads manifests from the newest on, until one is proven.
     fn prove(
         &mut self,
-        shelf: &Shelf,
+        configured: &ConfiguredStore,
         store: &dyn Store,
         ring: Option<&KeyRing>,
         now: Timestamp,
@@ -170,7 +170,7 @@ impl OfDatabase {
             }
             tries = tries.saturating_add(1);
             let path = pair.artifact.path.clone();
-            match inventory::open_signed(shelf, store, ring, pair)? {
+            match inventory::open_signed(configured, store, ring, pair)? {
                 Ok((backup, signer)) => match backup.copies.iter().find_map(|copy| copy.error.clone()) {
                     None if standing::lacks(&backup).is_some() => drop(self.short.insert(path)),
                     None => match signer {
@@ -185,7 +185,7 @@ impl OfDatabase {
                     },
                     Some(damage) => drop(self.faults.insert(path, damage)),
                 },
-                Err(why) => match of_another_key(shelf, store, ring, pair)? {
+                Err(why) => match of_another_key(configured, store, ring, pair)? {
                     // What it means is for the record to say.
                     Some(unproven) => drop(self.unproven.insert(path, unproven)),
                     None => drop(self.faults.insert(path, why)),
@@ -218,13 +218,13 @@ impl OfDatabase {
 
 /// What a manifest tells that names no key which is at hand.
 fn of_another_key(
-    shelf: &Shelf,
+    configured: &ConfiguredStore,
     store: &dyn Store,
     ring: Option<&KeyRing>,
     pair: &Pair,
 ) -> Result<Option<Backup>> {
     let Some(ring) = ring else { return Ok(None) };
-    let Ok(unproven) = inventory::open(shelf, store, None, pair)? else { return Ok(None) };
+    let Ok(unproven) = inventory::open(configured, store, None, pair)? else { return Ok(None) };
     let is_at_hand = agree::keys_of(&unproven).into_iter().any(|id| ring.find(id).is_some());
     Ok((!is_at_hand).then_some(unproven))
 }

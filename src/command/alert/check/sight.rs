@@ -107,7 +107,7 @@ impl Sight<'_> {
         let mut found: BTreeMap<(Timestamp, String), Vec<String>> = BTreeMap::new();
         for look in &self.stores {
             for id in self.candidates(look, database, has_key) {
-                found.entry(id).or_default().push(look.shelf.name.clone());
+                found.entry(id).or_default().push(look.configured.name.clone());
             }
         }
         let ((begun_at, id), stores) = found.pop_last()?;
@@ -203,7 +203,7 @@ impl Sight<'_> {
 
 /// Asks for each copy that was not listed by itself.
 fn stat_again(look: &mut StoreLook<'_>, source: &str, rows: &[&Kept]) -> Result<()> {
-    let (Ok(store), Ok(shown)) = (&look.shelf.store, &look.shown) else { return Ok(()) };
+    let (Ok(store), Ok(shown)) = (&look.configured.store, &look.shown) else { return Ok(()) };
     let mut found = Vec::new();
     for row in rows {
         let is_missed = |copy: &&KeptCopy| {
@@ -232,19 +232,19 @@ fn stat_again(look: &mut StoreLook<'_>, source: &str, rows: &[&Kept]) -> Result<
 
 /// Whether the record calls a copy in that store whole.
 fn is_trusted(copy: &KeptCopy, look: &StoreLook<'_>) -> bool {
-    copy.store == look.shelf.name && matches!(copy.state, CopyState::Stored | CopyState::Verified)
+    copy.store == look.configured.name && matches!(copy.state, CopyState::Stored | CopyState::Verified)
 }
 
 /// Whether it is on record that there is none in that store.
 fn is_missing(copy: &KeptCopy, look: &StoreLook<'_>) -> bool {
-    copy.store == look.shelf.name && copy.state == CopyState::Missing
+    copy.store == look.configured.name && copy.state == CopyState::Missing
 }
 
 /// Whether a copy stands where the store, as it is configured now, has those of its database: another path is that of
 /// another place.
 fn is_own(look: &StoreLook<'_>, source: &str, row: &Kept, copy: &KeptCopy) -> bool {
     let root = |store: &dyn Store| store.path_of(&name::database_prefix(source, &row.database));
-    look.shelf.store.as_deref().is_ok_and(|store| copy.path.starts_with(&root(store)))
+    look.configured.store.as_deref().is_ok_and(|store| copy.path.starts_with(&root(store)))
 }
 
 /// Whether the store shows it, with the size on record, and a manifest that is its own.
