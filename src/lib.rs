@@ -26,7 +26,7 @@
 //! - [`retention`]: which copies may go; a pure function.
 //! - [`catalog`]: the tables, their migrations, the run's lock, records that wait.
 //! - [`alert`]: what is an alert, what it says, and the channels that carry it.
-//! - [`aside`], [`config`], [`conninfo`], [`connect`], [`key`], [`manifest`], [`fingerprint`], [`backup`], [`name`],
+//! - [`bounded`], [`config`], [`conninfo`], [`connect`], [`key`], [`manifest`], [`fingerprint`], [`backup`], [`name`],
 //!   [`notice`], [`trouble`], [`object_lock`], [`part`], [`schema`], [`files`], [`https`], [`process`], [`interrupt`], [`testpoint`],
 //!   [`exit`]: what the floors above share.
 //!
@@ -41,8 +41,8 @@
 //! - Silence is never success: exit 0 means that every store holds a copy that was read back.
 
 pub mod alert;
-pub mod aside;
 pub mod backup;
+pub mod bounded;
 pub mod catalog;
 pub mod cli;
 pub mod command;

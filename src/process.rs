@@ -32,7 +32,7 @@ pub use caged::{CAGE, INSIDE, run_caged, run_inside};
 pub use guard::{GUARD, run_guarded};
 pub use hush::{leave_no_core, withhold};
 pub use leftover::{Leftovers, is_used};
-pub use pipes::{ChildReader, ChildWriter, Quiet, wait_ready, wait_ready_within};
+pub use pipes::{ChildReader, ChildWriter, IdleTimer, wait_ready, wait_ready_within};
 pub use running::Killed;
 pub use service::{Service, run_to_end};
 pub use user::{Names, User};

@@ -12,7 +12,7 @@ use super::message::Message;
 use super::ping::Switch;
 use super::sms::Texter;
 use super::webhook::Hook;
-use crate::aside::{self, GivenUp};
+use crate::bounded::{self, GivenUp};
 use crate::config;
 use crate::config::alert::Way;
 use crate::config::value::Secret;
@@ -76,7 +76,7 @@ impl Channel {
     pub fn deliver(&self, delivery: &Delivery, now: Timestamp, limit: Duration) -> Result<(), Undelivered> {
         let (wire, delivery, timeout) = (Arc::clone(&self.wire), delivery.clone(), self.timeout.min(limit));
         // Looking a name up may take longer than any limit that is set beneath.
-        let carried = aside::within("letter", timeout, move || wire.carry(&delivery, now));
+        let carried = bounded::within("letter", timeout, move || wire.carry(&delivery, now));
         carried.unwrap_or_else(|error| {
             Err(Undelivered::broken(match error {
                 GivenUp::Late => format!("no answer within {timeout:?}"),

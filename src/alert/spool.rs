@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
 
 use crate::notice::{Alert, AlertStatus, Delivery, DeliveryStatus};
-use crate::{aside, files};
+use crate::{bounded, files};
 
 /// No file is larger: what is, is something else.
 const LIMIT_BYTES: u64 = 64 * 1024 * 1024;
@@ -145,7 +145,7 @@ impl Spool {
 }
 
 fn within<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    aside::within("alerts", PATIENCE, work)
+    bounded::within("alerts", PATIENCE, work)
         .map_err(|error| anyhow!("the file of alerts can't be used within {PATIENCE:?}: {error}"))?
 }
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 
 use super::Catalog;
-use crate::aside;
 use crate::backup::{Backup, Status};
+use crate::bounded;
 use crate::exit::clip;
 use crate::files;
 
@@ -131,7 +131,7 @@ impl Pending {
         limit: Duration,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        aside::within("record", limit, work).map_err(|error| {
+        bounded::within("record", limit, work).map_err(|error| {
             self.hangs.store(true, Ordering::SeqCst);
             anyhow!("`{}` can't be used within {limit:?}: {error}", self.folder.display())
         })?

@@ -15,7 +15,7 @@ use crate::config::alert::Way;
 use crate::exit::one_line;
 use crate::notice::Alert;
 use crate::trouble::Observation;
-use crate::{aside, config};
+use crate::{bounded, config};
 
 mod outbox;
 pub(super) mod pings;
@@ -152,7 +152,7 @@ fn channel(context: &Context, config: &config::alert::Channel) -> Result<Arc<Cha
         return Ok(Arc::clone(ready));
     }
     let (wanted, fetch) = (config.clone(), context.fetcher());
-    let made = aside::within("channel", config.timeout, move || Channel::new(&wanted, &*fetch));
+    let made = bounded::within("channel", config.timeout, move || Channel::new(&wanted, &*fetch));
     let made =
         made.map_err(|error| anyhow!("its secrets can't be had within {:?}: {error}", config.timeout))?;
     let made = Arc::new(made?);

@@ -25,7 +25,7 @@ use crate::interrupt::Interrupt;
 use crate::key::{Key, KeyRing};
 use crate::source::clients::{self, Client};
 use crate::store::Store;
-use crate::store::local::{LocalStore, PatientStore};
+use crate::store::local::{LocalStore, TimeoutStore};
 use crate::store::s3::{S3Options, S3Store};
 use crate::testpoint::{self, Step};
 
@@ -155,7 +155,7 @@ impl Context {
         Ok(match &store.place {
             Place::Local { path } => {
                 let local = LocalStore::new(store.name.clone(), path.clone());
-                Arc::new(PatientStore::new(local, timeouts.stall, timeouts.request))
+                Arc::new(TimeoutStore::new(local, timeouts.stall, timeouts.request))
             }
             Place::S3 {
                 endpoint,

@@ -239,10 +239,10 @@ pub(super) fn pour(
     Ok(upload)
 }
 
-/// A part goes to an upload as it is; this is all that the pipeline asks of a lane.
-pub(super) struct Lane(pub(super) Box<dyn Upload>);
+/// A part goes to an upload as it is; this is all that the pipeline asks of a sink.
+pub(super) struct UploadSink(pub(super) Box<dyn Upload>);
 
-impl crate::pipeline::fanout::Sink for Lane {
+impl crate::pipeline::fanout::Sink for UploadSink {
     fn write(&mut self, part: Arc<Part>) -> Result<()> {
         self.0.write(part)
     }

@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 
 use super::backup::{is_alive, is_dead_here};
 use super::context::{Context, now};
-use crate::aside;
 use crate::backup::Backup;
+use crate::bounded;
 use crate::catalog::Catalog;
 use crate::catalog::lock::{Holder, RunLock};
 use crate::config::environment;
@@ -191,7 +191,7 @@ fn lock_file_in_time(context: &Context, claimant: &Claimant) -> Result<File> {
     if HANGS.load(Ordering::SeqCst) {
         bail!("the lock file's disk hangs");
     }
-    aside::within("lock file", limit, move || lock_file(&state_dir, &claimant)).map_err(|error| {
+    bounded::within("lock file", limit, move || lock_file(&state_dir, &claimant)).map_err(|error| {
         HANGS.store(true, Ordering::SeqCst);
         anyhow!("no lock file within {limit:?}: {error}")
     })?

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::aside;
+use crate::bounded;
 use crate::config::Config;
 use crate::config::redacted::Written;
 use crate::files;
@@ -24,7 +24,7 @@ pub(super) fn ensure(config: &Config) -> Result<()> {
         ensure_file(file, config.written_out)?;
     }
     let folder = config.state_dir.clone();
-    let looked = aside::within("state folder", LOOK, move || folder.metadata());
+    let looked = bounded::within("state folder", LOOK, move || folder.metadata());
     // One that is not there is made; one that hangs is told of where it is used.
     if let Ok(Ok(about)) = looked {
         files::ensure_ours(&config.state_dir, &about)?;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Result;
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::pipeline::fanout::{Moved, moved};
+use crate::pipeline::fanout::{BytesSent, bytes_sent};
 use crate::pipeline::flow::Meter;
 
 const REFRESH: Duration = Duration::from_millis(100);
@@ -29,7 +29,7 @@ impl Progress {
         database: &str,
         size_bytes: u64,
         meter: &Arc<Meter>,
-        stores: Vec<(String, Moved)>,
+        stores: Vec<(String, BytesSent)>,
     ) -> Result<Self> {
         if bars.is_hidden() {
             return Ok(Self { stop: None, thread: None });
@@ -113,7 +113,7 @@ impl Drop for Phase {
     }
 }
 
-fn draw(dump: &ProgressBar, meter: &Meter, lines: &[(ProgressBar, Moved)]) {
+fn draw(dump: &ProgressBar, meter: &Meter, lines: &[(ProgressBar, BytesSent)]) {
     let done = meter.dump_bytes.load(Ordering::Relaxed);
     let sealed = meter.sealed_bytes.load(Ordering::Relaxed);
     // A dump may be larger than the database; the bar then grows with it.
@@ -127,7 +127,7 @@ fn draw(dump: &ProgressBar, meter: &Meter, lines: &[(ProgressBar, Moved)]) {
         dump.set_message(format!("{:.0} % saved", saved.max(0.0)));
     }
     for (line, taken) in lines {
-        let taken = moved(taken).min(sealed);
+        let taken = bytes_sent(taken).min(sealed);
         line.set_message(format!("{} of {}", HumanBytes(taken), HumanBytes(sealed)));
         line.tick();
     }

@@ -9,8 +9,8 @@ use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 
 use super::context::now;
-use crate::aside;
 use crate::backup::{Backup, Status};
+use crate::bounded;
 use crate::catalog::pending::Pending;
 use crate::interrupt::Interrupt;
 use crate::process;
@@ -87,7 +87,7 @@ pub(super) fn watch(interrupt: &Interrupt, last_words: &LastWords) -> Result<()>
 fn end_in_time(signal: i32, last_words: LastWords) -> std::io::Result<()> {
     std::thread::Builder::new().name("time limit".to_owned()).spawn(move || {
         std::thread::sleep(CLEANUP_TIME);
-        let said = aside::within("last words", LAST_MOMENT, move || {
+        let said = bounded::within("last words", LAST_MOMENT, move || {
             last_words.say(signal);
             log::error!("{}; not all was cleaned up within {CLEANUP_TIME:?}", in_words(signal));
         });

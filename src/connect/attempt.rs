@@ -13,7 +13,7 @@ use super::session;
 use super::settings::Session;
 use super::tls::Tls;
 use super::transport::Transport;
-use crate::aside::{self, GivenUp};
+use crate::bounded::{self, GivenUp};
 use crate::conninfo::Target;
 
 /// How much an attempt cares about TLS.
@@ -83,7 +83,7 @@ fn within<T: Send + 'static>(
     time_limit: Duration,
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    match aside::within("connect", time_limit, work) {
+    match bounded::within("connect", time_limit, work) {
         Ok(outcome) => outcome,
         Err(GivenUp::Late) => Err(Failure::new(
             ConnectErrorKind::TimedOut,

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use postgres::types::ToSql;
 use postgres::{Client, Row};
 
-use crate::aside::{self, GivenUp};
+use crate::bounded::{self, GivenUp};
 
 /// How long the end of a session may hold us up.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -66,7 +66,7 @@ impl BoundedClient {
         work: impl FnOnce(&mut Client) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let mut client = self.client.take().context("the connection is closed")?;
-        let asked = aside::within("question", limit, move || {
+        let asked = bounded::within("question", limit, move || {
             let outcome = work(&mut client);
             (client, outcome)
         });
@@ -135,7 +135,7 @@ fn by_reference(params: &[Param]) -> Vec<&(dyn ToSql + Sync)> {
 impl Drop for BoundedClient {
     fn drop(&mut self) {
         let Some(client) = self.client.take() else { return };
-        if let Err(error) = aside::within("goodbye", GOODBYE, move || drop(client)) {
+        if let Err(error) = bounded::within("goodbye", GOODBYE, move || drop(client)) {
             log::debug!("a session is left to itself: {error}");
         }
     }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use postgres::{CancelToken, Client, NoTls};
 
 use super::transport::Transport;
-use crate::aside;
+use crate::bounded;
 
 /// How long a server may take to hear of it.
 const LIMIT: Duration = Duration::from_secs(1);
@@ -31,7 +31,7 @@ impl Canceller {
     /// When the server can't be reached.
     pub fn cancel(&self) -> Result<()> {
         let Self { token, transport } = self.clone();
-        let cancelled = aside::within("cancel", LIMIT, move || match transport {
+        let cancelled = bounded::within("cancel", LIMIT, move || match transport {
             Some(transport) => token.cancel_query(transport.anew()),
             None => token.cancel_query(NoTls),
         });

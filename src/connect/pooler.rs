@@ -13,7 +13,7 @@ use postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
 use super::error::{ConnectErrorKind, Failure};
 use super::transport::Transport;
-use crate::aside::{self, GivenUp};
+use crate::bounded::{self, GivenUp};
 
 /// So often two sessions are made to compete for one process.
 const ROUNDS: usize = 4;
@@ -89,7 +89,7 @@ fn shared() -> Failure {
 /// A second session over the same way.
 fn second(config: &Config, transport: Option<&Transport>, limit: Duration) -> Result<Client, Failure> {
     let (config, transport) = (config.clone(), transport.map(Transport::anew));
-    let connected = aside::within("second session", limit, move || match transport {
+    let connected = bounded::within("second session", limit, move || match transport {
         Some(transport) => config.connect(transport),
         None => config.connect(NoTls),
     });
@@ -127,7 +127,7 @@ fn hold(
     in_transaction: bool,
     limit: Duration,
 ) -> Result<(Client, Result<Option<i32>, Failure>), Failure> {
-    let held = aside::within("second session", limit, move || {
+    let held = bounded::within("second session", limit, move || {
         let begun = if in_transaction { rival.batch_execute("BEGIN") } else { Ok(()) };
         let process = begun.map_err(|error| unclear(&error)).and_then(|()| process_of(&mut rival));
         (rival, process)

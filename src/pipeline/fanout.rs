@@ -1,6 +1,6 @@
-//! The fan-out: every part to every lane at once, through bounded queues. A slow lane slows the run, a
-//! lane that takes nothing for the stall time or fails is dropped, and neither ends the others. It knows
-//! lanes, not stores.
+//! The fan-out: every part to every worker at once, through bounded queues. A slow worker slows the run, a
+//! worker that takes nothing for the stall time or fails is dropped, and neither ends the others. It knows
+//! workers, not stores.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -12,16 +12,16 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bo
 use crate::interrupt::Interrupt;
 use crate::part::{Part, Traffic};
 
-/// Parts that may wait for a lane beside those it has in flight.
+/// Parts that may wait for a worker beside those it has in flight.
 const QUEUE_PARTS: usize = 1;
 /// How often a wait looks whether the run was interrupted.
 const LOOK: Duration = Duration::from_millis(100);
-/// How long after an interrupt the lanes are waited for, all of them together.
+/// How long after an interrupt the workers are waited for, all of them together.
 const LAST_WAIT: Duration = Duration::from_secs(4);
-/// How long a lane that was dropped has to take back what it left in its store.
-const FAREWELL: Duration = Duration::from_secs(20);
+/// How long a worker that was dropped has to take back what it left in its store.
+const ABORT_GRACE: Duration = Duration::from_secs(20);
 /// How long after an interrupt all of them have for that.
-const LAST_FAREWELL: Duration = Duration::from_secs(7);
+const LAST_ABORT_GRACE: Duration = Duration::from_secs(7);
 
 /// Takes the parts of an artifact, in order.
 pub trait Sink: Send + 'static {
@@ -35,28 +35,28 @@ pub trait Sink: Send + 'static {
     fn traffic(&self) -> Arc<Traffic>;
 }
 
-/// A lane's traffic, known once its sink is open.
-pub type Moved = Arc<OnceLock<Arc<Traffic>>>;
+/// A worker's traffic, known once its sink is open.
+pub type BytesSent = Arc<OnceLock<Arc<Traffic>>>;
 
-/// How many bytes a lane has moved.
+/// How many bytes a worker has sent.
 #[must_use]
-pub fn moved(lane: &Moved) -> u64 {
-    lane.get().map_or(0, |traffic| traffic.moved_bytes())
+pub fn bytes_sent(worker: &BytesSent) -> u64 {
+    worker.get().map_or(0, |traffic| traffic.moved_bytes())
 }
 
 /// A way out of the fan-out, before it is opened.
-pub struct Lane<S> {
+pub struct StoreWorker<S> {
     /// The name that comes back with its end.
     pub name: String,
-    /// Bytes it moved, for whoever watches.
-    pub moved: Moved,
-    /// Opens the sink, on the lane's own thread.
+    /// Bytes it has sent, for whoever watches.
+    pub bytes_sent: BytesSent,
+    /// Opens the sink, on the worker's own thread.
     pub open: Box<dyn FnOnce() -> Result<S> + Send>,
 }
 
-/// How a lane ended: with a sink that took every part, or with the reason it was dropped.
-pub struct LaneEnd<S> {
-    /// The lane's name.
+/// How a worker ended: with a sink that took every part, or with the reason it was dropped.
+pub struct WorkerEnd<S> {
+    /// The worker's name.
     pub name: String,
     /// The sink, still unpublished, or what went wrong.
     pub result: Result<S>,
@@ -66,52 +66,52 @@ struct Running<S> {
     name: String,
     queue: Option<Sender<Arc<Part>>>,
     ended: Receiver<Result<S>>,
-    moved: Moved,
-    quiet: Quiet,
+    bytes_sent: BytesSent,
+    idle: IdleTimer,
     dropped: Option<anyhow::Error>,
     is_dropped: Arc<AtomicBool>,
 }
 
-/// The lanes of one run.
+/// The workers of one run.
 pub struct FanOut<S> {
-    lanes: Vec<Running<S>>,
+    workers: Vec<Running<S>>,
     stall: Duration,
     interrupt: Interrupt,
 }
 
 impl<S: Sink> FanOut<S> {
-    /// Starts a thread for each lane.
+    /// Starts a thread for each worker.
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(lanes: Vec<Lane<S>>, stall: Duration, interrupt: Interrupt) -> Result<Self> {
-        let lanes = lanes.into_iter().map(start_lane).collect::<Result<_>>()?;
-        Ok(Self { lanes, stall, interrupt })
+    pub fn start(workers: Vec<StoreWorker<S>>, stall: Duration, interrupt: Interrupt) -> Result<Self> {
+        let workers = workers.into_iter().map(start_worker).collect::<Result<_>>()?;
+        Ok(Self { workers, stall, interrupt })
     }
 
-    /// Hands a part to every lane that is alive.
+    /// Hands a part to every worker that is alive.
     ///
     /// # Errors
-    /// When no lane is left, or the run was interrupted.
+    /// When no worker is left, or the run was interrupted.
     pub fn send(&mut self, part: &Arc<Part>) -> Result<()> {
-        for lane in &mut self.lanes {
-            lane.offer(part, self.stall, &self.interrupt)?;
+        for worker in &mut self.workers {
+            worker.offer(part, self.stall, &self.interrupt)?;
         }
-        if self.lanes.iter().all(|lane| lane.queue.is_none()) {
+        if self.workers.iter().all(|worker| worker.queue.is_none()) {
             bail!("no store is left that takes the backup");
         }
         Ok(())
     }
 
-    /// Ends the lanes and waits until each took what was queued for it, or stalled.
+    /// Ends the workers and waits until each took what was queued for it, or stalled.
     #[must_use]
-    pub fn finish(self) -> Vec<LaneEnd<S>> {
-        let Self { mut lanes, stall, interrupt } = self;
-        for lane in &mut lanes {
-            lane.queue = None;
-            lane.quiet = Quiet::new(&lane.moved);
+    pub fn finish(self) -> Vec<WorkerEnd<S>> {
+        let Self { mut workers, stall, interrupt } = self;
+        for worker in &mut workers {
+            worker.queue = None;
+            worker.idle = IdleTimer::new(&worker.bytes_sent);
         }
-        lanes.into_iter().map(|lane| lane.end(stall, &interrupt)).collect()
+        workers.into_iter().map(|worker| worker.end(stall, &interrupt)).collect()
     }
 }
 
@@ -119,7 +119,7 @@ impl<S: Sink> Running<S> {
     fn offer(&mut self, part: &Arc<Part>, stall: Duration, interrupt: &Interrupt) -> Result<()> {
         let Some(queue) = self.queue.as_ref() else { return Ok(()) };
         let mut waiting = Arc::clone(part);
-        self.quiet = Quiet::new(&self.moved);
+        self.idle = IdleTimer::new(&self.bytes_sent);
         loop {
             match queue.send_timeout(waiting, LOOK.min(stall)) {
                 Ok(()) => return Ok(()),
@@ -132,9 +132,9 @@ impl<S: Sink> Running<S> {
             if interrupt.is_raised() {
                 bail!("interrupted");
             }
-            if self.quiet.lasted(&self.moved) >= stall {
+            if self.idle.lasted(&self.bytes_sent) >= stall {
                 self.queue = None;
-                self.drop_for(stalled(&self.moved, stall));
+                self.drop_for(stalled(&self.bytes_sent, stall));
                 return Ok(());
             }
         }
@@ -144,67 +144,67 @@ impl<S: Sink> Running<S> {
     fn drop_for(&mut self, reason: anyhow::Error) {
         self.dropped = Some(reason);
         self.is_dropped.store(true, Ordering::SeqCst);
-        if let Some(traffic) = self.moved.get() {
+        if let Some(traffic) = self.bytes_sent.get() {
             traffic.cancel();
         }
     }
 
-    fn end(mut self, stall: Duration, interrupt: &Interrupt) -> LaneEnd<S> {
+    fn end(mut self, stall: Duration, interrupt: &Interrupt) -> WorkerEnd<S> {
         while self.dropped.is_none() {
             match self.ended.recv_timeout(LOOK.min(stall)) {
-                Ok(result) => return LaneEnd { name: self.name, result },
+                Ok(result) => return WorkerEnd { name: self.name, result },
                 Err(RecvTimeoutError::Disconnected) => {
-                    return LaneEnd { name: self.name, result: Err(anyhow!("its thread ended too soon")) };
+                    return WorkerEnd { name: self.name, result: Err(anyhow!("its thread ended too soon")) };
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            // An interrupted run gives its lanes a moment to clean up, not a whole stall time.
+            // An interrupted run gives its workers a moment to clean up, not a whole stall time.
             if interrupt.raised_for().is_some_and(|since| since >= LAST_WAIT) {
                 self.drop_for(anyhow!("it did not end in time: interrupted"));
-            } else if self.quiet.lasted(&self.moved) >= stall {
-                self.drop_for(stalled(&self.moved, stall));
+            } else if self.idle.lasted(&self.bytes_sent) >= stall {
+                self.drop_for(stalled(&self.bytes_sent, stall));
             }
         }
-        self.await_farewell(interrupt);
+        self.await_abort(interrupt);
         let gone = || anyhow!("it was dropped");
-        LaneEnd { name: self.name, result: Err(self.dropped.unwrap_or_else(gone)) }
+        WorkerEnd { name: self.name, result: Err(self.dropped.unwrap_or_else(gone)) }
     }
 
-    /// A lane that was dropped takes back what it left in its store, as far as that answers; a run that ended
+    /// A worker that was dropped takes back what it left in its store, as far as that answers; a run that ended
     /// before would leave it there. One that was never open has nothing to take back.
-    fn await_farewell(&self, interrupt: &Interrupt) {
+    fn await_abort(&self, interrupt: &Interrupt) {
         let started = Instant::now();
-        while self.moved.get().is_some() {
-            let is_over = interrupt.raised_for().is_some_and(|since| since >= LAST_FAREWELL);
+        while self.bytes_sent.get().is_some() {
+            let is_over = interrupt.raised_for().is_some_and(|since| since >= LAST_ABORT_GRACE);
             match self.ended.recv_timeout(LOOK) {
-                Err(RecvTimeoutError::Timeout) if started.elapsed() < FAREWELL && !is_over => {}
+                Err(RecvTimeoutError::Timeout) if started.elapsed() < ABORT_GRACE && !is_over => {}
                 Ok(_) | Err(_) => return,
             }
         }
     }
 }
 
-fn stalled(lane: &Moved, time: Duration) -> anyhow::Error {
+fn stalled(worker: &BytesSent, time: Duration) -> anyhow::Error {
     let told = format!("it took no byte for {time:?} (timeouts.stall): dropped");
-    match lane.get().and_then(|traffic| traffic.trouble()) {
+    match worker.get().and_then(|traffic| traffic.trouble()) {
         Some(trouble) => anyhow!("{told}; it last ran into this: {trouble}"),
         None => anyhow!(told),
     }
 }
 
-/// How long a lane has taken nothing.
-struct Quiet {
+/// How long a worker has taken nothing.
+struct IdleTimer {
     since: Instant,
     at_bytes: u64,
 }
 
-impl Quiet {
-    fn new(lane: &Moved) -> Self {
-        Self { since: Instant::now(), at_bytes: moved(lane) }
+impl IdleTimer {
+    fn new(worker: &BytesSent) -> Self {
+        Self { since: Instant::now(), at_bytes: bytes_sent(worker) }
     }
 
-    fn lasted(&mut self, lane: &Moved) -> Duration {
-        let now_bytes = moved(lane);
+    fn lasted(&mut self, worker: &BytesSent) -> Duration {
+        let now_bytes = bytes_sent(worker);
         if now_bytes != self.at_bytes {
             *self = Self { since: Instant::now(), at_bytes: now_bytes };
         }
@@ -212,15 +212,15 @@ impl Quiet {
     }
 }
 
-fn start_lane<S: Sink>(lane: Lane<S>) -> Result<Running<S>> {
-    let Lane { name, moved, open } = lane;
+fn start_worker<S: Sink>(worker: StoreWorker<S>) -> Result<Running<S>> {
+    let StoreWorker { name, bytes_sent, open } = worker;
     let (queue, parts) = bounded::<Arc<Part>>(QUEUE_PARTS);
     let (end, ended) = bounded(1);
     let is_dropped = Arc::new(AtomicBool::new(false));
-    let (counted, is_over) = (Arc::clone(&moved), Arc::clone(&is_dropped));
+    let (counted, is_over) = (Arc::clone(&bytes_sent), Arc::clone(&is_dropped));
     std::thread::Builder::new().name(format!("store {name}")).spawn(move || {
-        let result = run_lane(open, &parts, &counted, &is_over);
-        // The sink of a lane that was dropped is aborted here, before its end is told.
+        let result = run_worker(open, &parts, &counted, &is_over);
+        // The sink of a worker that was dropped is aborted here, before its end is told.
         let result = if is_over.load(Ordering::SeqCst) {
             drop(result);
             Err(anyhow!("it was dropped"))
@@ -230,18 +230,18 @@ fn start_lane<S: Sink>(lane: Lane<S>) -> Result<Running<S>> {
         // Nobody may listen any more.
         drop(end.send(result));
     })?;
-    let quiet = Quiet::new(&moved);
-    Ok(Running { name, queue: Some(queue), ended, moved, quiet, dropped: None, is_dropped })
+    let idle = IdleTimer::new(&bytes_sent);
+    Ok(Running { name, queue: Some(queue), ended, bytes_sent, idle, dropped: None, is_dropped })
 }
 
-fn run_lane<S: Sink>(
+fn run_worker<S: Sink>(
     open: Box<dyn FnOnce() -> Result<S> + Send>,
     parts: &Receiver<Arc<Part>>,
-    moved: &Moved,
+    bytes_sent: &BytesSent,
     is_dropped: &AtomicBool,
 ) -> Result<S> {
     let mut sink = open()?;
-    let traffic = moved.get_or_init(|| sink.traffic());
+    let traffic = bytes_sent.get_or_init(|| sink.traffic());
     if is_dropped.load(Ordering::SeqCst) {
         traffic.cancel();
         bail!("it was dropped");
@@ -278,20 +278,20 @@ mod tests {
         Arc::new(Part { number, blocks: Vec::new(), size_bytes: 1, md5: [0; 16] })
     }
 
-    fn lane(name: &str, seen: &Arc<Mutex<Vec<u32>>>, fails_at: Option<u32>) -> Lane<Keeps> {
+    fn worker(name: &str, seen: &Arc<Mutex<Vec<u32>>>, fails_at: Option<u32>) -> StoreWorker<Keeps> {
         let seen = Arc::clone(seen);
-        Lane {
+        StoreWorker {
             name: name.to_owned(),
-            moved: Moved::default(),
+            bytes_sent: BytesSent::default(),
             open: Box::new(move || Ok(Keeps(seen, fails_at))),
         }
     }
 
     #[test]
-    fn a_lane_that_fails_does_not_end_the_others() {
+    fn a_worker_that_fails_does_not_end_the_others() {
         let (good, bad) = (Arc::default(), Arc::default());
-        let lanes = vec![lane("good", &good, None), lane("bad", &bad, Some(3))];
-        let mut fan = FanOut::start(lanes, Duration::from_secs(5), Interrupt::new()).unwrap();
+        let workers = vec![worker("good", &good, None), worker("bad", &bad, Some(3))];
+        let mut fan = FanOut::start(workers, Duration::from_secs(5), Interrupt::new()).unwrap();
         for number in 1..=20 {
             fan.send(&part(number)).unwrap();
         }
@@ -304,19 +304,19 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_that_hangs_is_dropped_after_the_stall_time() {
+    fn a_worker_that_hangs_is_dropped_after_the_stall_time() {
         let seen = Arc::default();
         let (release, held) = bounded::<()>(0);
-        let hangs = Lane {
+        let hangs = StoreWorker {
             name: "hangs".to_owned(),
-            moved: Moved::default(),
+            bytes_sent: BytesSent::default(),
             open: Box::new(move || {
                 held.recv().ok();
                 bail!("let go")
             }),
         };
-        let lanes = vec![hangs, lane("good", &seen, None)];
-        let mut fan = FanOut::start(lanes, Duration::from_millis(50), Interrupt::new()).unwrap();
+        let workers = vec![hangs, worker("good", &seen, None)];
+        let mut fan = FanOut::start(workers, Duration::from_millis(50), Interrupt::new()).unwrap();
         for number in 1..=5 {
             fan.send(&part(number)).unwrap();
         }
@@ -328,10 +328,11 @@ mod tests {
     }
 
     #[test]
-    fn no_lane_left_ends_the_run() {
+    fn no_worker_left_ends_the_run() {
         let seen = Arc::default();
         let mut fan =
-            FanOut::start(vec![lane("a", &seen, Some(1))], Duration::from_secs(5), Interrupt::new()).unwrap();
+            FanOut::start(vec![worker("a", &seen, Some(1))], Duration::from_secs(5), Interrupt::new())
+                .unwrap();
         let refused = (1..=10).find_map(|number| fan.send(&part(number)).err()).unwrap();
         assert!(refused.to_string().contains("no store is left"));
         assert!(fan.finish()[0].result.is_err());

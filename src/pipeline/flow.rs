@@ -1,5 +1,5 @@
 //! The one pass of a backup: source, compress, seal, hash, fan out, every step on a thread of its own
-//! and bounded queues between them. It knows neither what the source is nor what the lanes lead to.
+//! and bounded queues between them. It knows neither what the source is nor what the workers lead to.
 
 use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::compress::{BLOCK_LEN, Compression, Packer};
 use super::digest::{Hasher, Sum};
-use super::fanout::{FanOut, Lane, LaneEnd, Sink};
+use super::fanout::{FanOut, Sink, StoreWorker, WorkerEnd};
 use super::header::Secrets;
 use super::parts::Cutter;
 use super::pool::Pool;
@@ -27,7 +27,7 @@ pub struct Plan {
     pub compression: Compression,
     /// Size of all parts but the last.
     pub part_size_bytes: u64,
-    /// A lane that takes nothing for this long is dropped.
+    /// A worker that takes nothing for this long is dropped.
     pub stall: Duration,
     /// Ends waits early.
     pub interrupt: Interrupt,
@@ -70,16 +70,16 @@ enum Turn {
     End,
 }
 
-/// Sends the source through every step and into the lanes. The lanes come back unpublished in either
+/// Sends the source through every step and into the workers. The workers come back unpublished in either
 /// case: after an error they hold a broken artifact, and the caller aborts them.
 pub fn run<S: Sink>(
     plan: &Plan,
     source: &mut dyn Read,
     secrets: Secrets,
-    lanes: Vec<Lane<S>>,
+    workers: Vec<StoreWorker<S>>,
     meter: &Meter,
-) -> (Result<Made>, Vec<LaneEnd<S>>) {
-    let fan = match FanOut::start(lanes, plan.stall, plan.interrupt.clone()) {
+) -> (Result<Made>, Vec<WorkerEnd<S>>) {
+    let fan = match FanOut::start(workers, plan.stall, plan.interrupt.clone()) {
         Ok(fan) => fan,
         Err(error) => return (Err(error), Vec::new()),
     };
@@ -245,7 +245,7 @@ fn seal_all(
     Err(Halt::Neighbour)
 }
 
-/// Cuts the artifact into parts, with the MD5 of each, and hands them to every lane.
+/// Cuts the artifact into parts, with the MD5 of each, and hands them to every worker.
 fn cut_all<S: Sink>(
     part_size_bytes: u64,
     blocks: &Receiver<Sealed>,
@@ -318,9 +318,9 @@ mod tests {
         let kept = Kept::default();
         let parts = Arc::clone(&kept);
         let open = Box::new(move || Ok(Keeps { parts, fails }));
-        let lane = Lane { name: "a".to_owned(), moved: Arc::default(), open };
+        let worker = StoreWorker { name: "a".to_owned(), bytes_sent: Arc::default(), open };
         let secrets = header::create(&id(), packing, ring().sealing()).unwrap();
-        let (made, ends) = run(&plan, source, secrets, vec![lane], &Meter::default());
+        let (made, ends) = run(&plan, source, secrets, vec![worker], &Meter::default());
         assert_eq!(ends.len(), 1);
         (made, kept)
     }
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn when_no_lane_is_left_the_run_ends_although_the_source_does_not() {
+    fn when_no_worker_is_left_the_run_ends_although_the_source_does_not() {
         let (made, _) = flow(&mut io::repeat(7), Packing::None, 1000, true);
         assert!(made.unwrap_err().to_string().contains("no store is left"));
     }

@@ -22,11 +22,11 @@ pub struct ChildReader {
     interrupt: Interrupt,
     warnings: String,
     is_whole: bool,
-    quiet: Option<Quiet>,
+    idle_timer: Option<IdleTimer>,
 }
 
 /// What is done about a child that gives nothing.
-pub struct Quiet {
+pub struct IdleTimer {
     /// How long it gives nothing before that, and between two times.
     pub after: Duration,
     /// Told how many times in a row; an error ends the child.
@@ -41,13 +41,13 @@ impl ChildReader {
     pub fn start(program: &Program, interrupt: Interrupt) -> Result<Self> {
         let mut running = Running::start(program, &Manner::default(), Stdio::null(), Stdio::piped())?;
         let stdout = running.child.stdout.take();
-        Ok(Self { running, stdout, interrupt, warnings: String::new(), is_whole: false, quiet: None })
+        Ok(Self { running, stdout, interrupt, warnings: String::new(), is_whole: false, idle_timer: None })
     }
 
     /// Has something done about a child that gives nothing while it is read from.
     #[must_use]
-    pub fn when_quiet(self, quiet: Quiet) -> Self {
-        Self { quiet: Some(quiet), ..self }
+    pub fn when_idle(self, idle_timer: IdleTimer) -> Self {
+        Self { idle_timer: Some(idle_timer), ..self }
     }
 
     /// What the child said on stderr although it exited with 0.
@@ -69,7 +69,7 @@ impl Read for ChildReader {
             // A pipe whose producer failed is broken, never just closed.
             return if self.is_whole { Ok(0) } else { Err(io::Error::from(io::ErrorKind::BrokenPipe)) };
         };
-        if let Err(error) = wait_for_bytes(stdout, &self.interrupt, self.quiet.as_mut()) {
+        if let Err(error) = wait_for_bytes(stdout, &self.interrupt, self.idle_timer.as_mut()) {
             self.end();
             return Err(error);
         }
@@ -92,9 +92,13 @@ impl Read for ChildReader {
     }
 }
 
-fn wait_for_bytes(stdout: &ChildStdout, interrupt: &Interrupt, quiet: Option<&mut Quiet>) -> io::Result<()> {
+fn wait_for_bytes(
+    stdout: &ChildStdout,
+    interrupt: &Interrupt,
+    idle_timer: Option<&mut IdleTimer>,
+) -> io::Result<()> {
     let interrupted = || io::Error::other(Failure::failed("interrupted"));
-    let Some(quiet) = quiet else {
+    let Some(idle_timer) = idle_timer else {
         return if wait_ready(stdout, PollFlags::IN, interrupt)? { Ok(()) } else { Err(interrupted()) };
     };
     let mut times: u32 = 0;
@@ -103,9 +107,9 @@ fn wait_for_bytes(stdout: &ChildStdout, interrupt: &Interrupt, quiet: Option<&mu
         match look(stdout, PollFlags::IN, interrupt)? {
             Look::Ready => return Ok(()),
             Look::Interrupted => return Err(interrupted()),
-            Look::NotYet if since.elapsed() >= quiet.after => {
+            Look::NotYet if since.elapsed() >= idle_timer.after => {
                 times = times.saturating_add(1);
-                (quiet.ask)(times)
+                (idle_timer.ask)(times)
                     .map_err(|error| io::Error::other(Failure::failed(format!("{error:#}"))))?;
                 since = Instant::now();
             }

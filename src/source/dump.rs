@@ -12,7 +12,7 @@ use super::watch::Watch;
 use crate::conninfo::ConnInfo;
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
-use crate::process::{ChildReader, Program, Quiet};
+use crate::process::{ChildReader, IdleTimer, Program};
 
 /// What each archive of `pg_dump -Fc` starts with.
 const MAGIC: &[u8; 5] = b"PGDMP";
@@ -73,8 +73,8 @@ impl Dump {
         environment.push(("LC_ALL".to_owned(), "C".to_owned()));
         let program = Program { path: plan.client.path.clone(), arguments, environment };
         let mut watch = Watch::of(plan.connection, plan.connect_timeout, interrupt.clone());
-        let quiet = Quiet { after: plan.stall, ask: Box::new(move |times| watch.ask(times)) };
-        let child = ChildReader::start(&program, interrupt)?.when_quiet(quiet);
+        let idle_timer = IdleTimer { after: plan.stall, ask: Box::new(move |times| watch.ask(times)) };
+        let child = ChildReader::start(&program, interrupt)?.when_idle(idle_timer);
         Ok(Self { child, start: Vec::new() })
     }
 

@@ -11,7 +11,7 @@ use super::dump::child_connection;
 use super::watch::Watch;
 use crate::conninfo::ConnInfo;
 use crate::interrupt::Interrupt;
-use crate::process::{ChildReader, Program, Quiet};
+use crate::process::{ChildReader, IdleTimer, Program};
 
 pub mod apply;
 mod everybody;
@@ -62,8 +62,8 @@ pub fn globals(plan: &GlobalsPlan<'_>, interrupt: &Interrupt) -> Result<Vec<u8>>
     }
     let program = Program { path: plan.client.path.clone(), arguments, environment };
     let mut watch = Watch::of(plan.connection, plan.connect_timeout, interrupt.clone());
-    let quiet = Quiet { after: plan.stall, ask: Box::new(move |times| watch.ask(times)) };
-    let child = ChildReader::start(&program, interrupt.clone())?.when_quiet(quiet);
+    let idle_timer = IdleTimer { after: plan.stall, ask: Box::new(move |times| watch.ask(times)) };
+    let child = ChildReader::start(&program, interrupt.clone())?.when_idle(idle_timer);
     let mut said = Vec::new();
     child.take(LIMIT_BYTES).read_to_end(&mut said).context("roles and tablespaces can't be read")?;
     if said.len() as u64 == LIMIT_BYTES {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::aside::{self, GivenUp};
+use crate::bounded::{self, GivenUp};
 use crate::connect::{self, ConnectError, ConnectErrorKind, ConnectOptions};
 use crate::conninfo::ConnInfo;
 use crate::exit::one_line;
@@ -55,7 +55,7 @@ impl Watch {
         let options =
             ConnectOptions { connect_timeout, answer_timeout: connect_timeout, application_name: "pgkeep" };
         let connect = move || connect::connect(&connection, &options).err();
-        match aside::until("watch", |_| self.interrupt.is_raised(), connect) {
+        match bounded::until("watch", |_| self.interrupt.is_raised(), connect) {
             Ok(outcome) => Ok(outcome.filter(is_no_answer).map(anyhow::Error::new)),
             Err(GivenUp::Late) => Ok(None),
             Err(error) => Err(error).context("a look at the server"),

@@ -17,10 +17,10 @@ use self::removing::remove_file;
 use super::{Handle, Kind, Listed, Missing, Part, Removal, Stale, Stat, Store, Stored, Traffic, Upload};
 
 mod listing;
-mod patience;
 mod removing;
+mod timeout;
 
-pub use patience::PatientStore;
+pub use timeout::TimeoutStore;
 
 /// How often a folder that went away is made again.
 const FOLDER_TRIES: usize = 10;

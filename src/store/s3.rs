@@ -27,7 +27,7 @@ use super::{Handle, Kind, Listed, Missing, ObjectLock, Removal, Stale, Stat, Sto
 
 mod address;
 mod answer;
-mod aside;
+mod bounded;
 mod client;
 mod compose;
 mod course;

@@ -10,8 +10,8 @@ use super::content::{Content, Order};
 use super::ledger::Ledger;
 use super::stream::{Streamed, abandon, in_order, planned_part_size, send, source_trouble};
 use super::watch::Watch;
-use crate::aside;
 use crate::backup::{Backup, CLUSTER, CONFIG};
+use crate::bounded;
 use crate::command::context::Context;
 use crate::config::redacted::without_secrets;
 use crate::exit::one_line;
@@ -131,7 +131,7 @@ fn files(context: &Context) -> (Vec<Found>, u64, Vec<String>) {
         let bytes = sizes.fold(0, u64::saturating_add);
         (files, bytes, missing)
     };
-    aside::until("files", |took| took >= limit || interrupt.is_raised(), look).unwrap_or_else(|_| {
+    bounded::until("files", |took| took >= limit || interrupt.is_raised(), look).unwrap_or_else(|_| {
         let why = format!("the files of `[config] files` could not all be looked at within {limit:?}");
         (Vec::new(), 0, vec![why])
     })

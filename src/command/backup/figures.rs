@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
-use crate::aside;
 use crate::backup::Backup;
+use crate::bounded;
 use crate::command::context::Context;
 use crate::command::progress::Phase;
 use crate::conninfo::ConnInfo;
@@ -57,7 +57,7 @@ impl Figures {
         let (connection, options) = (connection.clone(), context.connect_options());
         let (interrupt, limit) = (&context.interrupt, options.answer_timeout + config.time);
         let is_over = |taken: Duration| interrupt.is_raised() || taken > limit;
-        let opened = aside::until("snapshot", is_over, move || -> Result<_> {
+        let opened = bounded::until("snapshot", is_over, move || -> Result<_> {
             let mut snapshot = Snapshot::open(&connection, &options, wanted)?;
             let shared = (level != Level::Off).then(|| snapshot.export());
             Ok((snapshot, shared))

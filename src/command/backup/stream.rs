@@ -13,13 +13,13 @@ use super::figures::{Counted, Figures};
 use super::ledger::Ledger;
 use crate::backup::Backup;
 use crate::command::context::{ConfiguredStore, Context};
-use crate::command::copies::{self, Lane, side_by_side};
+use crate::command::copies::{self, UploadSink, side_by_side};
 use crate::command::progress::Progress;
 use crate::conninfo::ConnInfo;
 use crate::exit::{Failure, one_line};
 use crate::manifest::TABLES;
 use crate::pipeline::compress::Compression;
-use crate::pipeline::fanout::{self, LaneEnd, Moved};
+use crate::pipeline::fanout::{self, BytesSent, WorkerEnd};
 use crate::pipeline::flow::{self, Made, Meter, Plan};
 use crate::pipeline::header;
 use crate::source::advisory;
@@ -104,15 +104,16 @@ pub(super) fn send(
     source: &mut dyn Read,
     part_size_bytes: u64,
     expected_bytes: u64,
-) -> Result<(Result<Made>, Vec<LaneEnd<Lane>>)> {
+) -> Result<(Result<Made>, Vec<WorkerEnd<UploadSink>>)> {
     let &Order { context, ring, configured_stores, .. } = order;
     let secrets = header::create(&backup.id, packing(context), ring.sealing())?;
     let meter = Arc::new(Meter::default());
-    let lanes = lanes(backup, configured_stores, part_size_bytes);
-    let watched = lanes.iter().map(|lane| (lane.name.clone(), Arc::clone(&lane.moved))).collect();
+    let workers = workers(backup, configured_stores, part_size_bytes);
+    let watched =
+        workers.iter().map(|worker| (worker.name.clone(), Arc::clone(&worker.bytes_sent))).collect();
     let bars = &context.out.bars;
     let progress = Progress::start(bars, &backup.database, expected_bytes, &meter, watched)?;
-    let sent = flow::run(&plan(context, part_size_bytes), source, secrets, lanes, &meter);
+    let sent = flow::run(&plan(context, part_size_bytes), source, secrets, workers, &meter);
     drop(progress);
     Ok(sent)
 }
@@ -144,13 +145,13 @@ fn start_dump(context: &Context, ready: &Ready, snapshot: Option<&str>) -> Resul
 }
 
 /// Ends every upload of a run that failed; gives the error that says why it did.
-pub(super) fn abandon(ends: Vec<LaneEnd<Lane>>, error: anyhow::Error) -> anyhow::Error {
-    let lanes = ends.len();
+pub(super) fn abandon(ends: Vec<WorkerEnd<UploadSink>>, error: anyhow::Error) -> anyhow::Error {
+    let workers = ends.len();
     let faults = match abort(ends) {
         Ok(faults) => faults,
         Err(error) => return error,
     };
-    if lanes > 0 && faults.len() == lanes {
+    if workers > 0 && faults.len() == workers {
         // The stores' own reasons say more than that none of them is left.
         return error.context(Failure::failed(faults.join("; ")));
     }
@@ -213,50 +214,50 @@ pub(super) fn part_size_of(artifact_bytes: u64) -> u64 {
     artifact_bytes.div_ceil(PARTS_PLANNED).next_multiple_of(MIB).clamp(LEAST_PART_BYTES, LARGEST_PART_BYTES)
 }
 
-/// A lane into each store that can be used.
-fn lanes(
+/// A worker into each store that can be used.
+fn workers(
     backup: &Backup,
     configured_stores: &[ConfiguredStore],
     part_size_bytes: u64,
-) -> Vec<fanout::Lane<Lane>> {
+) -> Vec<fanout::StoreWorker<UploadSink>> {
     let usable =
         configured_stores.iter().filter_map(|configured| Some((configured, configured.store.as_ref().ok()?)));
-    let lane = |(configured, store): (&ConfiguredStore, &Arc<dyn Store>)| {
+    let worker = |(configured, store): (&ConfiguredStore, &Arc<dyn Store>)| {
         let store = Arc::clone(store);
         let path = copies::path_in(backup, store.as_ref());
-        fanout::Lane {
+        fanout::StoreWorker {
             name: configured.name.clone(),
-            moved: Moved::default(),
+            bytes_sent: BytesSent::default(),
             open: Box::new(move || {
                 let upload = store.begin(&path, part_size_bytes)?;
                 testpoint::reached(Step::UploadBegun);
-                Ok(Lane(upload))
+                Ok(UploadSink(upload))
             }),
         }
     };
-    usable.map(lane).collect()
+    usable.map(worker).collect()
 }
 
-/// The end of each store's lane, in the order of the stores.
+/// The end of each store's worker, in the order of the stores.
 pub(super) fn in_order(
     configured_stores: &[ConfiguredStore],
-    mut ends: Vec<LaneEnd<Lane>>,
+    mut ends: Vec<WorkerEnd<UploadSink>>,
 ) -> Vec<Result<Box<dyn Upload>>> {
     let mut end_of = |configured: &ConfiguredStore| {
         let position = ends.iter().position(|end| end.name == configured.name);
         match position.map(|position| ends.swap_remove(position).result) {
-            Some(result) => result.map(|lane| lane.0),
+            Some(result) => result.map(|worker| worker.0),
             None => Err(anyhow!("it could not be used")),
         }
     };
     configured_stores.iter().map(&mut end_of).collect()
 }
 
-/// Ends every upload; gives back what the lanes had to say.
-fn abort(ends: Vec<LaneEnd<Lane>>) -> Result<Vec<String>> {
+/// Ends every upload; gives back what the workers had to say.
+fn abort(ends: Vec<WorkerEnd<UploadSink>>) -> Result<Vec<String>> {
     let aborted = side_by_side(ends, |end| match end.result {
-        Ok(lane) => {
-            if let Err(error) = lane.0.abort() {
+        Ok(worker) => {
+            if let Err(error) = worker.0.abort() {
                 log::warn!("store `{}`: {}; the next run removes it", end.name, one_line(&error));
             }
             None

@@ -87,7 +87,7 @@ fn pour(dump: &mut Reading<'_>, file: &mut impl Write, folder: &Path) -> Attempt
 
 /// Writes the dump to stdout. What went out can't be taken back: after that no other copy is tried.
 pub(super) fn into_stdout(interrupt: &Interrupt, dump: &mut Reading<'_>) -> Attempt<()> {
-    let mut stdout = PatientStdout(interrupt);
+    let mut stdout = InterruptibleStdout(interrupt);
     let mut is_begun = false;
     loop {
         let block = match dump.next() {
@@ -105,9 +105,9 @@ pub(super) fn into_stdout(interrupt: &Interrupt, dump: &mut Reading<'_>) -> Atte
 }
 
 /// Stdout as a pipe that may be full for long: waited for with an eye on the interrupt.
-struct PatientStdout<'a>(&'a Interrupt);
+struct InterruptibleStdout<'a>(&'a Interrupt);
 
-impl Write for PatientStdout<'_> {
+impl Write for InterruptibleStdout<'_> {
     fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
         let stdout = std::io::stdout();
         if !wait_ready(&stdout, PollFlags::OUT, self.0)? {

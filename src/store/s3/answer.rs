@@ -9,7 +9,7 @@ use ureq::Body;
 use ureq::http::Response;
 use ureq::http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, RETRY_AFTER};
 
-use super::aside::aside;
+use super::bounded::bounded;
 use super::error::{Place, S3Error, Said};
 use super::words;
 use super::xml::{self, ErrorDocument};
@@ -31,7 +31,8 @@ pub(super) fn read_body(
         let reader = body.into_with_config().limit(u64::MAX).reader();
         reader.take(limit_bytes.saturating_add(1)).read_to_end(&mut bytes).map(|_| bytes)
     };
-    let bytes = aside(operation, place, read)?.map_err(|error| S3Error::from_io(operation, &error, place))?;
+    let bytes =
+        bounded(operation, place, read)?.map_err(|error| S3Error::from_io(operation, &error, place))?;
     let count = bytes.len() as u64;
     if count > limit_bytes {
         let message = format!("the answer is larger than {limit_bytes} bytes");
@@ -101,7 +102,7 @@ pub(super) fn refusal(operation: &str, answer: Response<Body>, place: &Place) ->
         (body, read)
     };
     // An answer that breaks off still has its status: what came of the body is read, if it can be.
-    let body = match aside(operation, place, read) {
+    let body = match bounded(operation, place, read) {
         Ok((body, Ok(_))) => body,
         Ok((body, Err(error))) => {
             log::debug!("{operation}: the body of a refusal ended early: {error}");

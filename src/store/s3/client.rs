@@ -21,7 +21,7 @@ use crate::interrupt::Interrupt;
 use super::S3Options;
 use super::address::{self, PartAddress};
 use super::answer;
-use super::aside::aside;
+use super::bounded::bounded;
 use super::error::{Place, S3Error};
 use super::lock::{self, Lock};
 
@@ -222,7 +222,7 @@ impl Client {
                 run(&agent, request.map(|()| SendBody::from_owned_reader(body)), time_limit)
             }
         };
-        let answer = aside(operation, &self.place, send)?
+        let answer = bounded(operation, &self.place, send)?
             .map_err(|error| S3Error::from_transport(operation, error, &self.place))?;
         if answer.status().is_success() && !answer::is_page(&answer) {
             return Ok(answer);

@@ -7,8 +7,8 @@ use anyhow::{Result, anyhow, ensure};
 use jiff::{SignedDuration, Timestamp};
 
 use super::pairs::{Gathering, Pairs};
-use crate::aside;
 use crate::backup::Backup;
+use crate::bounded;
 use crate::command::context::{ConfiguredStore, Context};
 use crate::command::copies::side_by_side;
 use crate::command::inventory::{self, Pair, Standing};
@@ -275,14 +275,14 @@ fn list(
     if kind != Kind::Local {
         return work();
     }
-    aside::until("disk", |took| took >= limit || interrupt.is_raised(), work)
+    bounded::until("disk", |took| took >= limit || interrupt.is_raised(), work)
         .map_err(|_| anyhow!("the disk gave no list within {limit:?}"))?
 }
 
 fn is_absent(context: &Context, store: &Arc<dyn Store>) -> bool {
     let root = std::path::PathBuf::from(store.path_of(""));
     let limit = context.config.timeouts.stall;
-    aside::within("disk", limit, move || {
+    bounded::within("disk", limit, move || {
         root.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
     })
     .unwrap_or(false)

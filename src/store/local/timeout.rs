@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow};
 
 use super::LocalStore;
-use crate::aside::{self, GivenUp};
+use crate::bounded::{self, GivenUp};
 use crate::store::{Kind, Listed, Part, Removal, Room, Stale, Stat, Store, Stored, Traffic, Upload};
 
 /// Bytes read at a time.
@@ -20,13 +20,13 @@ const SLOWEST_BYTES_PER_SECOND: u64 = 4 * 1024 * 1024;
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A [`LocalStore`] with limits.
-pub struct PatientStore {
+pub struct TimeoutStore {
     store: LocalStore,
     stall: Duration,
     request: Duration,
 }
 
-impl PatientStore {
+impl TimeoutStore {
     /// Each call may take `stall`, but for what makes a file durable: that may take `request`, and more for a
     /// large one.
     #[must_use]
@@ -40,12 +40,12 @@ impl PatientStore {
         work: impl FnOnce(&LocalStore) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let store = self.store.clone();
-        of(aside::within("disk", limit, move || work(&store)), limit)?
+        of(bounded::within("disk", limit, move || work(&store)), limit)?
     }
 
-    fn patient(&self, upload: Box<dyn Upload>) -> Box<dyn Upload> {
+    fn with_timeout(&self, upload: Box<dyn Upload>) -> Box<dyn Upload> {
         let traffic = upload.traffic();
-        Box::new(PatientUpload { upload: Some(upload), traffic, stall: self.stall, request: self.request })
+        Box::new(TimeoutUpload { upload: Some(upload), traffic, stall: self.stall, request: self.request })
     }
 }
 
@@ -56,7 +56,7 @@ fn of<T>(outcome: Result<T, GivenUp>, limit: Duration) -> Result<T> {
     })
 }
 
-impl Store for PatientStore {
+impl Store for TimeoutStore {
     fn name(&self) -> &str {
         self.store.name()
     }
@@ -71,18 +71,18 @@ impl Store for PatientStore {
 
     fn begin(&self, path: &str, part_size_bytes: u64) -> Result<Box<dyn Upload>> {
         let path = path.to_owned();
-        Ok(self.patient(self.within(self.stall, move |store| store.begin(&path, part_size_bytes))?))
+        Ok(self.with_timeout(self.within(self.stall, move |store| store.begin(&path, part_size_bytes))?))
     }
 
     fn replace(&self, path: &str, part_size_bytes: u64) -> Result<Box<dyn Upload>> {
         let path = path.to_owned();
-        Ok(self.patient(self.within(self.stall, move |store| store.replace(&path, part_size_bytes))?))
+        Ok(self.with_timeout(self.within(self.stall, move |store| store.replace(&path, part_size_bytes))?))
     }
 
     fn open(&self, path: &str) -> Result<Box<dyn Read + Send>> {
         let path = path.to_owned();
         let file = self.within(self.stall, move |store| store.open(&path))?;
-        let reader = PatientReader { file: Some(file), block: Vec::new(), at: 0, limit: self.stall };
+        let reader = TimeoutReader { file: Some(file), block: Vec::new(), at: 0, limit: self.stall };
         Ok(Box::new(reader))
     }
 
@@ -156,14 +156,14 @@ impl Store for PatientStore {
 }
 
 /// Once a call has not come back, the upload is lost: it is removed when it does, or by the next run.
-struct PatientUpload {
+struct TimeoutUpload {
     upload: Option<Box<dyn Upload>>,
     traffic: Arc<Traffic>,
     stall: Duration,
     request: Duration,
 }
 
-impl Upload for PatientUpload {
+impl Upload for TimeoutUpload {
     fn write(&mut self, part: Arc<Part>) -> Result<()> {
         let mut upload = self.upload.take().context("an earlier part was lost")?;
         let (traffic, stall) = (&self.traffic, self.stall);
@@ -175,7 +175,7 @@ impl Upload for PatientUpload {
             }
             seen.1.elapsed() >= stall
         };
-        let written = aside::until("disk", is_over, move || {
+        let written = bounded::until("disk", is_over, move || {
             let written = upload.write(part);
             (upload, written)
         });
@@ -192,38 +192,38 @@ impl Upload for PatientUpload {
         let upload = self.upload.take().context("a part was lost")?;
         let by_size = Duration::from_secs(self.traffic.moved_bytes() / SLOWEST_BYTES_PER_SECOND);
         let limit = self.request.saturating_add(by_size);
-        of(aside::within("disk", limit, move || upload.publish()), limit)?
+        of(bounded::within("disk", limit, move || upload.publish()), limit)?
     }
 
     fn abort(mut self: Box<Self>) -> Result<()> {
         let Some(upload) = self.upload.take() else { return Ok(()) };
-        of(aside::within("disk", self.stall, move || upload.abort()), self.stall)?
+        of(bounded::within("disk", self.stall, move || upload.abort()), self.stall)?
     }
 }
 
-impl Drop for PatientUpload {
+impl Drop for TimeoutUpload {
     fn drop(&mut self) {
         let Some(upload) = self.upload.take() else { return };
-        if let Err(error) = aside::within("disk", GOODBYE, move || drop(upload)) {
+        if let Err(error) = bounded::within("disk", GOODBYE, move || drop(upload)) {
             log::debug!("an upload is left to itself: {error}");
         }
     }
 }
 
-struct PatientReader {
+struct TimeoutReader {
     file: Option<Box<dyn Read + Send>>,
     block: Vec<u8>,
     at: usize,
     limit: Duration,
 }
 
-impl PatientReader {
+impl TimeoutReader {
     /// Reads the next block; an empty one is the end.
     fn refill(&mut self) -> io::Result<()> {
         let mut file = self.file.take().ok_or_else(|| io::Error::other("an earlier read was lost"))?;
         let mut block = std::mem::take(&mut self.block);
         self.at = 0;
-        let read = aside::within("disk", self.limit, move || {
+        let read = bounded::within("disk", self.limit, move || {
             block.resize(BLOCK_LEN, 0);
             let read = file.read(&mut block);
             (file, block, read)
@@ -237,7 +237,7 @@ impl PatientReader {
     }
 }
 
-impl Read for PatientReader {
+impl Read for TimeoutReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.at == self.block.len() && !buffer.is_empty() {
             self.refill()?;
@@ -276,7 +276,7 @@ mod tests {
         let (release, held) = channel();
         let limit = Duration::from_secs(2);
         let file: Option<Box<dyn Read + Send>> = Some(Box::new(Hangs(false, held)));
-        let mut reader = PatientReader { file, block: Vec::new(), at: 0, limit };
+        let mut reader = TimeoutReader { file, block: Vec::new(), at: 0, limit };
         let mut block = vec![0; BLOCK_LEN];
         reader.read_exact(&mut block).unwrap();
         assert_eq!(block, vec![7; BLOCK_LEN]);

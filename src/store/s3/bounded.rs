@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::aside::{self, GivenUp};
+use crate::bounded::{self, GivenUp};
 
 use super::error::{Place, S3Error};
 
@@ -14,7 +14,7 @@ const LAST_CLEANUP: Duration = Duration::from_secs(5);
 const LEAST_CLEANUP: Duration = Duration::from_secs(1);
 
 /// Does what may hang. A thread that is given up ends by its own time limits, or with the process.
-pub(super) fn aside<T: Send + 'static>(
+pub(super) fn bounded<T: Send + 'static>(
     operation: &str,
     place: &Place,
     work: impl FnOnce() -> T + Send + 'static,
@@ -23,7 +23,7 @@ pub(super) fn aside<T: Send + 'static>(
         let since = place.interrupt.raised_for().unwrap_or_default();
         if place.is_cleanup { since >= LAST_CLEANUP && taken >= LEAST_CLEANUP } else { since >= LAST_ANSWER }
     };
-    aside::until("s3 request", is_over, work).map_err(|error| match error {
+    bounded::until("s3 request", is_over, work).map_err(|error| match error {
         GivenUp::NoThread(_) => S3Error::passing(operation, error.to_string()),
         GivenUp::Late => S3Error::refused(operation, "interrupted: no answer came in time"),
         GivenUp::Lost => S3Error::refused(operation, "its thread ended early"),
