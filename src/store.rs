@@ -201,24 +201,24 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// When the store refuses, can't be asked, or still shows the object afterwards.
-    fn expire(&self, path: &str) -> Result<Removal> {
-        self.expire_all(&[path])
+    fn delete(&self, path: &str) -> Result<Removal> {
+        self.delete_versions(&[path])
     }
 
     /// The same with objects that go together, in this order. All stay as they are where the store shows a lock
     /// on any of them; a lock that shows by its refusal alone holds that object and those after it.
     ///
     /// # Errors
-    /// As [`Store::expire`]; what comes after it stays.
-    fn expire_all(&self, paths: &[&str]) -> Result<Removal>;
+    /// As [`Store::delete`]; what comes after it stays.
+    fn delete_versions(&self, paths: &[&str]) -> Result<Removal>;
 
     /// The same in cleaning up after what failed: it is quick to give up, and deaf to an interrupt. What can't go
     /// for good, for another reason than a lock, is hidden, with a warning.
     ///
     /// # Errors
     /// When the store can't be asked, or refuses that too.
-    fn take_back(&self, paths: &[&str]) -> Result<Removal> {
-        self.expire_all(paths)
+    fn rollback(&self, paths: &[&str]) -> Result<Removal> {
+        self.delete_versions(paths)
     }
 
     /// Removes an object at once, be it locked: where the store keeps versions, it is only hidden. One that is
@@ -226,7 +226,7 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// When the store refuses.
-    fn remove(&self, path: &str) -> Result<()>;
+    fn hide(&self, path: &str) -> Result<()>;
 
     /// Gives every published object whose path starts with `path_prefix` and is wanted, while the store is listed:
     /// what is not wanted is dropped at once, and nothing is kept here of what was given. What an upload left is
@@ -287,11 +287,11 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// When the store refuses.
-    fn discard(&self, stale: &Stale) -> Result<()>;
+    fn delete_stale_upload(&self, stale: &Stale) -> Result<()>;
 }
 
 /// One of several objects that go together is gone.
-fn expired(path: &str) {
+fn report_deleted(path: &str) {
     if path.ends_with(name::MANIFEST_SUFFIX) {
         testpoint::reached(Step::ManifestExpired);
     }

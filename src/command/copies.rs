@@ -70,7 +70,7 @@ impl Making<'_> {
         testpoint::reached(Step::ArtifactPublished);
         if let Err(error) = self.write_manifest(store, &path, &stored) {
             // Nothing may be left that no record knows of; what makes it count may be there all the same.
-            match store.take_back(&[&name::manifest_path(&path), &path]) {
+            match store.rollback(&[&name::manifest_path(&path), &path]) {
                 Ok(Removal::Gone) => {}
                 Ok(Removal::Held(hold)) => log::warn!(
                     "store `{}`: `{path}`, which does not count, stays: {hold}; a prune after that removes it",
@@ -188,7 +188,7 @@ impl Making<'_> {
         if damaged.state == CopyState::Corrupt {
             // This run published it and found it damaged; what makes it count goes first.
             disown(store, &path)?;
-            if let Removal::Held(hold) = store.take_back(&[&path])? {
+            if let Removal::Held(hold) = store.rollback(&[&path])? {
                 log::warn!("store `{}`: the damaged version of `{path}` stays: {hold}", store.name());
             }
         }
@@ -296,9 +296,9 @@ pub(super) fn mark_checked(copy: &mut Copy, level: CheckLevel) {
 /// holds is hidden, and goes with the copy.
 fn disown(store: &dyn Store, path: &str) -> Result<()> {
     let manifest = name::manifest_path(path);
-    match store.take_back(&[&manifest])? {
+    match store.rollback(&[&manifest])? {
         Removal::Gone => Ok(()),
-        Removal::Held(_) => store.remove(&manifest),
+        Removal::Held(_) => store.hide(&manifest),
     }
 }
 

@@ -175,7 +175,7 @@ fn probe(configured: &ConfiguredStore, others: &[&Arc<dyn Store>]) -> Result<Str
     store.put_probe(&path, &bytes).context("cannot write")?;
     let read = store.get_small(&path, 4096).context("cannot read");
     let twin = twin_of(&key, others);
-    let removal = store.expire(&path).context("cannot delete")?;
+    let removal = store.delete(&path).context("cannot delete")?;
     if read?.as_deref() != Some(bytes.as_slice()) {
         bail!("what was read is not what was written");
     }

@@ -119,21 +119,21 @@ impl Store for LocalStore {
         Ok(Some(bytes))
     }
 
-    fn remove(&self, path: &str) -> Result<()> {
+    fn hide(&self, path: &str) -> Result<()> {
         remove_file(Path::new(path))
     }
 
-    fn expire_all(&self, paths: &[&str]) -> Result<Removal> {
+    fn delete_versions(&self, paths: &[&str]) -> Result<Removal> {
         for path in paths {
-            removing::expire(&self.root, path)?;
-            super::expired(path);
+            removing::delete(&self.root, path)?;
+            super::report_deleted(path);
         }
         Ok(Removal::Gone)
     }
 
-    fn take_back(&self, paths: &[&str]) -> Result<Removal> {
+    fn rollback(&self, paths: &[&str]) -> Result<Removal> {
         // A disk that breaks lets the one go and not the other: nothing is left for that.
-        let outcomes: Vec<Result<()>> = paths.iter().map(|path| removing::expire(&self.root, path)).collect();
+        let outcomes: Vec<Result<()>> = paths.iter().map(|path| removing::delete(&self.root, path)).collect();
         outcomes.into_iter().collect::<Result<()>>()?;
         Ok(Removal::Gone)
     }
@@ -168,7 +168,7 @@ impl Store for LocalStore {
         })
     }
 
-    fn discard(&self, stale: &Stale) -> Result<()> {
+    fn delete_stale_upload(&self, stale: &Stale) -> Result<()> {
         match &stale.handle {
             Handle::File(file) if published_path(Path::new(file)).as_ref() == Some(&stale.path) => {
                 remove_file(Path::new(file))

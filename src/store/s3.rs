@@ -254,19 +254,19 @@ impl Store for S3Store {
         }
     }
 
-    fn remove(&self, path: &str) -> Result<()> {
+    fn hide(&self, path: &str) -> Result<()> {
         ensure_key(path)?;
         Ok(self.shared.hide(path)?)
     }
 
-    fn expire_all(&self, paths: &[&str]) -> Result<Removal> {
+    fn delete_versions(&self, paths: &[&str]) -> Result<Removal> {
         paths.iter().try_for_each(|path| ensure_key(path))?;
-        Ok(versions::expire_all(&self.shared, paths)?)
+        Ok(versions::delete_versions(&self.shared, paths)?)
     }
 
-    fn take_back(&self, paths: &[&str]) -> Result<Removal> {
+    fn rollback(&self, paths: &[&str]) -> Result<Removal> {
         paths.iter().try_for_each(|path| ensure_key(path))?;
-        Ok(versions::take_back(&self.shared, paths)?)
+        Ok(versions::rollback(&self.shared, paths)?)
     }
 
     fn each(
@@ -294,7 +294,7 @@ impl Store for S3Store {
         Ok(list::unpublished(&self.shared, path_prefix, is_wanted, found)?)
     }
 
-    fn discard(&self, stale: &Stale) -> Result<()> {
+    fn delete_stale_upload(&self, stale: &Stale) -> Result<()> {
         ensure_key(&stale.path)?;
         let is_of_it = |key: &str| key == stale.path || segment::artifact_of(key) == Some(&stale.path);
         match &stale.handle {
@@ -302,7 +302,7 @@ impl Store for S3Store {
             // It may have become whole since it was listed.
             Handle::Object(key) if *key == stale.path && !self.shared.is_unfinished(key)? => {}
             Handle::Object(key) if is_of_it(key) => {
-                if let Removal::Held(hold) = versions::expire(&self.shared, key)? {
+                if let Removal::Held(hold) = versions::delete(&self.shared, key)? {
                     log::info!("store `{}`: `{key}` stays: {hold}", self.name);
                 }
             }

@@ -224,7 +224,7 @@ fn small_objects_are_written_replaced_read_and_removed() {
         let store = &*fixture.store;
         let path = store.path_of("source/base/manifest.json");
         assert_eq!(store.get_small(&path, 100).unwrap(), None);
-        store.remove(&path).unwrap();
+        store.hide(&path).unwrap();
         store.put_small(&path, b"a longer first version").unwrap();
         store.put_small(&path, b"second").unwrap();
         assert_eq!(store.get_small(&path, 6).unwrap().unwrap(), b"second");
@@ -234,7 +234,7 @@ fn small_objects_are_written_replaced_read_and_removed() {
         assert_eq!(fixture.keys(), ["source/base/manifest.json"]);
         store.put_small(&path, b"").unwrap();
         assert_eq!(store.get_small(&path, 5).unwrap().unwrap(), b"");
-        store.remove(&path).unwrap();
+        store.hide(&path).unwrap();
         assert_eq!(store.stat(&path).unwrap(), None);
         assert!(is_missing(&failed(store.open(&path))));
         assert_eq!(fixture.keys(), Vec::<String>::new());
@@ -257,11 +257,11 @@ fn odd_keys_arrive_as_they_are() {
             assert_eq!(open.len(), 1, "{open:?}");
             assert_eq!(open[0].path, format!("{path}2"));
             upload.abort().unwrap();
-            store.remove(&path).unwrap();
+            store.hide(&path).unwrap();
             store.put_small(&path, b"manifest").unwrap();
             assert_eq!(store.get_small(&path, 100).unwrap().unwrap(), b"manifest");
             assert_eq!(fixture.keys(), [key]);
-            store.remove(&path).unwrap();
+            store.hide(&path).unwrap();
         }
         assert!(store.begin(&store.path_of("a/../b"), 1).is_err());
     });
@@ -281,8 +281,8 @@ fn what_a_dead_run_left_is_found_and_discarded() {
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0].path, store.path_of("source/base/left"));
         assert_recent(found[0].begun_at);
-        store.discard(&found[0]).unwrap();
-        store.discard(&found[0]).unwrap();
+        store.delete_stale_upload(&found[0]).unwrap();
+        store.delete_stale_upload(&found[0]).unwrap();
         let left = store.stale(&store.path_of("source/")).unwrap();
         assert_eq!(left.len(), 1, "{left:?}");
         assert_eq!(left[0].path, store.path_of("source/other/running"));

@@ -90,7 +90,7 @@ impl Leftovers {
                 return Ok(false);
             }
             let path = shown(&stale.path);
-            store.discard(&stale).with_context(|| format!("`{path}`"))?;
+            store.delete_stale_upload(&stale).with_context(|| format!("`{path}`"))?;
             log::info!("store `{}`: removed the unfinished upload of `{path}`", store.name());
         }
         Ok(more == 0)
@@ -122,7 +122,7 @@ impl Leftovers {
             if half.size_bytes().is_some() && store.stat(&manifest)?.is_none() {
                 let stray = half.stray(store.name());
                 // A bucket with versions may hide one, which would stay alone.
-                let removal = store.expire_all(&[&manifest, &stray.path]);
+                let removal = store.delete_versions(&[&manifest, &stray.path]);
                 let path = shown(&stray.path);
                 match removal.with_context(|| format!("`{path}`"))? {
                     Removal::Gone => {

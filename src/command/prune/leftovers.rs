@@ -151,11 +151,11 @@ fn remove(store: &StorePlan<'_>, leftover: &Leftover<'_>) -> Result<Option<Outco
         return Ok(None);
     }
     if let Some(stale) = leftover.stale {
-        store.store.discard(stale)?;
+        store.store.delete_stale_upload(stale)?;
         return Ok(Some(Outcome::Removed));
     }
     // A bucket with versions may hide a manifest, which would stay alone.
-    Ok(Some(match store.store.expire_all(&[&manifest, leftover.path])? {
+    Ok(Some(match store.store.delete_versions(&[&manifest, leftover.path])? {
         Removal::Gone => Outcome::Removed,
         Removal::Held(hold) => Outcome::held_by(&hold),
     }))

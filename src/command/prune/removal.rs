@@ -232,7 +232,7 @@ impl<'a> OfStore<'a> {
 
 /// Takes the manifest away first, so that what is half gone does not look whole. A lock on either keeps both.
 fn remove_one(store: &dyn Store, path: &str) -> Result<Removal> {
-    let removal = store.expire_all(&[&name::manifest_path(path), path])?;
+    let removal = store.delete_versions(&[&name::manifest_path(path), path])?;
     testpoint::reached(Step::ArtifactExpired);
     Ok(removal)
 }

@@ -191,7 +191,7 @@ fn clear_unfinished(store: &dyn Store, path: &str) {
             uploads.push(stale);
         }
     });
-    let cleared = listed.and_then(|()| uploads.iter().try_for_each(|stale| store.discard(stale)));
+    let cleared = listed.and_then(|()| uploads.iter().try_for_each(|stale| store.delete_stale_upload(stale)));
     if let Err(error) = cleared {
         log::warn!(
             "store `{}`: an unfinished upload of `{path}` may stay: {}",

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::{directory_of, is_absent, listing, sync_directory};
 /// Removes a file below `root`, then the folders above it that hold nothing any more, but for `root` itself.
-pub(super) fn expire(root: &Path, path: &str) -> Result<()> {
+pub(super) fn delete(root: &Path, path: &str) -> Result<()> {
     let file = Path::new(path);
     ensure!(
         file != root && file.starts_with(root) && !listing::climbs(path),

@@ -106,24 +106,24 @@ impl Store for TimeoutStore {
         self.within(self.stall, move |store| store.get_small(&path, limit_bytes))
     }
 
-    fn remove(&self, path: &str) -> Result<()> {
+    fn hide(&self, path: &str) -> Result<()> {
         let path = path.to_owned();
-        self.within(self.stall, move |store| store.remove(&path))
+        self.within(self.stall, move |store| store.hide(&path))
     }
 
-    fn expire_all(&self, paths: &[&str]) -> Result<Removal> {
+    fn delete_versions(&self, paths: &[&str]) -> Result<Removal> {
         let paths: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
         self.within(self.stall, move |store| {
             let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
-            store.expire_all(&paths)
+            store.delete_versions(&paths)
         })
     }
 
-    fn take_back(&self, paths: &[&str]) -> Result<Removal> {
+    fn rollback(&self, paths: &[&str]) -> Result<Removal> {
         let paths: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
         self.within(self.stall, move |store| {
             let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
-            store.take_back(&paths)
+            store.rollback(&paths)
         })
     }
 
@@ -149,9 +149,9 @@ impl Store for TimeoutStore {
         self.store.each_stale(path_prefix, is_wanted, found)
     }
 
-    fn discard(&self, stale: &Stale) -> Result<()> {
+    fn delete_stale_upload(&self, stale: &Stale) -> Result<()> {
         let stale = stale.clone();
-        self.within(self.stall, move |store| store.discard(&stale))
+        self.within(self.stall, move |store| store.delete_stale_upload(&stale))
     }
 }
 

@@ -178,7 +178,7 @@ impl S3Upload {
         // Where the bucket keeps versions, a plain delete would leave all of them there, hidden.
         first.clear("first segment")?;
         let removed =
-            each(&self.further, |segment| versions::expire(&self.shared, &segment.upload.path).map(drop));
+            each(&self.further, |segment| versions::delete(&self.shared, &segment.upload.path).map(drop));
         if let Err(error) = removed {
             log::warn!("a segment of `{}` is left behind beside it: {error}", self.path());
         }
@@ -192,20 +192,20 @@ impl S3Upload {
         self.is_open = false;
         self.traffic.cancel();
         self.crew.cancel(CANCEL_TIME);
-        self.take_back()
+        self.rollback()
     }
 
     /// Removes what the server has of it, the mark of an unfinished artifact last: while a segment stands
     /// beside it, a sweep finds what this could not remove.
-    fn take_back(&self) -> Result<(), S3Error> {
+    fn rollback(&self) -> Result<(), S3Error> {
         let started = Instant::now();
         let aborted = self.first.abort().and(each(&self.further, Segment::abort));
         let is_hopeless = aborted.is_err() && started.elapsed() >= CLEANUP_TIME_LIMIT;
         if self.further.is_empty() || is_hopeless {
             return aborted;
         }
-        self.first.take_back()?;
-        aborted.and(each(&self.further, Segment::take_back))
+        self.first.rollback()?;
+        aborted.and(each(&self.further, Segment::rollback))
     }
 }
 
@@ -280,12 +280,12 @@ impl Segment {
     }
 
     /// Removes the object that it may have become.
-    fn take_back(&self) -> Result<(), S3Error> {
+    fn rollback(&self) -> Result<(), S3Error> {
         match self.stage {
             Stage::Open => Ok(()),
             Stage::Completing | Stage::Visible => {
                 let Multipart { shared, path, .. } = self.upload.as_ref();
-                if let Removal::Held(hold) = versions::take_back(shared, &[path])? {
+                if let Removal::Held(hold) = versions::rollback(shared, &[path])? {
                     log::warn!("`{path}`, which is not whole, stays: {hold}");
                 }
                 Ok(())

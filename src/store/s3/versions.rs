@@ -38,12 +38,12 @@ enum Found {
 }
 
 /// Removes an object, whatever the bucket keeps of it.
-pub(super) fn expire(shared: &Shared, path: &str) -> Result<Removal, S3Error> {
-    expire_all(shared, &[path])
+pub(super) fn delete(shared: &Shared, path: &str) -> Result<Removal, S3Error> {
+    delete_versions(shared, &[path])
 }
 
 /// Removes objects in this order. None is touched while a lock is seen to hold one of them.
-pub(super) fn expire_all(shared: &Shared, paths: &[&str]) -> Result<Removal, S3Error> {
+pub(super) fn delete_versions(shared: &Shared, paths: &[&str]) -> Result<Removal, S3Error> {
     let (mut all, mut longest) = (Vec::new(), None);
     for path in paths {
         let (found, hold) = find(shared, path)?;
@@ -62,15 +62,15 @@ pub(super) fn expire_all(shared: &Shared, paths: &[&str]) -> Result<Removal, S3E
         if removal != Removal::Gone {
             return Ok(removal);
         }
-        crate::store::expired(path);
+        crate::store::report_deleted(path);
     }
     Ok(Removal::Gone)
 }
 
 /// The same in cleaning up: short, and deaf to the interrupt. What can't go for good and is not held is hidden.
-pub(super) fn take_back(shared: &Shared, paths: &[&str]) -> Result<Removal, S3Error> {
+pub(super) fn rollback(shared: &Shared, paths: &[&str]) -> Result<Removal, S3Error> {
     let shared = shared.for_cleanup();
-    match expire_all(&shared, paths) {
+    match delete_versions(&shared, paths) {
         Err(error) if !error.is_passing() => {
             for path in paths {
                 if shared.look(LOOK, path, None)?.is_some() {

@@ -6,7 +6,7 @@ use super::*;
 const KEY: &str = "some/prefix/source/base/one.pgk";
 
 fn expired(store: &S3Store) -> Removal {
-    store.expire(KEY).unwrap()
+    store.delete(KEY).unwrap()
 }
 
 #[test]
@@ -14,16 +14,16 @@ fn an_object_goes_for_good_in_every_store_and_its_neighbours_stay() {
     each_store(|fixture| {
         let store = &*fixture.store;
         let path = store.path_of("source/base/one é+.pgk");
-        assert_eq!(store.expire(&path).unwrap(), Removal::Gone);
+        assert_eq!(store.delete(&path).unwrap(), Removal::Gone);
         let names = ["source/base/one é+.pgk", "source/base/one é+.pgk.json", "source/other"];
         for name in names {
             store.put_small(&store.path_of(name), b"bytes").unwrap();
         }
         for _ in 0..2 {
-            assert_eq!(store.expire(&path).unwrap(), Removal::Gone);
+            assert_eq!(store.delete(&path).unwrap(), Removal::Gone);
             assert_eq!(fixture.keys(), names[1..]);
         }
-        failed(store.expire(&store.path_of("source/../source/other")));
+        failed(store.delete(&store.path_of("source/../source/other")));
         assert_eq!(fixture.keys(), names[1..]);
     });
 }
@@ -40,15 +40,15 @@ fn folders_that_became_empty_go_and_the_store_s_own_stays() {
     for name in names {
         store.put_small(&store.path_of(name), b"x").unwrap();
     }
-    store.expire(&store.path_of(names[0])).unwrap();
+    store.delete(&store.path_of(names[0])).unwrap();
     assert!(!root.join("a/b/2026/11").exists() && root.join("a/b/2026/12/two").exists());
-    store.expire(&store.path_of(names[1])).unwrap();
+    store.delete(&store.path_of(names[1])).unwrap();
     assert!(!root.join("a").exists() && root.is_dir());
-    store.expire(&store.path_of(names[2])).unwrap();
+    store.delete(&store.path_of(names[2])).unwrap();
     assert!(!elsewhere.join("2026").exists() && elsewhere.is_dir(), "a link is no folder to remove");
     assert!(root.join("link").is_symlink());
     for outside in [elsewhere.join("x"), root.clone(), root.join("../elsewhere/x")] {
-        failed(store.expire(outside.to_str().unwrap()));
+        failed(store.delete(outside.to_str().unwrap()));
     }
 }
 
@@ -62,7 +62,7 @@ fn an_upload_finds_its_folder_although_the_last_object_in_it_goes() {
         scope.spawn(|| {
             for number in 0..500 {
                 store.put_small(&path("other"), b"x").unwrap();
-                store.expire(&path("other")).unwrap_or_else(|error| panic!("{number}: {error:#}"));
+                store.delete(&path("other")).unwrap_or_else(|error| panic!("{number}: {error:#}"));
             }
         });
         for number in 0..500 {
@@ -113,7 +113,7 @@ fn a_removal_that_breaks_off_is_done_again() {
             bucket.put(KEY, bytes);
         }
         fault.rule(Rule::on("DELETE", "versionId").after(nth).refuse(403, "AccessDenied"));
-        let outcome = store.expire(KEY);
+        let outcome = store.delete(KEY);
         assert_eq!(outcome.is_err(), nth < 2, "{outcome:?}");
         assert_eq!(bucket.versions(KEY).len(), 2 - nth);
         if nth < 2 {
@@ -151,7 +151,7 @@ fn an_object_that_is_still_there_is_told() {
         let (store, bucket, fault) = s3(r2(), manners);
         bucket.put(KEY, b"bytes");
         fault.rule(Rule::on("DELETE", "one.pgk").does(Action::answer(204, "text/plain", &[], "")));
-        let text = failed(store.expire(KEY)).to_string();
+        let text = failed(store.delete(KEY)).to_string();
         assert!(text.contains("removal of object") && text.contains("still there"), "{text}");
         assert_eq!(bucket.get(KEY), b"bytes");
     }
@@ -167,13 +167,13 @@ fn a_key_without_the_right_to_versions_hides_nothing() {
     assert_eq!(bucket.keys(), [""; 0]);
     bucket.set_versions("Enabled");
     bucket.put(KEY, b"bytes");
-    let text = failed(store.expire(KEY)).to_string();
+    let text = failed(store.delete(KEY)).to_string();
     assert!(text.contains("list of versions: AccessDenied (403)"), "{text}");
     assert!(text.contains("listFiles, deleteFiles") && text.contains("s3:DeleteObjectVersion"), "{text}");
     assert_eq!(bucket.get(KEY), b"bytes");
     fault.heal();
     fault.rule(Rule::on("DELETE", "versionId").refuse(403, "AccessDenied"));
-    let text = failed(store.expire(KEY)).to_string();
+    let text = failed(store.delete(KEY)).to_string();
     assert!(text.contains("removal of object") && text.contains("listFiles, deleteFiles"), "{text}");
     assert_eq!(bucket.versions(KEY).len(), 1);
 }
@@ -198,7 +198,7 @@ fn a_delete_that_only_hides_is_an_error() {
         "DELETE" => answer(204, "", &[("x-amz-delete-marker", "true")]),
         _ => answer(200, "x", &[("x-amz-version-id", "v1")]),
     });
-    let text = failed(server.store().expire("key")).to_string();
+    let text = failed(server.store().delete("key")).to_string();
     assert!(text.contains("only hid it") && text.contains("deleteFiles"), "{text}");
 }
 
@@ -228,7 +228,7 @@ fn the_list_of_versions_is_read_to_its_end() {
         answer(200, &format!("<ListVersionsResult>{body}</ListVersionsResult>"), &[])
     });
     // Nothing goes on this server, so that the second look still sees all of it.
-    let text = failed(server.store().expire("a/key")).to_string();
+    let text = failed(server.store().delete("a/key")).to_string();
     assert!(text.contains("3 versions are still there"), "{text}");
     let log = server.log.lock().unwrap();
     assert_eq!(log[0].raw_parameter("prefix").map(decode).unwrap(), "a/key");
@@ -244,7 +244,7 @@ fn the_list_of_versions_is_read_to_its_end() {
     for rest in ["", "<NextKeyMarker>same</NextKeyMarker>"] {
         let body = format!("<ListVersionsResult><IsTruncated>true</IsTruncated>{rest}</ListVersionsResult>");
         let server = Scripted::start(move |_, _| answer(200, &body, &[]));
-        let text = failed(server.store().expire("key")).to_string();
+        let text = failed(server.store().delete("key")).to_string();
         assert!(text.contains("does not come to its end"), "{text}");
         assert!(server.log.lock().unwrap().iter().all(|request| request.method == "GET"));
     }
@@ -255,7 +255,7 @@ fn the_list_of_versions_is_read_to_its_end() {
 fn answers_that_are_no_list_of_versions() {
     for (status, body) in [(500, ""), (200, "<html/>"), (200, "<Error><Code>AccessDenied</Code></Error>")] {
         let server = Scripted::start(move |_, _| answer(status, body, &[]));
-        assert!(failed(server.store().expire("key")).to_string().contains("list of versions"), "{body}");
+        assert!(failed(server.store().delete("key")).to_string().contains("list of versions"), "{body}");
         assert!(server.log.lock().unwrap().iter().all(|request| request.method == "GET"));
     }
     // A server that overlooks the query lists objects: it knows no versions.
@@ -270,5 +270,5 @@ fn answers_that_are_no_list_of_versions() {
             _ => answer(if *is_gone { 404 } else { 200 }, if *is_gone { "" } else { "x" }, &[]),
         }
     });
-    assert_eq!(server.store().expire("key").unwrap(), Removal::Gone);
+    assert_eq!(server.store().delete("key").unwrap(), Removal::Gone);
 }

@@ -101,7 +101,7 @@ fn what_is_too_long_for_s3_is_passed_over_or_refused() {
     let server = Scripted::start(move |_, _| {
         answer(200, &format!("<ListVersionsResult>{version}</ListVersionsResult>"), &[])
     });
-    assert!(failed(server.store().expire("a")).to_string().contains("an id that is none"));
+    assert!(failed(server.store().delete("a")).to_string().contains("an id that is none"));
 }
 
 /// A server that takes a removal of a version for one of the object must not go unnoticed.

@@ -36,7 +36,7 @@ fn artifacts_and_manifests_are_locked_and_probes_are_not() {
         assert_eq!(empty.locked_until, Some(bucket.lock("empty").unwrap().1.parse().unwrap()));
         store.put_probe("probe", b"probe").unwrap();
         assert_eq!(bucket.lock("probe"), None);
-        assert_eq!(store.expire("probe").unwrap(), Removal::Gone);
+        assert_eq!(store.delete("probe").unwrap(), Removal::Gone);
         for request in fault.requests() {
             let is_locking = header(&request.headers, "x-amz-object-lock-mode").is_some();
             let is_put = request.method == "PUT" && request.query().is_empty();
@@ -75,14 +75,14 @@ fn what_a_lock_holds_stays_whole_and_goes_when_the_lock_is_gone() {
     bucket.delete(KEY);
     let before = bucket.versions(KEY);
     assert_eq!(before.len(), 3);
-    let Removal::Held(hold) = store.expire(KEY).unwrap() else { panic!("a lock holds it") };
+    let Removal::Held(hold) = store.delete(KEY).unwrap() else { panic!("a lock holds it") };
     let until = hold.until.unwrap();
     three_days_on(&until.to_string());
     assert_eq!(hold.to_string(), format!("held until {until} by object lock (governance)"));
     assert_eq!(bucket.versions(KEY), before, "nothing of it is touched");
     assert_eq!(fault.count("DELETE", "versionId"), 0);
     bucket.force_version(KEY, &before[1]);
-    assert_eq!(store.expire(KEY).unwrap(), Removal::Gone);
+    assert_eq!(store.delete(KEY).unwrap(), Removal::Gone);
     assert_eq!(bucket.versions(KEY), [""; 0]);
 }
 
@@ -113,7 +113,7 @@ fn a_lock_whose_time_is_over_holds_nothing() {
         [("x-amz-object-lock-mode", "COMPLIANCE"), ("x-amz-object-lock-retain-until-date", until.as_str())];
     let answer = bucket.send("PUT", "/key", &lock, b"bytes".to_vec());
     assert_eq!(answer.status, 200, "{answer:?}");
-    wait_until("the lock is over", || store.expire("key").unwrap() == Removal::Gone);
+    wait_until("the lock is over", || store.delete("key").unwrap() == Removal::Gone);
     assert!(jiff::Timestamp::now() >= until.parse().unwrap());
     assert_eq!(bucket.versions("key"), [""; 0]);
 }
@@ -125,10 +125,10 @@ fn a_legal_hold_has_no_end() {
     store.put_probe(KEY, b"bytes").unwrap();
     bucket.hold(KEY, "ON");
     let hold = Hold { until: None, why: "a legal hold".to_owned() };
-    assert_eq!(store.expire(KEY).unwrap(), Removal::Held(hold));
+    assert_eq!(store.delete(KEY).unwrap(), Removal::Held(hold));
     assert_eq!(bucket.get(KEY), b"bytes");
     bucket.hold(KEY, "OFF");
-    assert_eq!(store.expire(KEY).unwrap(), Removal::Gone);
+    assert_eq!(store.delete(KEY).unwrap(), Removal::Gone);
 }
 
 /// The key may not see locks: the refusal of the removal tells of one, or that a right is missing.
@@ -148,7 +148,7 @@ fn a_lock_that_only_the_refusal_tells_of_holds() {
             "HEAD" => answer(403, "", &[]),
             _ => answer(status, &crate::support::http::error_document(code, message), &[]),
         });
-        match server.store().expire("key") {
+        match server.store().delete("key") {
             Ok(Removal::Held(hold)) => assert!(is_held && hold.why == "a lock", "{message}: {hold}"),
             Ok(Removal::Gone) => panic!("{message}: it is not gone"),
             Err(error) => assert!(!is_held && error.to_string().contains(code), "{message}: {error}"),
@@ -176,7 +176,7 @@ fn a_lock_ends_by_the_clock_of_the_server() {
                 }
             }
         });
-        let removal = server.store().expire("key").unwrap();
+        let removal = server.store().delete("key").unwrap();
         let until = Some("2030-01-01T00:00:00Z".parse().unwrap());
         let hold = Hold { until, why: "object lock (compliance)".to_owned() };
         assert_eq!(removal, if is_held { Removal::Held(hold) } else { Removal::Gone }, "{date}");
@@ -226,10 +226,10 @@ fn a_lock_on_one_of_several_keeps_all_of_them() {
         }
         bucket.hold(held, "ON");
         let hold = Hold { until: None, why: "a legal hold".to_owned() };
-        assert_eq!(store.expire_all(&[&manifest, KEY, free]).unwrap(), Removal::Held(hold), "{held}");
+        assert_eq!(store.delete_versions(&[&manifest, KEY, free]).unwrap(), Removal::Held(hold), "{held}");
         assert_eq!(fault.count("DELETE", ""), 0, "{held}");
         bucket.hold(held, "OFF");
-        assert_eq!(store.expire_all(&[&manifest, KEY, free]).unwrap(), Removal::Gone);
+        assert_eq!(store.delete_versions(&[&manifest, KEY, free]).unwrap(), Removal::Gone);
         assert_eq!(bucket.versions("some/"), [""; 0]);
     }
     let (store, bucket, _fault) = in_a_bucket();
@@ -237,7 +237,9 @@ fn a_lock_on_one_of_several_keeps_all_of_them() {
     store.put_small(&manifest, b"{}").unwrap();
     publish(&store, KEY, b"artifact").unwrap();
     bucket.hold(&manifest, "ON");
-    let Removal::Held(hold) = store.expire_all(&[&manifest, KEY]).unwrap() else { panic!("two locks hold") };
+    let Removal::Held(hold) = store.delete_versions(&[&manifest, KEY]).unwrap() else {
+        panic!("two locks hold")
+    };
     assert_eq!(hold.until, None);
     bucket.hold(&manifest, "OFF");
 }

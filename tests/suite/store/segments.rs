@@ -86,7 +86,7 @@ fn odd_keys_are_copied_as_they_are() {
             publish(&store, key, &bytes).unwrap();
             assert_eq!(bucket.keys(), [key]);
             assert_equal(&read(&store, key).unwrap(), &bytes);
-            store.remove(key).unwrap();
+            store.hide(key).unwrap();
         }
     }
 }
@@ -208,7 +208,7 @@ fn each_answer_may_be_lost() {
         store.put_small("key.json", b"{}").unwrap();
         // An upload whose id was never heard of is for the sweep.
         for stale in store.stale("key").unwrap() {
-            store.discard(&stale).unwrap();
+            store.delete_stale_upload(&stale).unwrap();
         }
         assert_whole(&store, &bucket, &bytes, &stored);
         assert_eq!(bucket.keys(), ["key", "key.json"], "request {nth}");

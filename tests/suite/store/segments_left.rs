@@ -22,8 +22,8 @@ fn left_in(store: &S3Store, prefix: &str) -> Vec<Stale> {
 
 fn discard_all(store: &S3Store, prefix: &str) {
     for stale in store.stale(prefix).unwrap() {
-        store.discard(&stale).unwrap();
-        store.discard(&stale).unwrap();
+        store.delete_stale_upload(&stale).unwrap();
+        store.delete_stale_upload(&stale).unwrap();
     }
     assert_eq!(store.stale(prefix).unwrap(), []);
 }
@@ -61,7 +61,7 @@ fn objects_of_a_run_killed_while_it_joined_are_removed_in_an_order_that_leaves_a
             let keys = ["a/key", "a/key.segment-2", "a/key.segment-3"];
             assert_eq!(found, keys.map(|key| object("a/key", key)));
         }
-        store.discard(&found[0]).unwrap();
+        store.delete_stale_upload(&found[0]).unwrap();
     }
     assert_eq!(store.stale("a/k").unwrap(), []);
     assert_eq!(bucket.keys(), Vec::<String>::new());
@@ -103,7 +103,7 @@ fn a_whole_copy_is_never_touched() {
     assert_eq!(left_in(&store, "a/"), [unfinished.clone(), object("a/key", "a/key.segment-2")]);
     // It became whole after it was listed.
     bucket.put("a/key.json", b"{}");
-    store.discard(&unfinished).unwrap();
+    store.delete_stale_upload(&unfinished).unwrap();
     assert_eq!(bucket.keys().len(), 5);
     assert_eq!(left_in(&store, "a/"), [object("a/key", "a/key.segment-2")]);
     discard_all(&store, "a/");
@@ -128,11 +128,11 @@ fn only_what_belongs_to_the_path_is_discarded() {
         },
     ];
     for stale in wrong {
-        failed(store.discard(&stale));
+        failed(store.delete_stale_upload(&stale));
     }
     let disk = TempDir::new().unwrap();
     let local = LocalStore::new("disk".to_owned(), disk.path().to_owned());
-    failed(local.discard(&object("a/key", "a/key")));
+    failed(local.delete_stale_upload(&object("a/key", "a/key")));
     assert_eq!(bucket.keys(), ["a/key", "a/key.json"]);
     assert_eq!(bucket.uploads().len(), 1);
 }

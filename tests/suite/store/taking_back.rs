@@ -22,13 +22,13 @@ fn nothing_stays_hidden_and_an_interrupt_does_not_matter() {
     // The interrupt is older than what any other request is given time for.
     let busy = Action::Delay(Duration::from_secs(3));
     fault.rule(Rule::on("GET", "versions").times(1).does(busy));
-    assert_eq!(store.take_back(&[MANIFEST, KEY]).unwrap(), Removal::Gone);
+    assert_eq!(store.rollback(&[MANIFEST, KEY]).unwrap(), Removal::Gone);
     assert_eq!(bucket.versions(KEY), [""; 0]);
     let removed = fault.requests().into_iter().filter(|request| request.method == "DELETE");
     let removed: Vec<bool> = removed.map(|request| request.path().ends_with(".json")).collect();
     assert_eq!(removed, [true, false], "what makes it count goes first");
     // Of what is not there nothing is left either.
-    assert_eq!(store.take_back(&[MANIFEST, KEY]).unwrap(), Removal::Gone);
+    assert_eq!(store.rollback(&[MANIFEST, KEY]).unwrap(), Removal::Gone);
     assert_eq!(bucket.versions(KEY), [""; 0]);
 }
 
@@ -43,10 +43,10 @@ fn a_server_that_hangs_is_given_up_soon() {
     bucket.put(KEY, b"artifact");
     fault.rule(Rule::on("", "one.pgk").does(Action::Hang));
     let start = Instant::now();
-    failed(store.take_back(&[MANIFEST, KEY]));
+    failed(store.rollback(&[MANIFEST, KEY]));
     assert!(start.elapsed() < Duration::from_mins(2), "{:?}", start.elapsed());
     interrupt.raise(15);
-    failed(store.take_back(&[MANIFEST, KEY]));
+    failed(store.rollback(&[MANIFEST, KEY]));
     assert!(start.elapsed() < Duration::from_mins(2), "{:?}", start.elapsed());
     assert_eq!(bucket.keys(), [KEY]);
 }
@@ -59,12 +59,12 @@ fn what_can_not_go_for_good_is_hidden() {
         bucket.put(KEY, b"artifact again");
         fault.rule(Rule::on(method, part).refuse(403, "AccessDenied"));
         for _ in 0..2 {
-            assert_eq!(store.take_back(&[MANIFEST, KEY]).unwrap(), Removal::Gone);
+            assert_eq!(store.rollback(&[MANIFEST, KEY]).unwrap(), Removal::Gone);
             assert_eq!(bucket.keys(), [""; 0], "{method}");
             assert_eq!(bucket.versions(KEY).len(), 5, "{method}: three versions and two marks");
         }
         fault.heal();
-        assert_eq!(store.expire_all(&[MANIFEST, KEY]).unwrap(), Removal::Gone);
+        assert_eq!(store.delete_versions(&[MANIFEST, KEY]).unwrap(), Removal::Gone);
         assert_eq!(bucket.versions(KEY), [""; 0]);
     }
     // Nor is what a lock holds removed, or hidden.
@@ -72,7 +72,7 @@ fn what_can_not_go_for_good_is_hidden() {
     let store = S3Store::new(&options(&fault.address, &bucket.name, &b2().credentials), Interrupt::new());
     bucket.put(KEY, b"artifact");
     bucket.hold(KEY, "ON");
-    assert!(matches!(store.unwrap().take_back(&[MANIFEST, KEY]).unwrap(), Removal::Held(_)));
+    assert!(matches!(store.unwrap().rollback(&[MANIFEST, KEY]).unwrap(), Removal::Held(_)));
     assert_eq!((bucket.keys(), bucket.versions(KEY).len()), (vec![KEY.to_owned()], 1));
     bucket.hold(KEY, "OFF");
 }
