@@ -105,14 +105,14 @@ fn run(cli: Cli) -> Result<Code> {
     }
     limits::ensure()?;
     let interrupt = Interrupt::new();
-    let last_words = signals::LastWords::default();
-    signals::watch(&interrupt, &last_words)?;
+    let interrupt_record = signals::InterruptRecord::default();
+    signals::watch(&interrupt, &interrupt_record)?;
     testpoint::heed(&interrupt);
     let environment = environment::of_process();
     let config = crate::config::load(cli.global.config.as_deref(), &environment)?;
     process::withhold(&config.secret_variables, environment.variables.keys());
     ownership::ensure(&config)?;
-    let context = Context::new(config, environment, interrupt, last_words, out);
+    let context = Context::new(config, environment, interrupt, interrupt_record, out);
     let done = match cli.command {
         cli::Command::Backup(cli::Backup::Full { databases }) => backup::run(&context, &databases),
         cli::Command::Backup(cli::Backup::Config) => backup::run_config(&context),

@@ -241,15 +241,15 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalog can't be read.
-    pub fn unmade(&mut self, source: &str, database: &str, host: &str) -> Result<Vec<Unmade>> {
+    pub fn incomplete(&mut self, source: &str, database: &str, host: &str) -> Result<Vec<IncompleteBackup>> {
         let query = UNMADE.replace("{alive}", super::lock::ALIVE);
         let rows = self.client.query(query, params![source, database, host])?;
-        let unmade = rows.iter().map(|row| {
+        let incomplete = rows.iter().map(|row| {
             let id = BackupId::parse(row.try_get(0)?);
             let store = row.try_get(1)?;
-            Ok(id.map(|id| Unmade { id, store }))
+            Ok(id.map(|id| IncompleteBackup { id, store }))
         });
-        Ok(unmade.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+        Ok(incomplete.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
     /// Keeps in mind that nothing is left of failed runs in any store; of those that ended within the last hour
@@ -368,7 +368,7 @@ fn dated() -> String {
 
 /// A copy that a run did not make whole: something of it may be left in its store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unmade {
+pub struct IncompleteBackup {
     /// The backup.
     pub id: BackupId,
     /// The store; `None` means every one.
@@ -388,7 +388,7 @@ SELECT id, store FROM (
     (SELECT id, copy.store, created_at FROM of_database JOIN {schema}.copy ON copy.backup = id
      WHERE status = 'degraded' AND state = 'failed' AND NOT EXISTS (
          SELECT FROM {schema}.lock_holder h WHERE h.kind = 'copies' AND h.name = of_database.id AND {alive})
-     ORDER BY created_at DESC LIMIT 100)) unmade
+     ORDER BY created_at DESC LIMIT 100)) incomplete
 ORDER BY created_at DESC";
 
 const MARK_SWEPT: &str = "\

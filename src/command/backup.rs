@@ -1,4 +1,4 @@
-//! `pgkeep backup full`: each database in turn, tried again where the trouble may pass, and told how it went.
+//! `pgkeep backup full`: each database in turn, report again where the trouble may pass, and told how it went.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -19,20 +19,21 @@ use crate::source::server::Server;
 mod attempt;
 mod config_set;
 mod content;
+mod empty_dump;
 mod exclusion;
 mod figures;
-mod ledger;
 mod leftovers;
+mod run_record;
 mod stream;
 mod sweep;
 mod watch;
 
 use attempt::Done;
-use content::{Database, Order};
+use content::{Database, RunRequest};
 use watch::Watch;
 
 pub(super) use config_set::gather;
-pub(super) use ledger::{is_alive, is_dead_here};
+pub(super) use run_record::{is_alive, is_dead_here};
 
 /// Parts that a store may have on their way at once.
 pub(super) const PARTS_IN_FLIGHT: usize = 4;
@@ -63,9 +64,14 @@ pub(super) fn run_config(context: &Context) -> Result<Code> {
     let begun = || -> Result<_> { Ok((context.configured_stores()?, context.keys()?)) };
     let (configured_stores, ring) =
         begun().inspect_err(|error| watch.not_begun(CONFIG, &[CLUSTER.to_owned()], error))?;
-    let order =
-        Order { context, ring: &ring, configured_stores: &configured_stores, run: id::uuid()?, life: None };
-    let done = match config_set::make(&order, &mut watch, context.config.retry.attempts) {
+    let request = RunRequest {
+        context,
+        ring: &ring,
+        configured_stores: &configured_stores,
+        run: id::uuid()?,
+        life: None,
+    };
+    let done = match config_set::make(&request, &mut watch, context.config.retry.attempts) {
         Ok(done) => done,
         Err(error) => {
             context.out.tell(&exit::render(&error));
@@ -98,16 +104,16 @@ fn all(context: &Context, named: &[String], run: String, watch: &mut Watch<'_>) 
     })?;
     let life = Run::of(context, &run, &databases, is_whole(context, named)).map(Rc::new);
     watch.begins(count(context, &databases), life.clone());
-    let order = Order { context, ring: &ring, configured_stores: &configured_stores, run, life };
+    let request = RunRequest { context, ring: &ring, configured_stores: &configured_stores, run, life };
     let mut outcome = Outcome { code: Code::Done, made: Vec::new(), succeeded: Vec::new() };
     for database in &databases {
-        outcome.add(&order, database, watch);
+        outcome.add(&request, database, watch);
         if context.interrupt.is_raised() {
             break;
         }
     }
     if context.config.config_set.with_full && !context.interrupt.is_raised() {
-        outcome.add_config(&order, watch);
+        outcome.add_config(&request, watch);
     }
     let told = match (databases.as_slice(), outcome.made.as_slice()) {
         ([_], [backup]) => context.out.json(backup),
@@ -144,15 +150,15 @@ struct Outcome {
 
 impl Outcome {
     /// Backs up one database.
-    fn add(&mut self, order: &Order<'_>, database: &str, watch: &mut Watch<'_>) {
-        let context = order.context;
+    fn add(&mut self, request: &RunRequest<'_>, database: &str, watch: &mut Watch<'_>) {
+        let context = request.context;
         let attempts = context.config.retry.attempts;
-        let tried = RefCell::new(None);
-        match again(context, attempts, |next| attempt::run(order, &Database(database), next, &tried)) {
+        let report = RefCell::new(None);
+        match again(context, attempts, |next| attempt::run(request, &Database(database), next, &report)) {
             Ok(done) => {
                 let told = tell(context, &done);
                 watch.beside(told);
-                watch.done(database, &done, tried.borrow().as_ref());
+                watch.done(database, &done, report.borrow().as_ref());
                 self.code = self.code.worse(told).worse(done.code);
                 if done.code == Code::Done {
                     self.succeeded.push(database.to_owned());
@@ -162,16 +168,16 @@ impl Outcome {
             Err(error) => {
                 self.code = self.code.worse(code_of(&error));
                 context.out.tell(&exit::render(&error));
-                watch.failed(&Database(database), &error, tried.borrow().as_ref());
+                watch.failed(&Database(database), &error, report.borrow().as_ref());
             }
         }
     }
 
     /// Backs up what is in no database's dump; not with much patience where not even one dump was to be had.
-    fn add_config(&mut self, order: &Order<'_>, watch: &mut Watch<'_>) {
-        let context = order.context;
+    fn add_config(&mut self, request: &RunRequest<'_>, watch: &mut Watch<'_>) {
+        let context = request.context;
         let attempts = if self.made.is_empty() { 0 } else { context.config.retry.attempts };
-        let code = match config_set::make(order, watch, attempts) {
+        let code = match config_set::make(request, watch, attempts) {
             Ok(done) => {
                 log::info!("roles, settings and files are in `{}`", done.backup.id);
                 if done.code == Code::Done {

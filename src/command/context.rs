@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::alarm::Alarm;
 use super::examine::Reader;
 use super::output::Output;
-use super::signals::LastWords;
+use super::signals::InterruptRecord;
 use crate::alert::channel::Channel;
 use crate::alert::spool::Spool;
 use crate::backup::{Backup, CONFIG};
@@ -47,7 +47,7 @@ pub(super) struct Context {
     pub(super) config: Config,
     pub(super) environment: Environment,
     pub(super) interrupt: Interrupt,
-    pub(super) last_words: LastWords,
+    pub(super) interrupt_record: InterruptRecord,
     pub(super) out: Output,
     pub(super) pending: Pending,
     pub(super) spool: Spool,
@@ -59,7 +59,7 @@ impl Context {
         config: Config,
         environment: Environment,
         interrupt: Interrupt,
-        last_words: LastWords,
+        interrupt_record: InterruptRecord,
         out: Output,
     ) -> Self {
         let pending = Pending::under(&config.state_dir);
@@ -68,7 +68,7 @@ impl Context {
         }
         let spool = Spool::under(&config.state_dir);
         let alarm = Alarm::default();
-        Self { config, environment, interrupt, last_words, out, pending, spool, alarm }
+        Self { config, environment, interrupt, interrupt_record, out, pending, spool, alarm }
     }
 
     pub(super) fn connect_options(&self) -> ConnectOptions<'static> {

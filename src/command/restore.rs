@@ -40,7 +40,7 @@ pub(super) fn run(context: &Context, flags: &cli::Restore) -> Result<Code> {
     let ring = context.existing_keys()?;
     let configured_stores = context.configured_stores()?;
     // Held to the end: a prune leaves what is restored from.
-    let wish = Wish {
+    let selection = Selection {
         id: &flags.id,
         filters: filters(flags),
         from: flags.from.as_deref(),
@@ -48,7 +48,7 @@ pub(super) fn run(context: &Context, flags: &cli::Restore) -> Result<Code> {
         // A database that is dropped may be the one that the catalog is in: nobody may be connected to it then.
         is_dropped: flags.create && flags.clean,
     };
-    let Chosen { backup, _claim, code } = choose(context, &wish, &configured_stores, &ring)?;
+    let Chosen { backup, _claim, code } = choose(context, &selection, &configured_stores, &ring)?;
     let copies = copies_of(&backup, flags.from.as_deref())?;
     let job = Job { context, ring: &ring, configured_stores: &configured_stores, backup: &backup };
     let mut target = Target::prepare(context, flags, &backup)?;
@@ -73,13 +73,13 @@ pub(super) fn run(context: &Context, flags: &cli::Restore) -> Result<Code> {
 /// copies are in use; that it may break through a long restore only lets a prune have them.
 fn choose(
     context: &Context,
-    wish: &Wish<'_>,
+    selection: &Selection<'_>,
     configured_stores: &[ConfiguredStore],
     ring: &KeyRing,
 ) -> Result<Chosen> {
     let source = &context.config.source.name;
-    let &Wish { id, ref filters, is_into, is_dropped, .. } = wish;
-    if let Some(name) = wish.from {
+    let &Selection { id, ref filters, is_into, is_dropped, .. } = selection;
+    if let Some(name) = selection.from {
         let configured = select::configured(configured_stores, name)?;
         let (backup, is_in_doubt) =
             select::one_in_store(configured, ring, source, id, filters, is_into, now())?;
@@ -121,8 +121,8 @@ struct Chosen {
 pub(super) fn config_set(context: &Context, id: &str, from: Option<&str>) -> Result<(Backup, File)> {
     let (ring, configured_stores) = (context.existing_keys()?, context.configured_stores()?);
     let filters = cli::Filters { backup_type: Some(CONFIG.to_owned()), ..cli::Filters::default() };
-    let wish = Wish { id, filters, from, is_into: false, is_dropped: false };
-    let Chosen { backup, _claim, .. } = choose(context, &wish, &configured_stores, &ring)?;
+    let selection = Selection { id, filters, from, is_into: false, is_dropped: false };
+    let Chosen { backup, _claim, .. } = choose(context, &selection, &configured_stores, &ring)?;
     if backup.backup_type != CONFIG {
         let what = format!("`{}` is no config backup", backup.id);
         return Err(Failure::usage(what).hint("`pgkeep list --type config` shows those").into());
@@ -138,7 +138,7 @@ pub(super) fn config_set(context: &Context, id: &str, from: Option<&str>) -> Res
 }
 
 /// Which backup is meant, and what it is for.
-struct Wish<'a> {
+struct Selection<'a> {
     id: &'a str,
     filters: cli::Filters,
     from: Option<&'a str>,

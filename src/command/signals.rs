@@ -23,11 +23,11 @@ const LAST_MOMENT: Duration = Duration::from_secs(2);
 /// What is to be left on record where a run does not end within its time: the row of a backup that is in
 /// progress.
 #[derive(Clone, Default)]
-pub(super) struct LastWords {
+pub(super) struct InterruptRecord {
     row: Arc<Mutex<Option<(Pending, Backup)>>>,
 }
 
-impl LastWords {
+impl InterruptRecord {
     /// From now on this backup is in progress.
     pub(super) fn begin(&self, pending: &Pending, backup: &Backup) {
         let mut row = self.row.lock().unwrap_or_else(PoisonError::into_inner);
@@ -60,21 +60,21 @@ pub(super) fn in_words(signal: i32) -> String {
 
 /// Raises `interrupt` on the first SIGINT, SIGTERM or SIGHUP. One that whoever started us has set to be
 /// ignored stays ignored: `nohup` means it.
-pub(super) fn watch(interrupt: &Interrupt, last_words: &LastWords) -> Result<()> {
+pub(super) fn watch(interrupt: &Interrupt, interrupt_record: &InterruptRecord) -> Result<()> {
     let ignored = process::ignored_signals();
     let is_wanted = |signal: &i32| !ignored.contains(signal);
     let wanted: Vec<i32> = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(is_wanted).collect();
     // A file that may grow no further is then an error of its write, not the end of the process.
     signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     let mut signals = Signals::new(wanted)?;
-    let (interrupt, last_words) = (interrupt.clone(), last_words.clone());
+    let (interrupt, interrupt_record) = (interrupt.clone(), interrupt_record.clone());
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
             if let Some(first) = interrupt.signal() {
                 low_level::exit(128 + first);
             }
             interrupt.raise(signal);
-            if let Err(error) = end_in_time(signal, last_words.clone()) {
+            if let Err(error) = end_in_time(signal, interrupt_record.clone()) {
                 log::debug!("no time limit for cleaning up: {error}");
             }
         }
@@ -84,11 +84,11 @@ pub(super) fn watch(interrupt: &Interrupt, last_words: &LastWords) -> Result<()>
 
 /// Ends the process when cleaning up takes too long: a store or server that hangs must not hold it, nor may a
 /// disk or a reader of stderr that does.
-fn end_in_time(signal: i32, last_words: LastWords) -> std::io::Result<()> {
+fn end_in_time(signal: i32, interrupt_record: InterruptRecord) -> std::io::Result<()> {
     std::thread::Builder::new().name("time limit".to_owned()).spawn(move || {
         std::thread::sleep(CLEANUP_TIME);
         let said = bounded::within("last words", LAST_MOMENT, move || {
-            last_words.say(signal);
+            interrupt_record.say(signal);
             log::error!("{}; not all was cleaned up within {CLEANUP_TIME:?}", in_words(signal));
         });
         drop(said);

@@ -9,9 +9,10 @@ use indicatif::HumanBytes;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::content::{Content, Order};
-use super::ledger::Ledger;
+use super::content::{Content, RunRequest};
+use super::empty_dump::{lack_of_tables, tables_before};
 use super::leftovers::Leftovers;
+use super::run_record::RunRecord;
 use super::stream::{self, Streamed};
 use super::sweep::Sweeps;
 use crate::backup::{Backup, CheckLevel, Copy, CopyState, RUN, Status, TablesBefore};
@@ -25,7 +26,6 @@ use crate::command::{proof, signals, standing};
 use crate::config::{Method, environment};
 use crate::exit::{Code, Failure, one_line, wrap};
 use crate::key::KeyRing;
-use crate::manifest::TABLES;
 use crate::name::{self, BackupId};
 use crate::pipeline::flow::Made;
 use crate::pipeline::header::Packing;
@@ -42,7 +42,7 @@ pub(super) struct Done {
 }
 
 /// What is on record of the last try.
-pub(super) struct Tried {
+pub(super) struct AttemptReport {
     pub(super) backup: Backup,
     /// Whether the catalog knows how it ended.
     pub(super) is_recorded: bool,
@@ -56,35 +56,35 @@ pub(super) struct Tried {
 
 /// Makes one backup: locks, records that it began, streams, settles every copy, records the truth.
 pub(super) fn run(
-    order: &Order<'_>,
+    request: &RunRequest<'_>,
     content: &dyn Content,
     next_try: Option<Duration>,
-    tried: &RefCell<Option<Tried>>,
+    report: &RefCell<Option<AttemptReport>>,
 ) -> Result<Done> {
-    let &Order { context, ring, configured_stores, .. } = order;
+    let &RunRequest { context, ring, configured_stores, .. } = request;
     let begun = Instant::now();
-    let mut ledger = Ledger::open(context)?;
-    let at = ledger.begin_after_others(&context.config.source.name, content.database());
-    let mut backup = begin(order, content, at)?;
-    let catalog_is_up = ledger.catalog().is_some();
+    let mut run_record = RunRecord::open(context)?;
+    let at = run_record.begin_after_others(&context.config.source.name, content.database());
+    let mut backup = begin(request, content, at)?;
+    let catalog_is_up = run_record.catalog().is_some();
     let mut locks = locks::take(context, &Claimant::run(&backup), catalog_is_up)?;
     testpoint::reached(Step::LockTaken);
-    if let Some(life) = &order.life {
+    if let Some(life) = &request.life {
         life.begin(context);
     }
     // Who holds the lock of all hosts knows that no other run is alive.
-    let unmade = if locks.catalog.is_some() {
-        ledger.bury_the_dead(&backup.source, &backup.database)
+    let incomplete = if locks.catalog.is_some() {
+        run_record.fail_dead_runs(&backup.source, &backup.database)
     } else {
         Vec::new()
     };
     testpoint::reached(Step::DeadBuried);
-    let leftovers = Arc::new(Leftovers::of(&backup, unmade));
-    ledger.save(&backup);
+    let leftovers = Arc::new(Leftovers::of(&backup, incomplete));
+    run_record.save(&backup);
     let heartbeat = locks.catalog.take().map(|lock| lock.beat(backup.id.clone())).transpose()?;
     testpoint::reached(Step::RowWritten);
     let sweeps = Sweeps::start(context, &leftovers, configured_stores);
-    let made = make(order, content, &mut ledger, &mut backup, begun);
+    let made = make(request, content, &mut run_record, &mut backup, begun);
     sweeps.finish();
     backup.finished_at = Some(end_of(&backup, begun));
     backup.backup_duration_seconds = Some(begun.elapsed().as_secs_f64());
@@ -93,10 +93,10 @@ pub(super) fn run(
     }
     backup.summarize_copies();
     testpoint::reached(Step::CopiesSettled);
-    let recorded = ledger.save(&backup);
+    let recorded = run_record.save(&backup);
     testpoint::reached(Step::RowSettled);
-    tried.replace(Some(look_back(&mut ledger, &backup, recorded)));
-    leftovers.take_up(context, &mut ledger, ring, configured_stores);
+    report.replace(Some(look_back(&mut run_record, &backup, recorded)));
+    leftovers.take_up(context, &mut run_record, ring, configured_stores);
     // Held until the last word is on record.
     if let Some(heartbeat) = heartbeat {
         heartbeat.stop();
@@ -117,14 +117,14 @@ pub(super) fn run(
 }
 
 /// What is on record of a try, and what was before it.
-fn look_back(ledger: &mut Ledger<'_>, backup: &Backup, is_recorded: bool) -> Tried {
-    let past = ledger.catalog().and_then(|catalog| catalog.before(backup, PAST).ok());
-    let refusing = ledger.catalog().and_then(|catalog| catalog.refusing(&backup.source).ok());
-    Tried {
+fn look_back(run_record: &mut RunRecord<'_>, backup: &Backup, is_recorded: bool) -> AttemptReport {
+    let past = run_record.catalog().and_then(|catalog| catalog.before(backup, PAST).ok());
+    let refusing = run_record.catalog().and_then(|catalog| catalog.refusing(&backup.source).ok());
+    AttemptReport {
         backup: backup.clone(),
         is_recorded,
         past: past.unwrap_or_default(),
-        tables_before: tables_before(ledger, backup),
+        tables_before: tables_before(run_record, backup),
         refusing: refusing.unwrap_or_default(),
     }
 }
@@ -158,10 +158,10 @@ fn end_of(backup: &Backup, begun: Instant) -> Timestamp {
     end.round(jiff::Unit::Microsecond).unwrap_or(end)
 }
 
-fn begin(order: &Order<'_>, content: &dyn Content, at: Timestamp) -> Result<Backup> {
-    let (source, database) = (&order.context.config.source.name, content.database());
+fn begin(request: &RunRequest<'_>, content: &dyn Content, at: Timestamp) -> Result<Backup> {
+    let (source, database) = (&request.context.config.source.name, content.database());
     let id = BackupId::new(content.backup_type(), database, at, random_u16()?);
-    let packing = packing(order.context);
+    let packing = packing(request.context);
     let filename = name::artifact(&id, &format!("{}{}", content.suffix(), packing.suffix()));
     let mut backup = Backup::begin(id, source, database, filename, at);
     for (key, value) in [
@@ -169,8 +169,8 @@ fn begin(order: &Order<'_>, content: &dyn Content, at: Timestamp) -> Result<Back
         ("pid", json!(std::process::id())),
         ("pgkeep_version", json!(env!("CARGO_PKG_VERSION"))),
         ("compression", json!(packing.as_str())),
-        ("keys", json!([order.ring.sealing().id()])),
-        (RUN, json!(order.run)),
+        ("keys", json!([request.ring.sealing().id()])),
+        (RUN, json!(request.run)),
     ] {
         backup.metadata.insert(key.to_owned(), value);
     }
@@ -195,17 +195,17 @@ pub(super) fn random_u16() -> Result<u16> {
 
 /// Streams the dump to every store and settles the copies; the backup says how it stands afterwards.
 fn make(
-    order: &Order<'_>,
+    request: &RunRequest<'_>,
     content: &dyn Content,
-    ledger: &mut Ledger<'_>,
+    run_record: &mut RunRecord<'_>,
     backup: &mut Backup,
     begun: Instant,
 ) -> Result<()> {
-    let &Order { context, ring, configured_stores, .. } = order;
-    let Streamed { made, uploads, part_size_bytes } = content.stream(order, ledger, backup)?;
+    let &RunRequest { context, ring, configured_stores, .. } = request;
+    let Streamed { made, uploads, part_size_bytes } = content.stream(request, run_record, backup)?;
     describe(backup, &made);
     backup.finished_at = Some(end_of(backup, begun));
-    if let Some(lack) = lack_of_tables(ledger, backup) {
+    if let Some(lack) = lack_of_tables(run_record, backup) {
         standing::remember_lack(backup, &lack);
     }
     log::info!(
@@ -273,32 +273,6 @@ fn describe(backup: &mut Backup, made: &Made) {
     backup.metadata.insert("dump_checksum".to_owned(), json!(made.dump.sha256));
 }
 
-/// What a dump without tables lacks, unless it is the first one, or never had any, or somebody said that it is right.
-fn lack_of_tables(ledger: &mut Ledger<'_>, backup: &Backup) -> Option<String> {
-    (backup.metadata_u64(TABLES)? == 0).then_some(())?;
-    match tables_before(ledger, backup) {
-        TablesBefore::Some(had) => Some(format!("it holds no table; an earlier one had {had}")),
-        TablesBefore::Unknown => {
-            Some("it holds no table; nobody could say whether an earlier one had any".to_owned())
-        }
-        TablesBefore::First | TablesBefore::None | TablesBefore::Accepted => None,
-    }
-}
-
-/// How many tables there were before a dump that holds none; nobody needs to know of another one.
-fn tables_before(ledger: &mut Ledger<'_>, backup: &Backup) -> TablesBefore {
-    let is_empty = backup.metadata_u64(TABLES) == Some(0);
-    let Some(catalog) = ledger.catalog().filter(|_| is_empty) else { return TablesBefore::Unknown };
-    catalog.tables_before(backup).unwrap_or_else(|error| {
-        log::warn!(
-            "`{}` holds no table, and nobody knows how many there were: {}",
-            backup.id,
-            one_line(&error)
-        );
-        TablesBefore::Unknown
-    })
-}
-
 fn unused() -> Result<Reader, String> {
     Err("no copy is opened at this level".to_owned())
 }
@@ -315,9 +289,9 @@ fn prove(
     let usable = whole.filter_map(|(copy, configured)| Some((copy, configured.store.as_deref().ok()?)));
     let usable = usable.collect();
     let phase = Phase::start(&context.out.bars, "restoring it into a scratch database");
-    let tried = proof::of_one(context, backup, usable, ring, None);
+    let report = proof::of_one(context, backup, usable, ring, None);
     drop(phase);
-    match tried {
+    match report {
         Some(Ok(proof)) => {
             log::info!("test restore: {proof}");
             backup.metadata.insert("restored_at".to_owned(), json!(now()));

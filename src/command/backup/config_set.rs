@@ -6,8 +6,8 @@ use anyhow::{Result, anyhow};
 use serde_json::json;
 
 use super::attempt::{self, Done};
-use super::content::{Content, Order};
-use super::ledger::Ledger;
+use super::content::{Content, RunRequest};
+use super::run_record::RunRecord;
 use super::stream::{Streamed, abandon, in_order, planned_part_size, send, source_trouble};
 use super::watch::Watch;
 use crate::backup::{Backup, CLUSTER, CONFIG};
@@ -39,8 +39,13 @@ impl Content for ConfigSet {
         ".tar"
     }
 
-    fn stream(&self, order: &Order<'_>, ledger: &mut Ledger<'_>, backup: &mut Backup) -> Result<Streamed> {
-        let context = order.context;
+    fn stream(
+        &self,
+        request: &RunRequest<'_>,
+        run_record: &mut RunRecord<'_>,
+        backup: &mut Backup,
+    ) -> Result<Streamed> {
+        let context = request.context;
         let (mut documents, mut notes) = gather(context).map_err(source_trouble)?;
         backup.metadata.insert("server_version".to_owned(), json!(notes.server_version));
         match own(context) {
@@ -51,11 +56,11 @@ impl Content for ConfigSet {
         notes.missing.extend(missing);
         let known: usize = documents.iter().map(|document| document.bytes.len()).sum();
         let expected_bytes = file_bytes.saturating_add(known as u64);
-        let part_size_bytes = planned_part_size(ledger, backup, expected_bytes);
+        let part_size_bytes = planned_part_size(run_record, backup, expected_bytes);
         let made_at = u64::try_from(backup.created_at.as_second()).unwrap_or_default();
         let contents = Contents { documents, made_at, files, notes };
         let mut stream = Stream::start(contents, context.config.timeouts.stall, context.interrupt.clone())?;
-        let (made, ends) = send(order, backup, &mut stream, part_size_bytes, expected_bytes)?;
+        let (made, ends) = send(request, backup, &mut stream, part_size_bytes, expected_bytes)?;
         let made = match made {
             Ok(made) if !context.interrupt.is_raised() => made,
             made => return Err(abandon(ends, made.err().unwrap_or_else(|| anyhow!("interrupted")))),
@@ -88,7 +93,7 @@ impl Content for ConfigSet {
                 log::Level::Info,
             );
         }
-        Ok(Streamed { made, uploads: in_order(order.configured_stores, ends), part_size_bytes })
+        Ok(Streamed { made, uploads: in_order(request.configured_stores, ends), part_size_bytes })
     }
 
     fn can_be_restored_for_proof(&self) -> bool {
@@ -148,9 +153,9 @@ fn own(context: &Context) -> Result<Option<Document>> {
 ///
 /// # Errors
 /// When there is no usable copy; whoever watches knows of it then.
-pub(super) fn make(order: &Order<'_>, watch: &mut Watch<'_>, attempts: u32) -> Result<Done> {
-    let tried = RefCell::new(None);
-    super::again(order.context, attempts, |next_try| attempt::run(order, &ConfigSet, next_try, &tried))
-        .inspect(|done| watch.done(CLUSTER, done, tried.borrow().as_ref()))
-        .inspect_err(|error| watch.failed(&ConfigSet, error, tried.borrow().as_ref()))
+pub(super) fn make(request: &RunRequest<'_>, watch: &mut Watch<'_>, attempts: u32) -> Result<Done> {
+    let report = RefCell::new(None);
+    super::again(request.context, attempts, |next_try| attempt::run(request, &ConfigSet, next_try, &report))
+        .inspect(|done| watch.done(CLUSTER, done, report.borrow().as_ref()))
+        .inspect_err(|error| watch.failed(&ConfigSet, error, report.borrow().as_ref()))
 }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use anyhow::Result;
 
-use super::ledger::Ledger;
+use super::run_record::RunRecord;
 use super::stream::{self, Streamed};
 use crate::backup::{Backup, FULL};
 use crate::command::alarm::pings::Run;
@@ -12,7 +12,7 @@ use crate::command::context::{ConfiguredStore, Context};
 use crate::key::KeyRing;
 
 /// What every backup of one call shares.
-pub(super) struct Order<'a> {
+pub(super) struct RunRequest<'a> {
     pub(super) context: &'a Context,
     pub(super) ring: &'a KeyRing,
     pub(super) configured_stores: &'a [ConfiguredStore],
@@ -38,7 +38,12 @@ pub(super) trait Content {
     ///
     /// # Errors
     /// When there is no whole artifact.
-    fn stream(&self, order: &Order<'_>, ledger: &mut Ledger<'_>, backup: &mut Backup) -> Result<Streamed>;
+    fn stream(
+        &self,
+        request: &RunRequest<'_>,
+        run_record: &mut RunRecord<'_>,
+        backup: &mut Backup,
+    ) -> Result<Streamed>;
 
     /// Whether it is restored into a scratch database to prove it.
     fn can_be_restored_for_proof(&self) -> bool;
@@ -63,8 +68,13 @@ impl Content for Database<'_> {
         ".dump"
     }
 
-    fn stream(&self, order: &Order<'_>, ledger: &mut Ledger<'_>, backup: &mut Backup) -> Result<Streamed> {
-        stream::run(order, ledger, backup)
+    fn stream(
+        &self,
+        request: &RunRequest<'_>,
+        run_record: &mut RunRecord<'_>,
+        backup: &mut Backup,
+    ) -> Result<Streamed> {
+        stream::run(request, run_record, backup)
     }
 
     fn can_be_restored_for_proof(&self) -> bool {

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use super::ledger::Ledger;
+use super::run_record::RunRecord;
 use crate::catalog::Catalog;
 use crate::command::context::Context;
 use crate::source::server::Server;
@@ -14,7 +14,7 @@ use crate::source::server::Server;
 /// When the server can't be asked.
 pub(super) fn schema(
     context: &Context,
-    ledger: &mut Ledger<'_>,
+    run_record: &mut RunRecord<'_>,
     server: &mut Server,
     database: &str,
 ) -> Result<Option<String>> {
@@ -24,7 +24,7 @@ pub(super) fn schema(
         return Ok(None);
     }
     // It is the same one, whatever the role that dumps thinks of those who own it.
-    let place = ledger.catalog().and_then(Catalog::place);
+    let place = run_record.catalog().and_then(Catalog::place);
     if place.is_some() && place == server.place_of(schema) {
         return Ok(Some(schema.clone()));
     }
@@ -42,7 +42,7 @@ pub(super) fn schema(
         return Ok(None);
     }
     let here = server.identity_in(schema)?;
-    let ours = ledger.catalog().and_then(|catalog| catalog.identity().ok());
+    let ours = run_record.catalog().and_then(|catalog| catalog.identity().ok());
     let is_ours = match (&here, &ours) {
         (Some(here), Some(ours)) => here == ours,
         // The catalog can't be asked; by the configuration it is in this database.

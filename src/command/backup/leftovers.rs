@@ -7,9 +7,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
-use super::ledger::Ledger;
+use super::run_record::RunRecord;
 use crate::backup::Backup;
-use crate::catalog::query::Unmade;
+use crate::catalog::query::IncompleteBackup;
 use crate::command::context::{ConfiguredStore, Context};
 use crate::command::inventory::{self, Pair, Standing};
 use crate::command::{copies, rebuild, standing};
@@ -28,7 +28,7 @@ const UNKNOWN: &str = "its run died, and the store could not be asked for it sin
 pub(super) struct Leftovers {
     source: String,
     database: String,
-    unmade: Vec<Unmade>,
+    incomplete: Vec<IncompleteBackup>,
     found: Mutex<Found>,
 }
 
@@ -42,15 +42,15 @@ struct Found {
 }
 
 impl Leftovers {
-    /// Of the database that is backed up. The caller holds its lock: what is unmade belongs to no living run.
-    pub(super) fn of(backup: &Backup, unmade: Vec<Unmade>) -> Self {
+    /// Of the database that is backed up. The caller holds its lock: what is incomplete belongs to no living run.
+    pub(super) fn of(backup: &Backup, incomplete: Vec<IncompleteBackup>) -> Self {
         let (source, database) = (backup.source.clone(), backup.database.clone());
-        Self { source, database, unmade, found: Mutex::default() }
+        Self { source, database, incomplete, found: Mutex::default() }
     }
 
     /// Whether there may be some in a store.
     pub(super) fn may_be_in(&self, store: &str) -> bool {
-        self.unmade.iter().any(|unmade| is_in(unmade, store))
+        self.incomplete.iter().any(|incomplete| is_in(incomplete, store))
     }
 
     /// Removes from a store what is not published of them, and artifacts without a manifest.
@@ -96,14 +96,14 @@ impl Leftovers {
         Ok(more == 0)
     }
 
-    /// What the paths of the unmade start with in a store, by their folder: one of each month.
+    /// What the paths of the incomplete start with in a store, by their folder: one of each month.
     fn by_month(&self, store: &dyn Store) -> BTreeMap<String, Vec<String>> {
         let mut months: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for unmade in self.unmade.iter().filter(|unmade| is_in(unmade, store.name())) {
+        for incomplete in self.incomplete.iter().filter(|incomplete| is_in(incomplete, store.name())) {
             // Whatever is inside.
-            let artifact = format!("{}.", unmade.id);
+            let artifact = format!("{}.", incomplete.id);
             let prefix =
-                store.path_of(&name::object_key(&self.source, &self.database, &unmade.id, &artifact));
+                store.path_of(&name::object_key(&self.source, &self.database, &incomplete.id, &artifact));
             let folder = prefix.strip_suffix(&artifact).unwrap_or(&prefix).to_owned();
             months.entry(folder).or_default().push(prefix);
         }
@@ -148,16 +148,16 @@ impl Leftovers {
     pub(super) fn take_up(
         &self,
         context: &Context,
-        ledger: &mut Ledger<'_>,
+        run_record: &mut RunRecord<'_>,
         ring: &KeyRing,
         configured_stores: &[ConfiguredStore],
     ) {
         let Found { swept, whole } = std::mem::take(&mut *self.found());
         let is_done = configured_stores.iter().all(|configured| swept.contains(&configured.name));
-        if let Some(catalog) = ledger.catalog().filter(|_| is_done && !self.unmade.is_empty()) {
+        if let Some(catalog) = run_record.catalog().filter(|_| is_done && !self.incomplete.is_empty()) {
             let has_copies = |id: &str| whole.iter().any(|(_, pair)| pair.artifact.path.contains(id));
-            let ids = self.unmade.iter().filter(|unmade| unmade.store.is_none());
-            let ids = ids.map(|unmade| unmade.id.as_str()).filter(|id| !has_copies(id));
+            let ids = self.incomplete.iter().filter(|incomplete| incomplete.store.is_none());
+            let ids = ids.map(|incomplete| incomplete.id.as_str()).filter(|id| !has_copies(id));
             if let Err(error) = catalog.mark_swept(ids.map(str::to_owned).collect()) {
                 log::info!("what was swept is swept again by the next run: {}", one_line(&error));
             }
@@ -184,7 +184,7 @@ impl Leftovers {
             rebuild::gather(&mut found, &mut older, backup, signer);
         }
         for (id, backup) in found {
-            match put_on_record(ledger, backup, older.get(&id), configured_stores, &swept) {
+            match put_on_record(run_record, backup, older.get(&id), configured_stores, &swept) {
                 Ok(true) => log::info!("whole copies of `{id}` that no record told of are put on record"),
                 Ok(false) => {}
                 Err(error) => log::warn!("`{id}` stays on record as failed: {}", one_line(&error)),
@@ -193,8 +193,8 @@ impl Leftovers {
     }
 }
 
-fn is_in(unmade: &Unmade, store: &str) -> bool {
-    unmade.store.as_deref().is_none_or(|name| name == store)
+fn is_in(incomplete: &IncompleteBackup, store: &str) -> bool {
+    incomplete.store.as_deref().is_none_or(|name| name == store)
 }
 
 /// What the manifest of a copy tells.
@@ -213,13 +213,13 @@ fn told(
 }
 
 fn put_on_record(
-    ledger: &mut Ledger<'_>,
+    run_record: &mut RunRecord<'_>,
     told: Backup,
     signer: Option<&Signer>,
     configured_stores: &[ConfiguredStore],
     swept: &BTreeSet<String>,
 ) -> Result<bool> {
-    let Some(catalog) = ledger.catalog() else { return Ok(false) };
+    let Some(catalog) = run_record.catalog() else { return Ok(false) };
     let Some((mut backup, was_failed)) = rebuild::take_up(catalog, told, signer)? else { return Ok(false) };
     if was_failed {
         name_what_is_not_there(&mut backup, configured_stores, swept);

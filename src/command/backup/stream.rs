@@ -8,9 +8,9 @@ use indicatif::HumanBytes;
 use serde_json::json;
 
 use super::attempt::packing;
-use super::content::Order;
+use super::content::RunRequest;
 use super::figures::{Counted, Figures};
-use super::ledger::Ledger;
+use super::run_record::RunRecord;
 use crate::backup::Backup;
 use crate::command::context::{ConfiguredStore, Context};
 use crate::command::copies::{self, UploadSink, side_by_side};
@@ -56,10 +56,14 @@ struct Ready {
 }
 
 /// Dumps, packs, seals, hashes and sends in one pass. After an error nothing is left in any store.
-pub(super) fn run(order: &Order<'_>, ledger: &mut Ledger<'_>, backup: &mut Backup) -> Result<Streamed> {
-    let &Order { context, ring, configured_stores, .. } = order;
-    let ready = prepare(context, ledger, backup).map_err(source_trouble)?;
-    let part_size_bytes = planned_part_size(ledger, backup, ready.facts.size_bytes);
+pub(super) fn run(
+    request: &RunRequest<'_>,
+    run_record: &mut RunRecord<'_>,
+    backup: &mut Backup,
+) -> Result<Streamed> {
+    let &RunRequest { context, ring, configured_stores, .. } = request;
+    let ready = prepare(context, run_record, backup).map_err(source_trouble)?;
+    let part_size_bytes = planned_part_size(run_record, backup, ready.facts.size_bytes);
     log::info!(
         "dumping `{}` ({}) of a server {} by pg_dump {}, in parts of {}",
         backup.database,
@@ -72,7 +76,7 @@ pub(super) fn run(order: &Order<'_>, ledger: &mut Ledger<'_>, backup: &mut Backu
     let start = |snapshot: Option<&str>| start_dump(context, &ready, snapshot);
     let mut source = Counted::start(figures, &start)?;
     testpoint::reached(Step::DumpBegun);
-    let (made, ends) = send(order, backup, &mut source, part_size_bytes, ready.facts.size_bytes)?;
+    let (made, ends) = send(request, backup, &mut source, part_size_bytes, ready.facts.size_bytes)?;
     let (dump, mut figures) = source.into_parts();
     testpoint::reached(Step::DumpEnded);
     if !dump.warnings().is_empty() {
@@ -99,13 +103,13 @@ pub(super) fn run(order: &Order<'_>, ledger: &mut Ledger<'_>, backup: &mut Backu
 /// Packs, seals, hashes and sends what a source gives, which may come to so many bytes, into an unpublished upload in each
 /// store. The uploads come back in either case.
 pub(super) fn send(
-    order: &Order<'_>,
+    request: &RunRequest<'_>,
     backup: &Backup,
     source: &mut dyn Read,
     part_size_bytes: u64,
     expected_bytes: u64,
 ) -> Result<(Result<Made>, Vec<WorkerEnd<UploadSink>>)> {
-    let &Order { context, ring, configured_stores, .. } = order;
+    let &RunRequest { context, ring, configured_stores, .. } = request;
     let secrets = header::create(&backup.id, packing(context), ring.sealing())?;
     let meter = Arc::new(Meter::default());
     let workers = workers(backup, configured_stores, part_size_bytes);
@@ -170,7 +174,7 @@ pub(super) fn source_trouble(error: anyhow::Error) -> anyhow::Error {
 }
 
 /// Asks the server what there is, and finds the programs that fit it.
-fn prepare(context: &Context, ledger: &mut Ledger<'_>, backup: &mut Backup) -> Result<Ready> {
+fn prepare(context: &Context, run_record: &mut RunRecord<'_>, backup: &mut Backup) -> Result<Ready> {
     let connection = context.config.source.connection.with_dbname(&backup.database);
     let mut server = Server::connect(&connection, &context.connect_options())?;
     let facts = server.facts()?;
@@ -180,7 +184,7 @@ fn prepare(context: &Context, ledger: &mut Ledger<'_>, backup: &mut Backup) -> R
             log::info!("{advice}");
         }
     }
-    let without_schema = super::exclusion::schema(context, ledger, &mut server, &backup.database)?;
+    let without_schema = super::exclusion::schema(context, run_record, &mut server, &backup.database)?;
     for (key, value) in [
         ("server_version", json!(facts.version)),
         ("pg_dump_version", json!(client.version)),
@@ -195,8 +199,8 @@ fn prepare(context: &Context, ledger: &mut Ledger<'_>, backup: &mut Backup) -> R
     Ok(Ready { connection, facts, client, without_schema })
 }
 
-pub(super) fn planned_part_size(ledger: &mut Ledger<'_>, backup: &Backup, database_bytes: u64) -> u64 {
-    let last = ledger.catalog().and_then(|catalog| {
+pub(super) fn planned_part_size(run_record: &mut RunRecord<'_>, backup: &Backup, database_bytes: u64) -> u64 {
+    let last = run_record.catalog().and_then(|catalog| {
         catalog.last_size_bytes(&backup.source, &backup.database, &backup.backup_type).ok()
     });
     part_size(database_bytes, last.flatten())

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use anyhow::{Error, Result};
 use serde_json::Value;
 
-use super::attempt::{Done, Tried};
+use super::attempt::{AttemptReport, Done};
 use super::config_set::MISSING;
 use super::content::Content;
 use crate::alert::rules;
@@ -98,12 +98,12 @@ impl<'a> Watch<'a> {
     }
 
     /// A backup has ended well enough to be restored from.
-    pub(super) fn done(&mut self, database: &str, done: &Done, tried: Option<&Tried>) {
+    pub(super) fn done(&mut self, database: &str, done: &Done, report: Option<&AttemptReport>) {
         let backup = &done.backup;
-        let is_recorded = tried.is_some_and(|tried| tried.is_recorded);
-        self.refusing = tried.map(|tried| tried.refusing.clone()).unwrap_or_default();
-        let past = tried.map(|tried| tried.past.as_slice()).unwrap_or_default();
-        let before = tried.map_or(TablesBefore::Unknown, |tried| tried.tables_before);
+        let is_recorded = report.is_some_and(|report| report.is_recorded);
+        self.refusing = report.map(|report| report.refusing.clone()).unwrap_or_default();
+        let past = report.map(|report| report.past.as_slice()).unwrap_or_default();
+        let before = report.map_or(TablesBefore::Unknown, |report| report.tables_before);
         let fate = if done.code == Code::Done { Fate::Well } else { Fate::Failed };
         self.fates.insert(database.to_owned(), fate);
         let mut seen = vec![
@@ -145,7 +145,7 @@ impl<'a> Watch<'a> {
     }
 
     /// A backup has come to nothing, after all its tries.
-    pub(super) fn failed(&mut self, content: &dyn Content, error: &Error, tried: Option<&Tried>) {
+    pub(super) fn failed(&mut self, content: &dyn Content, error: &Error, report: Option<&AttemptReport>) {
         let database = content.database();
         if code_of(error) == Code::Locked {
             // The run that holds the lock speaks for itself, unless it holds it for ever.
@@ -163,17 +163,17 @@ impl<'a> Watch<'a> {
             .is_in_trouble(one_line(error))
             .severity(health::failure_of(content.backup_type()));
         let mut seen = Vec::new();
-        match tried {
-            Some(tried) => {
+        match report {
+            Some(report) => {
                 // It had the lock.
                 seen.push(Subject::of_database(Rule::BackupLocked, database).is_well());
-                self.refusing.clone_from(&tried.refusing);
-                let lost = tried.backup.copies.iter().filter(|copy| copy.state == CopyState::Failed);
+                self.refusing.clone_from(&report.refusing);
+                let lost = report.backup.copies.iter().filter(|copy| copy.state == CopyState::Failed);
                 for copy in lost {
-                    seen.extend(self.of_copy(&tried.backup, copy));
+                    seen.extend(self.of_copy(&report.backup, copy));
                 }
-                seen.push(of(&tried.backup, failed));
-                seen.push(catalog(tried.is_recorded));
+                seen.push(of(&report.backup, failed));
+                seen.push(catalog(report.is_recorded));
             }
             None => seen.push(failed),
         }

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::backup::{Backup, Status};
 use crate::catalog::Catalog;
-use crate::catalog::query::Unmade;
+use crate::catalog::query::IncompleteBackup;
 use crate::command::context::{Context, now};
 use crate::config::environment;
 use crate::exit::{Code, code_of, one_line};
@@ -18,12 +18,12 @@ const LARGEST_STEP: SignedDuration = SignedDuration::from_hours(25);
 const USUAL_SKEW: SignedDuration = SignedDuration::from_secs(5);
 
 /// Where the record of this run goes.
-pub(super) struct Ledger<'a> {
+pub(super) struct RunRecord<'a> {
     context: &'a Context,
     catalog: Option<Catalog>,
 }
 
-impl<'a> Ledger<'a> {
+impl<'a> RunRecord<'a> {
     /// Opens the catalog; a run goes on without it, with a warning.
     ///
     /// # Errors
@@ -51,7 +51,7 @@ impl<'a> Ledger<'a> {
 
     /// Marks what earlier runs of this database left unfinished as failed; gives the ids of all that failed.
     /// Only for whoever holds the database's lock.
-    pub(super) fn bury_the_dead(&mut self, source: &str, database: &str) -> Vec<Unmade> {
+    pub(super) fn fail_dead_runs(&mut self, source: &str, database: &str) -> Vec<IncompleteBackup> {
         let Some(catalog) = self.catalog.as_mut() else { return Vec::new() };
         bury(catalog, source, database).unwrap_or_else(|error| {
             log::warn!("runs that died stay on record as they are: {}", one_line(&error));
@@ -92,12 +92,12 @@ impl<'a> Ledger<'a> {
             self.catalog = self.context.open_catalog().ok();
         }
         // First where nothing can hang: the record of a finished run is never lost with its catalog.
-        let (pending, last_words) = (&self.context.pending, &self.context.last_words);
+        let (pending, interrupt_record) = (&self.context.pending, &self.context.interrupt_record);
         let waits = if backup.status == Status::InProgress {
-            last_words.begin(pending, backup);
+            interrupt_record.begin(pending, backup);
             pending.keep(backup)
         } else {
-            last_words.end(|| pending.keep(backup))
+            interrupt_record.end(|| pending.keep(backup))
         };
         testpoint::reached(Step::RecordKept);
         let saved = self.catalog.as_mut().map(|catalog| catalog.save(backup));
@@ -135,7 +135,7 @@ fn tell_loss(backup: &Backup, why: &str) {
     }
 }
 
-fn bury(catalog: &mut Catalog, source: &str, database: &str) -> Result<Vec<Unmade>> {
+fn bury(catalog: &mut Catalog, source: &str, database: &str) -> Result<Vec<IncompleteBackup>> {
     for backup in catalog.unfinished(source, database)? {
         if is_alive(catalog, &backup)? {
             log::warn!("`{}` seems to be at work although nobody holds its lock: left alone", backup.id);
@@ -143,7 +143,7 @@ fn bury(catalog: &mut Catalog, source: &str, database: &str) -> Result<Vec<Unmad
             log::info!("`{}` was left unfinished: its run died", backup.id);
         }
     }
-    catalog.unmade(source, database, &environment::host_name())
+    catalog.incomplete(source, database, &environment::host_name())
 }
 
 /// Whether the run of an unfinished backup still shows signs of life: a fresh heartbeat by the catalog's own
