@@ -9,7 +9,7 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 
 use super::context::{ConfiguredStore, now};
-use super::examine::{Look, Opening};
+use super::examine::{CopyCheck, OpenWith};
 use crate::backup::{Backup, CheckLevel, Copy, CopyState};
 use crate::exit::one_line;
 use crate::interrupt::Interrupt;
@@ -28,7 +28,7 @@ const BLOCK_LEN: usize = 1024 * 1024;
 /// What is known of the artifact whose copies are made.
 pub(super) struct Making<'a> {
     pub(super) backup: &'a Backup,
-    pub(super) opening: Opening<'a>,
+    pub(super) opening: OpenWith<'a>,
     pub(super) part_size_bytes: u64,
     /// How deep each copy is looked at once it is made.
     pub(super) check: Option<CheckLevel>,
@@ -152,8 +152,8 @@ impl Making<'_> {
         copy
     }
 
-    fn look(&self, level: CheckLevel) -> Look<'_> {
-        Look { backup: self.backup, level, opening: Some(self.opening), interrupt: self.interrupt }
+    fn look(&self, level: CheckLevel) -> CopyCheck<'_> {
+        CopyCheck { backup: self.backup, level, opening: Some(self.opening), interrupt: self.interrupt }
     }
 
     /// Makes the copy of one store from the whole copy in another, in place of `damaged`.

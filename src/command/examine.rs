@@ -53,7 +53,7 @@ pub(super) enum Part {
 
 /// What is wrong with a copy that was looked at.
 #[derive(Clone, Debug)]
-pub(super) struct Fault {
+pub(super) struct CheckFailure {
     pub(super) verdict: Verdict,
     pub(super) part: Part,
     pub(super) message: String,
@@ -61,7 +61,7 @@ pub(super) struct Fault {
     pub(super) offset_bytes: Option<u64>,
 }
 
-impl Fault {
+impl CheckFailure {
     pub(super) fn new(verdict: Verdict, message: impl Into<String>) -> Self {
         Self { verdict, part: Part::Artifact, message: message.into(), offset_bytes: None }
     }
@@ -104,7 +104,7 @@ impl Fault {
 
 /// What a copy is opened with.
 #[derive(Clone, Copy)]
-pub(super) struct Opening<'a> {
+pub(super) struct OpenWith<'a> {
     pub(super) ring: &'a KeyRing,
     /// Cores to use.
     pub(super) threads: usize,
@@ -122,53 +122,53 @@ pub(super) enum Reader {
 
 /// How a backup's copies are looked at.
 #[derive(Clone, Copy)]
-pub(super) struct Look<'a> {
+pub(super) struct CopyCheck<'a> {
     pub(super) backup: &'a Backup,
     pub(super) level: CheckLevel,
     /// The keys, where there are any at hand: without them nothing is opened, and manifests are compared
     /// without being proven.
-    pub(super) opening: Option<Opening<'a>>,
+    pub(super) opening: Option<OpenWith<'a>>,
     pub(super) interrupt: &'a Interrupt,
 }
 
-impl Look<'_> {
+impl CopyCheck<'_> {
     /// Looks at a copy and its manifest.
-    pub(super) fn at(&self, store: &dyn Store, copy: &Copy) -> Result<(), Fault> {
+    pub(super) fn at(&self, store: &dyn Store, copy: &Copy) -> Result<(), CheckFailure> {
         match self.level {
             CheckLevel::Stat => return self.stat(store, copy),
             CheckLevel::Checksum | CheckLevel::Restore => self.read_back(store, &copy.path)?,
             CheckLevel::Content => self.open(store, &copy.path)?,
         }
-        self.manifest(store, &copy.path).map_err(Fault::of_manifest)
+        self.manifest(store, &copy.path).map_err(CheckFailure::of_manifest)
     }
 
     /// Whether artifact and manifest are there, the artifact with the size and the tag on record.
-    pub(super) fn stat(&self, store: &dyn Store, copy: &Copy) -> Result<(), Fault> {
+    pub(super) fn stat(&self, store: &dyn Store, copy: &Copy) -> Result<(), CheckFailure> {
         let path = &copy.path;
-        let missing = |path: &str| Fault::new(Verdict::Missing, format!("`{path}` is not there"));
-        let found = store.stat(path).map_err(|error| Fault::of_error(&error))?;
+        let missing = |path: &str| CheckFailure::new(Verdict::Missing, format!("`{path}` is not there"));
+        let found = store.stat(path).map_err(|error| CheckFailure::of_error(&error))?;
         let found = found.ok_or_else(|| missing(path))?;
         if let Some(size) = self.backup.size_bytes.filter(|size| *size != found.size_bytes) {
             let message = format!("it has {} bytes, not {size}", found.size_bytes);
-            return Err(Fault::new(Verdict::Size, message).at(size.min(found.size_bytes)));
+            return Err(CheckFailure::new(Verdict::Size, message).at(size.min(found.size_bytes)));
         }
         let tags = copy.etag.as_ref().zip(found.etag.as_ref());
         if let Some((on_record, found)) = tags.filter(|(on_record, found)| on_record != found) {
             let message = format!("its ETag is {}, not {on_record}", found.escape_default());
-            return Err(Fault::new(Verdict::Checksum, message));
+            return Err(CheckFailure::new(Verdict::Checksum, message));
         }
         let path = name::manifest_path(path);
-        let found = store.stat(&path).map_err(|error| Fault::of_error(&error).of_manifest())?;
+        let found = store.stat(&path).map_err(|error| CheckFailure::of_error(&error).of_manifest())?;
         found.map(drop).ok_or_else(|| missing(&path).of_manifest())
     }
 
     /// Reads a copy to its end and compares it with the record; one that differs is opened, where that can be
     /// done, to find where.
-    pub(super) fn read_back(&self, store: &dyn Store, path: &str) -> Result<(), Fault> {
+    pub(super) fn read_back(&self, store: &dyn Store, path: &str) -> Result<(), CheckFailure> {
         let source = self.source(store, path)?;
-        let sum = sum_of(source, self.interrupt).map_err(|error| Fault::of_error(&error))?;
+        let sum = sum_of(source, self.interrupt).map_err(|error| CheckFailure::of_error(&error))?;
         let Err(fault) = self.same_sum(&sum) else { return Ok(()) };
-        let Some(Opening { ring, threads, .. }) = self.opening else { return Err(fault) };
+        let Some(OpenWith { ring, threads, .. }) = self.opening else { return Err(fault) };
         let source = self.source(store, path).map_err(|_| fault.clone())?;
         let nobody = &mut io::sink();
         match open_and_sum(source, ring, &self.backup.id, threads, nobody, self.interrupt) {
@@ -178,45 +178,45 @@ impl Look<'_> {
     }
 
     /// The bytes of a copy, and not more than one beyond what is on record: a store must not keep us for ever.
-    fn source(&self, store: &dyn Store, path: &str) -> Result<Box<dyn Read + Send>, Fault> {
-        let source = store.open(path).map_err(|error| Fault::of_error(&error))?;
+    fn source(&self, store: &dyn Store, path: &str) -> Result<Box<dyn Read + Send>, CheckFailure> {
+        let source = store.open(path).map_err(|error| CheckFailure::of_error(&error))?;
         let limit = self.backup.size_bytes.map_or(u64::MAX, |size| size.saturating_add(1));
         Ok(Box::new(source.take(limit)))
     }
 
     /// Reads a copy to its end, opens it, and lets `pg_restore` read what is inside.
-    pub(super) fn open(&self, store: &dyn Store, path: &str) -> Result<(), Fault> {
-        let Some(Opening { ring, threads, reader }) = self.opening else {
-            return Err(Fault::unknown("there is no key at hand to open it with"));
+    pub(super) fn open(&self, store: &dyn Store, path: &str) -> Result<(), CheckFailure> {
+        let Some(OpenWith { ring, threads, reader }) = self.opening else {
+            return Err(CheckFailure::unknown("there is no key at hand to open it with"));
         };
-        let child = match reader.as_ref().map_err(Fault::unknown)? {
+        let child = match reader.as_ref().map_err(CheckFailure::unknown)? {
             Reader::Dump(client) => Restore::into_nothing(client, self.interrupt.clone()).map(Inside::Dump),
             Reader::Set => Check::start().map(Inside::Set),
         };
-        let mut child = Tolerant::new(child.map_err(|error| Fault::unknown(one_line(&error)))?);
+        let mut child = Tolerant::new(child.map_err(|error| CheckFailure::unknown(one_line(&error)))?);
         let source = self.source(store, path)?;
         let opened = open_and_sum(source, ring, &self.backup.id, threads, &mut child, self.interrupt)
-            .map_err(|error| Fault::of_error(&error))?;
+            .map_err(|error| CheckFailure::of_error(&error))?;
         if let Err(fault) = self.same_sum(&opened.artifact) {
             return Err(with_place(fault, opened.dump.err()));
         }
         match opened.dump {
             // The bytes are those on record: what is missing is a key, not the copy.
-            Err(why @ Unopened::NoKey(_)) => Err(Fault::unknown(format!("it does not open: {why}"))),
+            Err(why @ Unopened::NoKey(_)) => Err(CheckFailure::unknown(format!("it does not open: {why}"))),
             Err(Unopened::Sealed(damage)) => {
                 let message = format!("it does not open: {damage}");
-                Err(Fault::new(Verdict::Sealed, message).at(damage.offset_bytes))
+                Err(CheckFailure::new(Verdict::Sealed, message).at(damage.offset_bytes))
             }
-            Err(why) => Err(Fault::new(Verdict::Content, format!("it does not unpack: {why}"))),
+            Err(why) => Err(CheckFailure::new(Verdict::Content, format!("it does not unpack: {why}"))),
             Ok(dump) if Some(dump.sha256.as_str()) != self.backup.metadata_str("dump_checksum") => {
-                Err(Fault::new(Verdict::Content, "the dump inside is not the one on record"))
+                Err(CheckFailure::new(Verdict::Content, "the dump inside is not the one on record"))
             }
             Ok(_) => self.was_read(child),
         }
     }
 
     /// What came of it for who was given all that is inside.
-    fn was_read(&self, child: Tolerant) -> Result<(), Fault> {
+    fn was_read(&self, child: Tolerant) -> Result<(), CheckFailure> {
         let Tolerant { child, refused } = child;
         let who = match &child {
             Inside::Dump(_) => "pg_restore",
@@ -224,71 +224,76 @@ impl Look<'_> {
         };
         let ended = child.finish();
         if self.interrupt.is_raised() {
-            return Err(Fault::unknown("interrupted"));
+            return Err(CheckFailure::unknown("interrupted"));
         }
         match (ended, refused) {
             (Err(error), _) if Killed::is(&error) => {
-                Err(Fault::unknown(format!("the dump was not read to its end: {}", one_line(&error))))
+                Err(CheckFailure::unknown(format!("the dump was not read to its end: {}", one_line(&error))))
             }
-            (Err(error), _) => {
-                Err(Fault::new(Verdict::Content, format!("the dump does not read: {}", one_line(&error))))
-            }
+            (Err(error), _) => Err(CheckFailure::new(
+                Verdict::Content,
+                format!("the dump does not read: {}", one_line(&error)),
+            )),
             (Ok(()), Some(error)) => {
                 let message = format!("{who} stopped before the end of the dump: {error}");
-                Err(Fault::new(Verdict::Content, message))
+                Err(CheckFailure::new(Verdict::Content, message))
             }
             (Ok(()), None) => Ok(()),
         }
     }
 
     /// Reads the manifest of a copy, proves it where a key is at hand, and compares it with the record.
-    pub(super) fn manifest(&self, store: &dyn Store, path: &str) -> Result<(), Fault> {
+    pub(super) fn manifest(&self, store: &dyn Store, path: &str) -> Result<(), CheckFailure> {
         self.read_manifest(store, path).map(drop)
     }
 
     /// The same; gives the manifest, and its bytes.
-    pub(super) fn read_manifest(&self, store: &dyn Store, path: &str) -> Result<(Manifest, Vec<u8>), Fault> {
+    pub(super) fn read_manifest(
+        &self,
+        store: &dyn Store,
+        path: &str,
+    ) -> Result<(Manifest, Vec<u8>), CheckFailure> {
         let path = name::manifest_path(path);
         let read = store.get_small(&path, LIMIT_BYTES).map_err(|error| match store.stat(&path) {
             Ok(Some(stat)) if stat.size_bytes > LIMIT_BYTES => {
                 let message = format!("its manifest has {} bytes: it is none", stat.size_bytes);
-                Fault::new(Verdict::Size, message)
+                CheckFailure::new(Verdict::Size, message)
             }
-            _ => Fault::of_error(&error),
+            _ => CheckFailure::of_error(&error),
         })?;
         let Some(bytes) = read else {
             let message = format!("its manifest `{path}` is not there");
-            return Err(Fault::new(Verdict::Missing, message));
+            return Err(CheckFailure::new(Verdict::Missing, message));
         };
         let ring = self.opening.map(|opening| opening.ring);
         let manifest = agree::open(&bytes, self.backup, ring).map_err(|why| match why {
-            Unproven::Damaged(message) => Fault::new(Verdict::Sealed, message),
+            Unproven::Damaged(message) => CheckFailure::new(Verdict::Sealed, message),
             // A key that is not at hand is no fault of the copy.
-            Unproven::NoKey(message) => Fault::unknown(message),
+            Unproven::NoKey(message) => CheckFailure::unknown(message),
         })?;
         let backup = self.backup;
         if manifest.id != backup.id {
             let message = format!("its manifest is that of `{}`", manifest.id);
-            return Err(Fault::new(Verdict::Sealed, message));
+            return Err(CheckFailure::new(Verdict::Sealed, message));
         }
         let same = Some(&manifest.checksum) == backup.checksum.as_ref()
             && Some(manifest.size_bytes) == backup.size_bytes;
         if !same {
-            return Err(Fault::new(Verdict::Checksum, "its manifest is that of another artifact"));
+            return Err(CheckFailure::new(Verdict::Checksum, "its manifest is that of another artifact"));
         }
         let told = manifest.record();
         let is_other_type = manifest.backup_type != backup.backup_type;
         let difference = agree::difference(&told, backup);
         if let Some(message) = difference.or_else(|| is_other_type.then(|| OTHER_TYPE.to_owned())) {
-            return Err(Fault::new(Verdict::Sealed, message));
+            return Err(CheckFailure::new(Verdict::Sealed, message));
         }
         Ok((manifest, bytes))
     }
 
-    fn same_sum(&self, sum: &Sum) -> Result<(), Fault> {
+    fn same_sum(&self, sum: &Sum) -> Result<(), CheckFailure> {
         let expected = self.backup.size_bytes.zip(self.backup.checksum.as_ref());
         let Some((size, sha256)) = expected else {
-            return Err(Fault::unknown("the record has no size and no checksum to compare it with"));
+            return Err(CheckFailure::unknown("the record has no size and no checksum to compare it with"));
         };
         if sum.size_bytes != size {
             let message = if sum.size_bytes > size {
@@ -296,25 +301,25 @@ impl Look<'_> {
             } else {
                 format!("it has {} bytes, not {size}", sum.size_bytes)
             };
-            return Err(Fault::new(Verdict::Size, message).at(size.min(sum.size_bytes)));
+            return Err(CheckFailure::new(Verdict::Size, message).at(size.min(sum.size_bytes)));
         }
         if sum.sha256 != *sha256 {
             let message = format!("its SHA-256 is {}, not {sha256}", sum.sha256);
-            return Err(Fault::new(Verdict::Checksum, message));
+            return Err(CheckFailure::new(Verdict::Checksum, message));
         }
         Ok(())
     }
 }
 
 /// A copy that differs, with what opening it says of the place.
-fn with_place(fault: Fault, why: Option<Unopened>) -> Fault {
+fn with_place(fault: CheckFailure, why: Option<Unopened>) -> CheckFailure {
     match why {
-        Some(Unopened::Sealed(damage)) => Fault {
+        Some(Unopened::Sealed(damage)) => CheckFailure {
             offset_bytes: damage.offset_bytes.or(fault.offset_bytes),
             message: format!("{}; {damage}", fault.message),
             ..fault
         },
-        Some(Unopened::Packed(why)) => Fault { message: format!("{}; {why}", fault.message), ..fault },
+        Some(Unopened::Packed(why)) => CheckFailure { message: format!("{}; {why}", fault.message), ..fault },
         Some(Unopened::NoKey(_)) | None => fault,
     }
 }

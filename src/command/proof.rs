@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 
 use super::context::Context;
-use super::examine::{Fault, Verdict};
+use super::examine::{CheckFailure, Verdict};
 use crate::backup::{Backup, Copy};
 use crate::exit::{Failure, one_line, wrap};
 use crate::fingerprint::{Fingerprint, HASH_METHOD, Level};
@@ -92,18 +92,21 @@ pub(super) fn of_one(
     mut copies: Vec<(&Copy, &dyn Store)>,
     ring: &KeyRing,
     scratch: Option<&str>,
-) -> Option<Result<Proof, Fault>> {
+) -> Option<Result<Proof, CheckFailure>> {
     copies.sort_by_key(|(_, store)| store.kind() != Kind::Local);
     let (copy, store) = copies.first()?;
     Some(match test_restore(context, backup, *store, &copy.path, ring, scratch) {
         Ok(Outcome::Equal(proof)) => Ok(proof),
         Ok(Outcome::Differs(differences)) => {
-            Err(Fault::new(Verdict::Restore, format!("test restore: {}", differences.join("; "))))
+            Err(CheckFailure::new(Verdict::Restore, format!("test restore: {}", differences.join("; "))))
         }
         Err(error) => {
             let hint = error.downcast_ref::<Failure>().and_then(|failure| failure.hint.as_deref());
             let hint = hint.map_or_else(String::new, |hint| format!(" ({hint})"));
-            Err(Fault::unknown(format!("the test restore could not be made: {}{hint}", one_line(&error))))
+            Err(CheckFailure::unknown(format!(
+                "the test restore could not be made: {}{hint}",
+                one_line(&error)
+            )))
         }
     })
 }

@@ -19,7 +19,7 @@ use crate::backup::{Backup, CheckLevel, Copy, CopyState, RUN, Status, TablesBefo
 use crate::catalog::history::Past;
 use crate::command::context::{ConfiguredStore, Context, now};
 use crate::command::copies::{Making, mark_checked, side_by_side};
-use crate::command::examine::{Opening, Reader, Verdict};
+use crate::command::examine::{OpenWith, Reader, Verdict};
 use crate::command::locks::{self, Claimant};
 use crate::command::progress::Phase;
 use crate::command::{proof, signals, standing};
@@ -216,7 +216,7 @@ fn make(
     );
     let check = context.config.after_backup.level();
     let reader = if check == Some(CheckLevel::Content) { context.reader(backup) } else { unused() };
-    let opening = Opening { ring, threads: context.config.compression.threads, reader: &reader };
+    let opening = OpenWith { ring, threads: context.config.compression.threads, reader: &reader };
     let phase = Phase::start(&context.out.bars, "publishing, and reading every copy back");
     let interrupt = &context.interrupt;
     // What is filled afterwards is of a known size.

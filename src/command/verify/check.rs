@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::super::context::{ConfiguredStore, now};
 use super::super::copies::{mark_checked, side_by_side};
-use super::super::examine::{Fault, Look, Opening, Reader, Verdict};
+use super::super::examine::{CheckFailure, CopyCheck, OpenWith, Reader, Verdict};
 use super::super::proof;
 use super::super::standing;
 use super::{Session, mend};
@@ -14,7 +14,7 @@ use crate::exit::Code;
 use crate::store::Store;
 
 /// What looking at a copy came to; `None` where it was not looked at.
-pub(super) type Found = Option<Result<(), Fault>>;
+pub(super) type Found = Option<Result<(), CheckFailure>>;
 
 /// What is said of one copy.
 pub(super) struct Finding {
@@ -38,7 +38,7 @@ impl Finding {
         Self { verdict: Some(Verdict::Ok), ..Self::none() }
     }
 
-    fn of_fault(fault: &Fault) -> Self {
+    fn of_fault(fault: &CheckFailure) -> Self {
         let message = fault.message.clone();
         Self { verdict: Some(fault.verdict), offset_bytes: fault.offset_bytes, message, ..Self::none() }
     }
@@ -96,7 +96,7 @@ pub(super) fn run(
         level = CheckLevel::Checksum;
         let passed = |position: usize| matches!(found.get(position), Some(Some(Ok(()))));
         let again = subjects.into_iter().filter(|(position, _)| passed(*position)).collect();
-        look_at_all(&Look { level, ..look }, again, &mut found)?;
+        look_at_all(&CopyCheck { level, ..look }, again, &mut found)?;
     }
     let restored = if session.level == CheckLevel::Restore { prove(session, backup, &found) } else { None };
     let is_read = level > CheckLevel::Stat;
@@ -132,7 +132,7 @@ pub(super) fn run(
 }
 
 /// Looks at copies side by side, and keeps what is found of each in its place.
-fn look_at_all(look: &Look<'_>, subjects: Vec<Subject<'_>>, found: &mut [Found]) -> Result<()> {
+fn look_at_all(look: &CopyCheck<'_>, subjects: Vec<Subject<'_>>, found: &mut [Found]) -> Result<()> {
     let looked = side_by_side(subjects, |(position, store)| (position, look_at(look, position, store)))?;
     for (position, result) in looked {
         if let Some(place) = found.get_mut(position) {
@@ -171,22 +171,27 @@ pub(super) fn look<'a>(
     session: &'a Session<'_>,
     backup: &'a Backup,
     reader: &'a Result<Reader, String>,
-) -> Look<'a> {
+) -> CopyCheck<'a> {
     let threads = session.context.config.compression.threads;
-    let opening = session.ring.map(|ring| Opening { ring, threads, reader });
-    Look { backup, level: session.level, opening, interrupt: &session.context.interrupt }
+    let opening = session.ring.map(|ring| OpenWith { ring, threads, reader });
+    CopyCheck { backup, level: session.level, opening, interrupt: &session.context.interrupt }
 }
 
-fn look_at(look: &Look<'_>, position: usize, store: Result<&dyn Store, String>) -> Result<(), Fault> {
-    let store = store.map_err(Fault::unknown)?;
-    let copy = look.backup.copies.get(position).ok_or_else(|| Fault::unknown("it is not on record"))?;
+fn look_at(
+    look: &CopyCheck<'_>,
+    position: usize,
+    store: Result<&dyn Store, String>,
+) -> Result<(), CheckFailure> {
+    let store = store.map_err(CheckFailure::unknown)?;
+    let copy =
+        look.backup.copies.get(position).ok_or_else(|| CheckFailure::unknown("it is not on record"))?;
     look.at(store, copy)?;
     // That an object is there again, with its size, says nothing of what was found inside it.
     match (look.level, copy.state, copy.error.as_deref()) {
         (CheckLevel::Stat, CopyState::Corrupt, error) => {
             let found = error.unwrap_or("it was found damaged");
             let message = format!("{found} (when it was last read; a deeper level reads it again)");
-            Err(Fault::new(Verdict::Checksum, message))
+            Err(CheckFailure::new(Verdict::Checksum, message))
         }
         _ => Ok(()),
     }
@@ -205,7 +210,7 @@ pub(super) fn store_of<'a>(
 }
 
 /// Restores one of the copies that were found whole. `None` where there is none.
-fn prove(session: &Session<'_>, backup: &mut Backup, found: &[Found]) -> Option<Result<(), Fault>> {
+fn prove(session: &Session<'_>, backup: &mut Backup, found: &[Found]) -> Option<Result<(), CheckFailure>> {
     let whole = backup.copies.iter().zip(found).filter(|(_, found)| matches!(found, Some(Ok(()))));
     let whole = whole.filter_map(|(copy, _)| Some((copy, store_of(copy, session.configured_stores).ok()?)));
     let whole = whole.collect();
@@ -219,7 +224,7 @@ fn prove(session: &Session<'_>, backup: &mut Backup, found: &[Found]) -> Option<
 /// Writes what was found into the copy, and gives it in words.
 fn record(
     copy: &mut Copy,
-    looked: Option<&Result<(), Fault>>,
+    looked: Option<&Result<(), CheckFailure>>,
     reached: CheckLevel,
     is_selected: bool,
 ) -> Finding {

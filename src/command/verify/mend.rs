@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::super::context::now;
 use super::super::copies::{expiry, mark_checked, path_in, pour};
-use super::super::examine::{Fault, Look, Part};
+use super::super::examine::{CheckFailure, CopyCheck, Part};
 use super::Session;
 use super::check::{self, Finding, Found};
 use crate::backup::{Backup, CheckLevel, Copy, CopyState};
@@ -39,7 +39,7 @@ struct Good<'a> {
 /// Mends each copy that is damaged or missing, and says so in its finding.
 pub(super) fn run(
     session: &Session<'_>,
-    look: &Look<'_>,
+    look: &CopyCheck<'_>,
     backup: &mut Backup,
     found: &[Found],
     findings: &mut [Finding],
@@ -98,7 +98,7 @@ fn damage_of(session: &Session<'_>, found: &Found, copy: &Copy) -> Option<Part> 
 }
 
 /// The copies that passed, a near one first, whose manifest is proven.
-fn good_copies<'a>(session: &'a Session<'_>, look: &'a Look<'_>, found: &[Found]) -> Vec<Good<'a>> {
+fn good_copies<'a>(session: &'a Session<'_>, look: &'a CopyCheck<'_>, found: &[Found]) -> Vec<Good<'a>> {
     let copies = look.backup.copies.iter().zip(found);
     let passed = copies.filter(|(_, found)| matches!(found, Some(Ok(()))));
     let mut passed: Vec<(&Copy, &dyn Store)> = passed
@@ -106,7 +106,7 @@ fn good_copies<'a>(session: &'a Session<'_>, look: &'a Look<'_>, found: &[Found]
         .collect();
     passed.sort_by_key(|(_, store)| store.kind() != Kind::Local);
     // What is copied on must be proven, whatever the level.
-    let look = Look { level: look.level.max(CheckLevel::Content), ..*look };
+    let look = CopyCheck { level: look.level.max(CheckLevel::Content), ..*look };
     let proven = passed.into_iter().filter_map(|(copy, store)| {
         let (manifest, manifest_bytes) = look
             .read_manifest(store, &copy.path)
@@ -123,7 +123,7 @@ fn good_copies<'a>(session: &'a Session<'_>, look: &'a Look<'_>, found: &[Found]
 /// Makes one copy again, and reads it back.
 fn mend(
     session: &Session<'_>,
-    look: &Look<'_>,
+    look: &CopyCheck<'_>,
     damaged: &Copy,
     part: Part,
     good: &Good<'_>,
@@ -143,7 +143,7 @@ fn mend(
         part => part,
     };
     // Its own manifest, where that is sound: the artifact is sent in the same parts, and fits it again.
-    let proving = Look { level: CheckLevel::Content, ..*look };
+    let proving = CopyCheck { level: CheckLevel::Content, ..*look };
     let own = proving.read_manifest(store, &copy.path).ok().map(|(manifest, _)| manifest);
     let mut part_size_bytes = own.as_ref().and_then(|own| own.part_size_bytes);
     if part == Part::Artifact {
@@ -202,7 +202,7 @@ fn clear_unfinished(store: &dyn Store, path: &str) {
 }
 
 /// What is to be made again of a copy whose manifest is not sound, now that its artifact is read.
-fn read_first(look: &Look<'_>, store: &dyn Store, copy: &Copy) -> Result<Part> {
+fn read_first(look: &CopyCheck<'_>, store: &dyn Store, copy: &Copy) -> Result<Part> {
     match look.read_back(store, &copy.path) {
         Ok(()) => Ok(Part::Manifest),
         Err(fault) if fault.is_damage() => Ok(Part::Artifact),
@@ -217,12 +217,12 @@ fn seal(manifest: Manifest, ring: &KeyRing) -> Result<Vec<u8>> {
     manifest.seal(key)
 }
 
-fn read_back(look: &Look<'_>, store: &dyn Store, mut copy: Copy) -> Result<Copy> {
+fn read_back(look: &CopyCheck<'_>, store: &dyn Store, mut copy: Copy) -> Result<Copy> {
     // Read to its end even where the level asks for less: it is new.
     let level = look.level.max(CheckLevel::Checksum).min(CheckLevel::Content);
     let level = if look.level == CheckLevel::Restore { CheckLevel::Checksum } else { level };
-    let look = Look { level, ..*look };
-    if let Err(Fault { message, .. }) = look.at(store, &copy) {
+    let look = CopyCheck { level, ..*look };
+    if let Err(CheckFailure { message, .. }) = look.at(store, &copy) {
         bail!("what was written does not read back: {message}");
     }
     mark_checked(&mut copy, level);
