@@ -19,20 +19,20 @@ use crate::name::{self, BackupId};
 use crate::store::{Listed, Store};
 
 pub(super) use found::{Inventory, sealed_by_then};
+pub(super) use orphan::{MOST_NAMED, Orphan, Orphans};
 use reading::Reading;
 pub(super) use stand::{Newest, Standing, each, in_order};
-pub(super) use stray::{MOST_NAMED, Stray, Strays};
 
 mod found;
+mod orphan;
 mod reading;
 mod stand;
-mod stray;
 
 /// What is held at once of the names in a store, in bytes. Where there are more, the store is listed again.
 const WINDOW_BYTES: usize = 24 * 1024 * 1024;
 /// Databases that are told of.
 const MOST_DATABASES: usize = 1000;
-/// Strays that are worth a second look: more than runs at work can have left are none of theirs.
+/// Orphans that are worth a second look: more than runs at work can have left are none of theirs.
 const MOST_LOOKED_AT_AGAIN: usize = 64;
 /// What an artifact's name ends with.
 const ARTIFACT_SUFFIX: &str = ".pgk";
@@ -108,8 +108,8 @@ fn read_by(
             if standing.is_pair() { take(standing) } else { halves.push(standing) }
         })?;
         if is_first {
-            let (pairs, strays) = look_again(store, halves)?;
-            (late, reading.found.strays) = (pairs, strays);
+            let (pairs, orphans) = look_again(store, halves)?;
+            (late, reading.found.orphans) = (pairs, orphans);
         }
         // Each goes into the window that it belongs to.
         late.iter().cloned().for_each(take);
@@ -149,17 +149,17 @@ fn floor(at: Timestamp) -> Timestamp {
 
 /// A run that publishes, or retention that removes, while the store is listed shows one file of two. Gives what is
 /// whole after all, and what is not.
-fn look_again(store: &dyn Store, halves: Newest) -> Result<(Vec<Standing>, Strays)> {
+fn look_again(store: &dyn Store, halves: Newest) -> Result<(Vec<Standing>, Orphans)> {
     let (halves, more) = halves.into_parts();
     let (mut pairs, halves): (Vec<_>, Vec<_>) = halves.into_iter().partition(Standing::is_pair);
     let halves = in_order(halves);
-    let mut strays = Strays::of(store.name());
-    strays.more = more;
+    let mut orphans = Orphans::of(store.name());
+    orphans.more = more;
     if more > 0 || halves.len() > MOST_LOOKED_AT_AGAIN {
         for half in &halves {
-            strays.push(half.stray(store.name()));
+            orphans.push(half.orphan(store.name()));
         }
-        return Ok((pairs, strays));
+        return Ok((pairs, orphans));
     }
     let looks = side_by_side(halves, |half| {
         let both = store.stat(&half.path).and_then(|found| {
@@ -173,10 +173,10 @@ fn look_again(store: &dyn Store, halves: Newest) -> Result<(Vec<Standing>, Stray
             Ok((Some(found), Some(manifest))) => pairs.push(half.with(&found, &manifest)),
             // Some servers list a name that they could not write out under another.
             Ok((None, None)) if !half.path.contains(char::REPLACEMENT_CHARACTER) => {}
-            _ => strays.push(half.stray(store.name())),
+            _ => orphans.push(half.orphan(store.name())),
         }
     }
-    Ok((pairs, strays))
+    Ok((pairs, orphans))
 }
 
 fn passes(backup: &Backup, filter: &Filter) -> bool {
@@ -272,11 +272,11 @@ mod tests {
         for path in &listed {
             halves.push(Standing::of(self::listed(path)).unwrap());
         }
-        let (pairs, strays) = look_again(&store, halves).unwrap();
+        let (pairs, orphans) = look_again(&store, halves).unwrap();
         let pairs: Vec<&String> = pairs.iter().map(|pair| &pair.path).collect();
         assert_eq!(pairs, [&at(22), &at(21)]);
-        assert_eq!(strays.named.iter().map(|stray| &stray.path).collect::<Vec<_>>(), [&at(23)]);
-        assert_eq!(strays.more, 0);
+        assert_eq!(orphans.named.iter().map(|orphan| &orphan.path).collect::<Vec<_>>(), [&at(23)]);
+        assert_eq!(orphans.more, 0);
     }
 
     /// Where not all names are held at once, the store is listed again, and each is read once, the newest first.
@@ -309,9 +309,9 @@ mod tests {
                 &mut Trust::at(Timestamp::UNIX_EPOCH),
             )
             .unwrap();
-            let told: Vec<&String> = inventory.strays.named.iter().map(|stray| &stray.path).collect();
+            let told: Vec<&String> = inventory.orphans.named.iter().map(|orphan| &orphan.path).collect();
             assert_eq!(told, paths.iter().collect::<Vec<_>>());
-            assert_eq!((inventory.databases.len(), inventory.strays.more), (6, 0));
+            assert_eq!((inventory.databases.len(), inventory.orphans.more), (6, 0));
         }
     }
 }

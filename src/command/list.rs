@@ -7,7 +7,7 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use jiff::Timestamp;
 
 use super::context::{Context, now};
-use super::inventory::{self, Stray};
+use super::inventory::{self, Orphan};
 use super::output::printable;
 use super::select;
 use super::trust::Trust;
@@ -46,9 +46,9 @@ fn in_store(context: &Context, name: &str, wanted: &Filter) -> Result<(Vec<Backu
         log::warn!("there is no key at hand: the manifests in `{name}` were read, not proven");
     }
     let inventory = inventory::read(configured, ring.as_ref(), wanted, None, &mut Trust::at(now()))?;
-    inventory.strays.warn();
-    inventory.notes.iter().for_each(Stray::warn);
-    let is_clean = inventory.strays.is_empty() && ring.is_some();
+    inventory.orphans.warn();
+    inventory.notes.iter().for_each(Orphan::warn);
+    let is_clean = inventory.orphans.is_empty() && ring.is_some();
     let mut backups = inventory.backups;
     backups.extend(inventory.doubtful);
     backups.sort_by(|one, other| (other.created_at, &other.id).cmp(&(one.created_at, &one.id)));

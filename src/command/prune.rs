@@ -16,8 +16,8 @@ mod leftovers;
 mod plan;
 mod removal;
 mod report;
-mod shown;
 mod stays;
+mod store_listing;
 mod watch;
 
 use carry_out::Work;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::agree::{self, Unproven};
 use super::context::{ConfiguredStore, Context, now};
-use super::inventory::{self, Stray};
+use super::inventory::{self, Orphan};
 use super::trust::Trust;
 use super::{backup, select, standing};
 use crate::backup::{Backup, Copy, CopyState, Status};
@@ -120,11 +120,11 @@ impl Taken {
         accept: &[String],
     ) -> Result<()> {
         let inventory = inventory::read(configured, Some(ring), &Filter::default(), None, trust)?;
-        inventory.strays.warn();
-        if !inventory.strays.is_empty() {
+        inventory.orphans.warn();
+        if !inventory.orphans.is_empty() {
             self.code = self.code.worse(Code::Degraded);
         }
-        inventory.notes.iter().for_each(Stray::warn);
+        inventory.notes.iter().for_each(Orphan::warn);
         let older = inventory.older;
         let told = |backup: Backup, is_accepted| {
             let older = older.get(&backup.id).cloned();
@@ -176,8 +176,8 @@ impl Taken {
         self.told.sort_by_key(|told| (told.is_accepted, told.older.is_some()));
         let (mut found, mut older) = (BTreeMap::new(), BTreeMap::new());
         for Told { backup, older: signer, .. } in self.told {
-            if let Some(stray) = gather(&mut found, &mut older, backup, signer) {
-                stray.warn();
+            if let Some(orphan) = gather(&mut found, &mut older, backup, signer) {
+                orphan.warn();
                 self.code = self.code.worse(Code::Degraded);
             }
         }
@@ -207,7 +207,7 @@ pub(super) fn gather(
     by_older: &mut BTreeMap<BackupId, Signer>,
     backup: Backup,
     older: Option<Signer>,
-) -> Option<Stray> {
+) -> Option<Orphan> {
     let Some(known) = found.get_mut(&backup.id) else {
         by_older.extend(older.map(|signer| (backup.id.clone(), signer)));
         found.insert(backup.id.clone(), backup);
@@ -223,7 +223,7 @@ pub(super) fn gather(
         None => "its manifest names another checksum than that in another store".to_owned(),
     };
     let copy = backup.copies.into_iter().next()?;
-    Some(Stray { store: copy.store, path: copy.path, what })
+    Some(Orphan { store: copy.store, path: copy.path, what })
 }
 
 /// What is to be put on record of a backup by what its manifests tell; and whether it was on record as failed: its

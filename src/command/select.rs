@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::context::ConfiguredStore;
-use super::inventory::{self, Stray};
+use super::inventory::{self, Orphan};
 use super::trust::{self, Trust};
 use crate::backup::{Backup, FULL, Status};
 use crate::catalog::Catalog;
@@ -194,12 +194,12 @@ pub(super) fn one_in_store(
     // What is older than the one that is chosen would not have been chosen.
     let chosen =
         inventory.backups.first().and_then(|backup| backup.id.begun_at()).filter(|_| prefix.is_none());
-    let is_newer = |stray: &Stray| {
-        let id = inventory::id_of(inventory::artifact_of(&stray.path));
+    let is_newer = |orphan: &Orphan| {
+        let id = inventory::id_of(inventory::artifact_of(&orphan.path));
         id.and_then(|id| id.begun_at()) >= chosen
     };
-    inventory.strays.warn_of(is_newer);
-    inventory.notes.iter().filter(|note| is_newer(note)).for_each(Stray::warn);
+    inventory.orphans.warn_of(is_newer);
+    inventory.notes.iter().filter(|note| is_newer(note)).for_each(Orphan::warn);
     let mut doubtful = inventory.doubtful;
     match prefix {
         None => {

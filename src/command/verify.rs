@@ -21,7 +21,7 @@ use crate::source::server::Server;
 
 mod check;
 mod mend;
-mod strays;
+mod orphans;
 mod sweep;
 mod watch;
 

@@ -13,7 +13,7 @@ pub(super) fn strip_scheme(text: &str) -> Option<&str> {
 /// Reads what follows the scheme.
 pub(super) fn parse(rest: &str) -> Result<ConnInfo, ConnInfoError> {
     let mut info = ConnInfo::default();
-    refuse_stray_at(rest)?;
+    refuse_unescaped_at(rest)?;
     // As in libpq, the credentials end at the first `@` that stands before any `/`.
     let authority_end = rest.find(['@', '/']);
     let rest = match authority_end.map(|end| rest.split_at(end)) {
@@ -36,7 +36,7 @@ pub(super) fn parse(rest: &str) -> Result<ConnInfo, ConnInfoError> {
 }
 
 /// Refuses an `@` that may stand in a password: what follows it would be taken for a host or a database, and be shown.
-fn refuse_stray_at(text: &str) -> Result<(), ConnInfoError> {
+fn refuse_unescaped_at(text: &str) -> Result<(), ConnInfoError> {
     let end = text.find(['@', '/']).unwrap_or(text.len());
     let (credentials, tail) = text.split_at(end);
     let (credentials, rest) = match tail.strip_prefix('@') {

@@ -19,23 +19,23 @@ use crate::notice::{Alert, AlertStatus};
 use crate::trouble::{Observation, Severity};
 
 mod compare;
-mod judge;
+mod evaluate;
 mod line;
 mod metrics;
 mod pairs;
 mod record;
 mod report;
 mod scope;
-mod shown;
-mod sight;
+mod snapshot;
+mod store_listing;
 
 use record::Record;
-use shown::Shown;
-use sight::Sight;
+use snapshot::Snapshot;
+use store_listing::StoreListing;
 
 /// All that was seen and what follows from it.
 struct Found<'a> {
-    sight: Sight<'a>,
+    snapshot: Snapshot<'a>,
     has_key: bool,
     /// The newest good backups, by id.
     backups: BTreeMap<String, Backup>,
@@ -55,22 +55,23 @@ pub(super) fn run(context: &Context, flags: &cli::AlertCheck) -> Result<Code> {
     let configured_stores = context.configured_stores()?;
     let ring = keys_at_hand(context)?;
     let mut notes = Vec::new();
-    let mut sight = look(context, &configured_stores, ring.as_ref(), &flags.databases, max_age, &mut notes)?;
+    let mut snapshot =
+        look(context, &configured_stores, ring.as_ref(), &flags.databases, max_age, &mut notes)?;
     if context.interrupt.is_raised() {
         // What was not seen for that is no trouble of anybody's.
         return Ok(Code::Failed);
     }
-    let observations = judge::all(context, &sight, ring.as_ref(), &mut notes);
+    let observations = evaluate::all(context, &snapshot, ring.as_ref(), &mut notes);
     let mut observations: Vec<Observation> = observations.into_iter().map(alarm::cleaned).collect();
-    if sight.record.is_ok() {
+    if snapshot.record.is_ok() {
         observations.extend(no_longer_there(context));
     }
     alarm::raise(context, &observations);
-    let alerts = if sight.record.is_ok() { alarm::open_alerts(context).ok() } else { None };
+    let alerts = if snapshot.record.is_ok() { alarm::open_alerts(context).ok() } else { None };
     let alerts = alerts.map(|all| unacknowledged(all, &flags.databases));
     let has_key = ring.is_some();
-    let backups = report::backups(&mut sight, has_key);
-    let mut found = Found { sight, has_key, backups, observations, notes, alerts, state: PluginState::Ok };
+    let backups = report::backups(&mut snapshot, has_key);
+    let mut found = Found { snapshot, has_key, backups, observations, notes, alerts, state: PluginState::Ok };
     found.state = state(&found);
     if let Some(path) = &flags.prometheus {
         let text = metrics::text(&found);
@@ -103,7 +104,7 @@ fn look<'a>(
     named: &[String],
     max_age: Duration,
     notes: &mut Vec<String>,
-) -> Result<Sight<'a>> {
+) -> Result<Snapshot<'a>> {
     let source = context.config.source.name.clone();
     let mut wanted = scope::wanted(context, named, notes)?;
     let is_named = named.iter().any(|name| name == CLUSTER);
@@ -113,17 +114,18 @@ fn look<'a>(
     }
     let now = now();
     // First the stores: what a run has published by then has had its row since it began.
-    let stores = Shown::of_all(context, configured_stores, wanted.as_deref(), ring, now)?;
+    let stores = StoreListing::of_all(context, configured_stores, wanted.as_deref(), ring, now)?;
     let record = Record::read(context, wanted.as_deref(), now);
     let mut databases = wanted.unwrap_or_else(|| scope::in_use(record.as_ref().ok(), &stores));
     if has_config && named.is_empty() && !databases.iter().any(|name| name == CLUSTER) {
         databases.push(CLUSTER.to_owned());
     }
     let (is_whole, at_work) = (named.is_empty(), BTreeSet::new());
-    let mut sight = Sight { source, databases, has_config, is_whole, now, max_age, stores, record, at_work };
-    sight.compare(ring);
-    sight.look_again(context);
-    Ok(sight)
+    let mut snapshot =
+        Snapshot { source, databases, has_config, is_whole, now, max_age, stores, record, at_work };
+    snapshot.compare(ring);
+    snapshot.look_again(context);
+    Ok(snapshot)
 }
 
 /// What was wrong with a store or a channel that the configuration has no more is over.
@@ -149,7 +151,7 @@ fn unacknowledged(alerts: Vec<Alert>, databases: &[String]) -> Vec<Alert> {
 }
 
 fn state(found: &Found<'_>) -> PluginState {
-    if found.sight.is_blind() {
+    if found.snapshot.is_blind() {
         return PluginState::Unknown;
     }
     let seen = found.observations.iter().filter_map(|it| it.trouble.as_ref()).map(|it| it.severity);
@@ -163,6 +165,6 @@ fn state(found: &Found<'_>) -> PluginState {
 }
 
 /// How old something of that time is, in seconds.
-fn age(sight: &Sight<'_>, at: jiff::Timestamp) -> u64 {
-    rules::age_seconds(at, sight.now)
+fn age(snapshot: &Snapshot<'_>, at: jiff::Timestamp) -> u64 {
+    rules::age_seconds(at, snapshot.now)
 }

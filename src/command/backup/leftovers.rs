@@ -120,13 +120,13 @@ impl Leftovers {
             // Its manifest may have come since the list was made.
             let manifest = name::manifest_path(&half.path);
             if half.size_bytes().is_some() && store.stat(&manifest)?.is_none() {
-                let stray = half.stray(store.name());
+                let orphan = half.orphan(store.name());
                 // A bucket with versions may hide one, which would stay alone.
-                let removal = store.delete_versions(&[&manifest, &stray.path]);
-                let path = shown(&stray.path);
+                let removal = store.delete_versions(&[&manifest, &orphan.path]);
+                let path = shown(&orphan.path);
                 match removal.with_context(|| format!("`{path}`"))? {
                     Removal::Gone => {
-                        log::info!("store `{}`: removed `{path}`: {}", store.name(), stray.what);
+                        log::info!("store `{}`: removed `{path}`: {}", store.name(), orphan.what);
                     }
                     Removal::Held(hold) => {
                         log::info!("store `{}`: `{path}` stays: {hold}", store.name());

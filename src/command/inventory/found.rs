@@ -6,7 +6,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 
 use super::reading::{handfuls, is_away};
-use super::{Newest, Pair, Standing, Stray, Strays, WINDOW_BYTES, each, open_signed};
+use super::{Newest, Orphan, Orphans, Pair, Standing, WINDOW_BYTES, each, open_signed};
 use crate::backup::Backup;
 use crate::command::context::ConfiguredStore;
 use crate::command::copies::side_by_side;
@@ -22,7 +22,7 @@ pub(in crate::command) struct Inventory {
     /// The newest first, each with its copy in this store alone.
     pub(in crate::command) backups: Vec<Backup>,
     /// What is no backup, or no whole copy, and why.
-    pub(in crate::command) strays: Strays,
+    pub(in crate::command) orphans: Orphans,
     /// The databases that the names of all artifacts which may be meant tell of.
     pub(in crate::command) databases: Vec<String>,
     /// What a manifest proves and is not to be taken for a backup without being asked for, the newest first, each
@@ -31,7 +31,7 @@ pub(in crate::command) struct Inventory {
     /// Of all these, those that a key proves which was rotated out.
     pub(in crate::command) older: BTreeMap<BackupId, Signer>,
     /// What is to be said of some that count nonetheless.
-    pub(in crate::command) notes: Vec<Stray>,
+    pub(in crate::command) notes: Vec<Orphan>,
 }
 
 impl Inventory {
@@ -56,7 +56,7 @@ impl Inventory {
             return Ok(Some(why));
         }
         let note = trust.note(backup.created_at).zip(backup.copies.first());
-        self.notes.extend(note.map(|(what, copy)| Stray {
+        self.notes.extend(note.map(|(what, copy)| Orphan {
             store: store.to_owned(),
             path: copy.path.clone(),
             what,

@@ -6,7 +6,7 @@ use super::super::context::ConfiguredStore;
 use super::super::copies::side_by_side;
 use super::super::trust::Trust;
 use super::found::sealed_by_then;
-use super::{Inventory, Pair, Standing, Stray, Strays, open_signed, passes};
+use super::{Inventory, Orphan, Orphans, Pair, Standing, open_signed, passes};
 use crate::backup::Backup;
 use crate::catalog::query::Filter;
 use crate::exit::one_line;
@@ -43,7 +43,7 @@ impl<'a> Reading<'a> {
         trust: &'a mut Trust,
     ) -> Self {
         let limit = filter.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        let found = Inventory { strays: Strays::of(&configured.name), ..Inventory::default() };
+        let found = Inventory { orphans: Orphans::of(&configured.name), ..Inventory::default() };
         Self { configured, store, ring, filter, trust, limit, found, unreadable: None }
     }
 
@@ -88,7 +88,7 @@ impl<'a> Reading<'a> {
             }
         };
         if let Some(what) = what {
-            self.found.strays.push(Stray { store: configured.name.clone(), path, what });
+            self.found.orphans.push(Orphan { store: configured.name.clone(), path, what });
         }
         Ok(())
     }

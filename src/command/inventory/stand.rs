@@ -7,7 +7,7 @@ use std::collections::BinaryHeap;
 use anyhow::Result;
 use jiff::Timestamp;
 
-use super::{Pair, Stray, artifact_of, id_of};
+use super::{Orphan, Pair, artifact_of, id_of};
 use crate::store::{Listed, Stat, Store};
 
 /// What is held of one besides the characters of its path, in bytes.
@@ -87,12 +87,12 @@ impl Standing {
     }
 
     /// One without the other.
-    pub(in crate::command) fn stray(&self, store: &str) -> Stray {
+    pub(in crate::command) fn orphan(&self, store: &str) -> Orphan {
         let (path, what) = match self.artifact {
             Some(_) => (self.path.clone(), "an artifact without a manifest"),
             None => (crate::name::manifest_path(&self.path), "a manifest without an artifact"),
         };
-        Stray { store: store.to_owned(), path, what: what.to_owned() }
+        Orphan { store: store.to_owned(), path, what: what.to_owned() }
     }
 
     /// The newest first, and those of one time in the order of their paths.
@@ -239,8 +239,8 @@ mod tests {
         let (mut whole, mut half) = (Vec::new(), Vec::new());
         let root = store.path_of("");
         each(&store, &root, &|path| !path.contains("other"), &mut |standing| {
-            let stray = standing.stray("disk").path.strip_prefix(&root).unwrap().to_owned();
-            if standing.is_pair() { whole.push(stray) } else { half.push(stray) }
+            let orphan = standing.orphan("disk").path.strip_prefix(&root).unwrap().to_owned();
+            if standing.is_pair() { whole.push(orphan) } else { half.push(orphan) }
         })
         .unwrap();
         whole.sort();

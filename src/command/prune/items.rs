@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::shown::{Shown, is_own, is_trusted};
+use super::store_listing::{StoreListing, is_own, is_trusted};
 use crate::backup::{CopyState, Status};
 use crate::catalog::kept::{Kept, KeptCopy};
 use crate::retention::{self, Entry, Group, Holding, Pin, Verdict};
@@ -53,7 +53,7 @@ pub(super) struct Item {
 pub(super) struct View<'a> {
     pub(super) source: &'a str,
     pub(super) store: &'a dyn Store,
-    pub(super) shown: &'a Shown,
+    pub(super) shown: &'a StoreListing,
 }
 
 impl View<'_> {

@@ -9,7 +9,7 @@ use super::super::copies::side_by_side;
 use super::super::inventory;
 use super::super::progress::Phase;
 use super::items::{Action, Item, Items, View};
-use super::shown::{OnRecord, Shown};
+use super::store_listing::{OnRecord, StoreListing};
 use crate::catalog::Catalog;
 use crate::catalog::kept::{Kept, Odd};
 use crate::exit::one_line;
@@ -32,7 +32,7 @@ pub(super) struct StorePlan<'a> {
     pub(super) configured: &'a ConfiguredStore,
     pub(super) store: &'a dyn Store,
     pub(super) source: &'a str,
-    pub(super) shown: Shown,
+    pub(super) shown: StoreListing,
     pub(super) items: Vec<Item>,
     pub(super) clock: Clock,
 }
@@ -83,7 +83,10 @@ pub(super) fn make<'a>(
     let (rows, _) = catalog.all_kept(scope.source, scope.databases)?;
     let by_our_clock = now();
     let shown = side_by_side(configured_stores.to_vec(), |configured| {
-        (configured, Shown::of(configured, &folders, &OnRecord::of(&rows, &configured.name), by_our_clock))
+        (
+            configured,
+            StoreListing::of(configured, &folders, &OnRecord::of(&rows, &configured.name), by_our_clock),
+        )
     })?;
     drop((phase, rows));
     // Asked after the stores too: what a run has published by now has had its row since it began.
@@ -114,7 +117,7 @@ fn of_one<'a>(
     context: &Context,
     configured: &'a ConfiguredStore,
     scope: &Scope<'a>,
-    mut shown: Shown,
+    mut shown: StoreListing,
     plan: &mut Plan<'_>,
 ) -> Result<StorePlan<'a>> {
     let store = inventory::usable(configured)?;

@@ -9,10 +9,10 @@ use serde_json::json;
 
 use super::super::context::{ConfiguredStore, now};
 use super::super::copies::side_by_side;
-use super::super::inventory::{self, Stray};
+use super::super::inventory::{self, Orphan};
 use super::super::select;
 use super::watch::Seen;
-use super::{Session, strays};
+use super::{Session, orphans};
 use crate::backup::{Backup, CheckLevel};
 use crate::catalog::Catalog;
 use crate::catalog::query::Filter;
@@ -132,13 +132,13 @@ pub(super) fn run(
         documents.push(checked.json()?);
     }
     let left = ids.len().saturating_sub(documents.len());
-    let strays = if context.interrupt.is_raised() { Vec::new() } else { strays::find(session, catalog)? };
-    for of_store in strays.iter().filter(|of_store| !of_store.is_empty()) {
+    let orphans = if context.interrupt.is_raised() { Vec::new() } else { orphans::find(session, catalog)? };
+    for of_store in orphans.iter().filter(|of_store| !of_store.is_empty()) {
         of_store.warn();
         code = code.worse(Code::Degraded);
     }
-    let named: Vec<&Stray> = strays.iter().flat_map(|of_store| &of_store.named).collect();
-    let more: usize = strays.iter().map(|of_store| of_store.more).sum();
+    let named: Vec<&Orphan> = orphans.iter().flat_map(|of_store| &of_store.named).collect();
+    let more: usize = orphans.iter().map(|of_store| of_store.more).sum();
     let looked_at = documents.len();
     let plural = if looked_at == 1 { "" } else { "s" };
     context.out.line(&format!(

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use super::record::Record;
-use super::shown::{OfDatabase, StoreLook};
-use super::sight::Sight;
+use super::snapshot::Snapshot;
+use super::store_listing::{OfDatabase, StoreLook};
 use crate::backup::Backup;
 use crate::command::agree::{self, Unproven};
 use crate::command::inventory;
@@ -14,7 +14,7 @@ use crate::command::trust::{Search, Trust};
 use crate::exit::{one_line, shown};
 use crate::key::{KeyRing, Signer};
 
-impl Sight<'_> {
+impl Snapshot<'_> {
     /// Takes what the record contradicts for the faults that they are. What it does not know is judged by what the stores
     /// tell of the key that seals.
     pub(super) fn compare(&mut self, ring: Option<&KeyRing>) {

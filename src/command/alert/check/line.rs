@@ -77,9 +77,9 @@ fn perfdata(found: &Found<'_>, facts: &[Facts]) -> String {
         let mut of_it = Vec::new();
         let mut add = |figure: &str, value: String| of_it.push(format!("'{figure}_{name}'={value} "));
         if let Some(good) = &it.good {
-            let most = found.sight.max_age.as_secs();
+            let most = found.snapshot.max_age.as_secs();
             let limits =
-                if found.sight.is_config(&it.database) { format!("{most};") } else { format!(";{most}") };
+                if found.snapshot.is_config(&it.database) { format!("{most};") } else { format!(";{most}") };
             add("age", format!("{}s;{limits};0", good.age_seconds));
             if let Some(size) = good.size_bytes {
                 add("size", format!("{size}B"));

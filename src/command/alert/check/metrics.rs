@@ -39,7 +39,8 @@ pub(super) fn text(found: &Found<'_>) -> String {
 }
 
 fn of_backups(text: &mut Text, found: &Found<'_>, facts: &[Facts]) {
-    let labels = |it: &Facts| vec![("source", found.sight.source.clone()), ("database", it.database.clone())];
+    let labels =
+        |it: &Facts| vec![("source", found.snapshot.source.clone()), ("database", it.database.clone())];
     let of_good = |figure: &dyn Fn(&GoodFacts) -> Option<String>| {
         let samples = facts.iter().filter_map(|it| Some((labels(it), figure(it.good.as_ref()?)?)));
         samples.collect::<Vec<_>>()
@@ -91,7 +92,7 @@ fn of_backups(text: &mut Text, found: &Found<'_>, facts: &[Facts]) {
 }
 
 fn of_places(text: &mut Text, found: &Found<'_>) {
-    let stores = &found.sight.stores;
+    let stores = &found.snapshot.stores;
     let label = |name: &str| vec![("store", name.to_owned())];
     text.metric(
         "store_up",
@@ -100,7 +101,7 @@ fn of_places(text: &mut Text, found: &Found<'_>) {
     );
     let rooms = stores.iter().filter_map(|look| Some((label(&look.configured.name), look.room?.free_bytes)));
     text.metric("store_free_bytes", "Room that a local store has left.", rooms.collect());
-    let is_up = u8::from(found.sight.record.is_ok());
+    let is_up = u8::from(found.snapshot.record.is_ok());
     text.metric("catalog_up", "Whether the catalog could be asked.", vec![(Vec::new(), is_up)]);
     let counts = found.alerts.as_ref().map(|alerts| {
         let count = |severity| alerts.iter().filter(|alert| alert.severity == severity).count();
@@ -108,7 +109,7 @@ fn of_places(text: &mut Text, found: &Found<'_>) {
     });
     let help = "Open alerts that nobody has acknowledged.";
     text.metric("alerts_open", help, counts.map(Vec::from).unwrap_or_default());
-    let now = found.sight.now.as_second();
+    let now = found.snapshot.now.as_second();
     text.metric("check_timestamp_seconds", "When this check looked.", vec![(Vec::new(), now)]);
     let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
     text.metric("build_info", "The version that looked.", vec![(version, 1)]);

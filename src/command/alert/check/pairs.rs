@@ -6,7 +6,7 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use jiff::Timestamp;
 
-use super::shown::is_future;
+use super::store_listing::is_future;
 use crate::command::inventory::{Newest, Pair, Standing};
 
 /// Those of one database that are kept by name, at most.

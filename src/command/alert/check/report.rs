@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Found;
-use super::sight::Sight;
+use super::snapshot::Snapshot;
 use crate::backup::Backup;
 use crate::exit::Code;
 
@@ -44,15 +44,15 @@ pub(super) struct RunFacts {
 
 /// The figures of every database.
 pub(super) fn facts(found: &Found<'_>) -> Vec<Facts> {
-    found.sight.databases.iter().map(|database| of_database(found, database)).collect()
+    found.snapshot.databases.iter().map(|database| of_database(found, database)).collect()
 }
 
 fn of_database(found: &Found<'_>, database: &str) -> Facts {
-    let sight = &found.sight;
-    let good = sight.good(database, found.has_key).map(|good| {
+    let snapshot = &found.snapshot;
+    let good = snapshot.good(database, found.has_key).map(|good| {
         let full = found.backups.get(&good.id);
         GoodFacts {
-            age_seconds: super::age(sight, good.begun_at),
+            age_seconds: super::age(snapshot, good.begun_at),
             size_bytes: full.and_then(|backup| backup.size_bytes),
             dump_bytes: full.and_then(|backup| backup.metadata_u64("dump_bytes")),
             duration_seconds: full.and_then(|backup| backup.backup_duration_seconds),
@@ -61,25 +61,26 @@ fn of_database(found: &Found<'_>, database: &str) -> Facts {
             stores: good.stores,
         }
     });
-    let of_record = sight.record.as_ref().ok().and_then(|record| record.databases.get(database));
+    let of_record = snapshot.record.as_ref().ok().and_then(|record| record.databases.get(database));
     let last_run = of_record.and_then(|it| it.last_run.as_ref()).map(|run| RunFacts {
         id: run.backup.id.as_str().to_owned(),
         begun_at: run.backup.created_at,
         succeeded: !run.failed(),
     });
-    let seen = sight.stores.iter().filter(|look| look.shown.is_ok());
-    let copies = seen.map(|look| (look.configured.name.clone(), sight.count_whole(look, database))).collect();
+    let seen = snapshot.stores.iter().filter(|look| look.shown.is_ok());
+    let copies =
+        seen.map(|look| (look.configured.name.clone(), snapshot.count_whole(look, database))).collect();
     Facts { database: database.to_owned(), good, last_run, copies }
 }
 
 /// All that is known of the newest good backups, by id.
-pub(super) fn backups(sight: &mut Sight<'_>, has_key: bool) -> BTreeMap<String, Backup> {
+pub(super) fn backups(snapshot: &mut Snapshot<'_>, has_key: bool) -> BTreeMap<String, Backup> {
     let mut found = BTreeMap::new();
-    for database in sight.databases.clone() {
-        let Some(good) = sight.good(&database, has_key) else { continue };
-        let on_record = sight.record.as_mut().ok().and_then(|record| record.full(&good.id));
+    for database in snapshot.databases.clone() {
+        let Some(good) = snapshot.good(&database, has_key) else { continue };
+        let on_record = snapshot.record.as_mut().ok().and_then(|record| record.full(&good.id));
         let shown = || {
-            let mut proven = sight.stores.iter().filter_map(|look| sight.proven(look, &database));
+            let mut proven = snapshot.stores.iter().filter_map(|look| snapshot.proven(look, &database));
             proven.find(|backup| backup.id.as_str() == good.id).cloned()
         };
         if let Some(backup) = on_record.or_else(shown) {
@@ -90,8 +91,8 @@ pub(super) fn backups(sight: &mut Sight<'_>, has_key: bool) -> BTreeMap<String, 
 }
 
 pub(super) fn of(found: &Found<'_>, line: &str) -> Value {
-    let sight = &found.sight;
-    let store = |look: &super::shown::StoreLook<'_>| {
+    let snapshot = &found.snapshot;
+    let store = |look: &super::store_listing::StoreLook<'_>| {
         json!({
             "store": look.configured.name,
             "up": look.shown.is_ok(),
@@ -104,12 +105,12 @@ pub(super) fn of(found: &Found<'_>, line: &str) -> Value {
         "state": found.state.as_str(),
         "code": Code::Plugin(found.state).number(),
         "line": line,
-        "checked_at": sight.now,
-        "source": sight.source,
-        "max_age_seconds": sight.max_age.as_secs(),
-        "catalog": { "up": sight.record.is_ok(), "error": sight.record.as_ref().err() },
+        "checked_at": snapshot.now,
+        "source": snapshot.source,
+        "max_age_seconds": snapshot.max_age.as_secs(),
+        "catalog": { "up": snapshot.record.is_ok(), "error": snapshot.record.as_ref().err() },
         "databases": facts(found),
-        "stores": sight.stores.iter().map(store).collect::<Vec<_>>(),
+        "stores": snapshot.stores.iter().map(store).collect::<Vec<_>>(),
         "observations": found.observations,
         "warnings": found.notes,
         "alerts": found.alerts,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 
 use super::record::Record;
-use super::shown::StoreLook;
+use super::store_listing::StoreLook;
 use crate::backup::CLUSTER;
 use crate::command::context::Context;
 use crate::config::Databases;

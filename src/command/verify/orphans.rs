@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
 
-use super::super::inventory::{self, MOST_NAMED, Newest, Pair, Standing, Stray, Strays};
+use super::super::inventory::{self, MOST_NAMED, Newest, Orphan, Orphans, Pair, Standing};
 use super::Session;
 use crate::backup::{CopyState, Status};
 use crate::catalog::Catalog;
@@ -49,7 +49,7 @@ impl OnRecord {
 }
 
 /// Lists the source's folder in each store that is looked at, and compares; of each store by itself.
-pub(super) fn find(session: &Session<'_>, catalog: &mut Catalog) -> Result<Vec<Strays>> {
+pub(super) fn find(session: &Session<'_>, catalog: &mut Catalog) -> Result<Vec<Orphans>> {
     let source = &session.context.config.source.name;
     let folder = format!("{}/", name::encode(source));
     let (mut found, mut all) = (Vec::new(), Vec::new());
@@ -69,9 +69,9 @@ pub(super) fn find(session: &Session<'_>, catalog: &mut Catalog) -> Result<Vec<S
             Ok(()) => found.push((configured.name.clone(), newest)),
             Err(error) => {
                 let what = format!("can't be listed: {}", one_line(&error));
-                let mut strays = Strays::of(&configured.name);
-                strays.push(Stray { store: configured.name.clone(), path: folder.clone(), what });
-                all.push(strays);
+                let mut orphans = Orphans::of(&configured.name);
+                orphans.push(Orphan { store: configured.name.clone(), path: folder.clone(), what });
+                all.push(orphans);
             }
         }
     }
@@ -82,7 +82,7 @@ pub(super) fn find(session: &Session<'_>, catalog: &mut Catalog) -> Result<Vec<S
     Ok(all)
 }
 
-fn compared(on_record: &OnRecord, store: &str, newest: Newest) -> Strays {
+fn compared(on_record: &OnRecord, store: &str, newest: Newest) -> Orphans {
     let (mut unknown, more) = newest.into_parts();
     let is_at_work = |path: &str| {
         let id = inventory::id_of(path);
@@ -91,14 +91,14 @@ fn compared(on_record: &OnRecord, store: &str, newest: Newest) -> Strays {
     // What a copy on record lacks, the look at that copy says.
     unknown.retain(|standing| !is_at_work(&standing.path) && !on_record.has(store, &standing.path));
     let (pairs, halves): (Vec<_>, Vec<_>) = unknown.into_iter().partition(Standing::is_pair);
-    let mut strays = Strays::of(store);
-    strays.more = more;
+    let mut orphans = Orphans::of(store);
+    orphans.more = more;
     for half in inventory::in_order(halves) {
-        strays.push(half.stray(store));
+        orphans.push(half.orphan(store));
     }
     for pair in pairs.iter().filter_map(Standing::pair) {
         let what = on_record.what(&pair).to_owned();
-        strays.push(Stray { store: store.to_owned(), path: pair.artifact.path, what });
+        orphans.push(Orphan { store: store.to_owned(), path: pair.artifact.path, what });
     }
-    strays
+    orphans
 }

@@ -36,7 +36,7 @@ const READERS: usize = 8;
 /// A store, and what it shows, or why it can't be looked at.
 pub(super) struct StoreLook<'a> {
     pub(super) configured: &'a ConfiguredStore,
-    pub(super) shown: Result<Shown, String>,
+    pub(super) shown: Result<StoreListing, String>,
     /// The folder is not there: so it is before the first backup.
     pub(super) is_absent: bool,
     pub(super) room: Option<Room>,
@@ -44,7 +44,7 @@ pub(super) struct StoreLook<'a> {
 
 /// What a store shows, by database.
 #[derive(Debug, Default)]
-pub(super) struct Shown {
+pub(super) struct StoreListing {
     pub(super) databases: BTreeMap<String, OfDatabase>,
 }
 
@@ -71,7 +71,7 @@ pub(super) fn is_future(at: Timestamp, now: Timestamp) -> bool {
     at.duration_since(now) > FUTURE
 }
 
-impl Shown {
+impl StoreListing {
     /// Asks every store at once.
     pub(super) fn of_all<'a>(
         context: &Context,
@@ -192,12 +192,12 @@ impl OfDatabase {
                 },
             }
         }
-        self.judge(by_older, now)
+        self.evaluate(by_older, now)
     }
 
     /// What keys prove that were rotated out is newer than what the sealing key proves, if that was found. Where it was not,
     /// the record, or a search, tells what the newest is worth.
-    fn judge(&mut self, by_older: Vec<(Backup, Signer)>, now: Timestamp) -> Result<()> {
+    fn evaluate(&mut self, by_older: Vec<(Backup, Signer)>, now: Timestamp) -> Result<()> {
         let mut trust = Trust::at(now);
         if let Some(newest) = &self.newest {
             trust.saw(&newest.source, newest.created_at);

@@ -7,7 +7,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 
 use super::record::Record;
-use super::shown::{Shown, StoreLook, is_future};
+use super::store_listing::{StoreListing, StoreLook, is_future};
 use crate::backup::{Backup, CLUSTER, CONFIG, CopyState};
 use crate::catalog::kept::{Kept, KeptCopy};
 use crate::command::context::Context;
@@ -20,7 +20,7 @@ use crate::store::Store;
 const MOST_LOOKED_AT_AGAIN: usize = 64;
 
 /// All that was seen.
-pub(super) struct Sight<'a> {
+pub(super) struct Snapshot<'a> {
     pub(super) source: String,
     pub(super) databases: Vec<String>,
     /// Whether [`CLUSTER`] among them means the config backups.
@@ -44,7 +44,7 @@ pub(super) struct Good {
     pub(super) stores: Vec<String>,
 }
 
-impl Sight<'_> {
+impl Snapshot<'_> {
     /// Whether that name stands for the config backups.
     pub(super) fn is_config(&self, database: &str) -> bool {
         self.has_config && database == CLUSTER
@@ -248,7 +248,7 @@ fn is_own(look: &StoreLook<'_>, source: &str, row: &Kept, copy: &KeptCopy) -> bo
 }
 
 /// Whether the store shows it, with the size on record, and a manifest that is its own.
-fn is_there(shown: &Shown, row: &Kept, copy: &KeptCopy) -> bool {
+fn is_there(shown: &StoreListing, row: &Kept, copy: &KeptCopy) -> bool {
     let Some(of_it) = shown.databases.get(&row.database) else { return false };
     let found = of_it.pairs.size_of(&copy.path, &row.id);
     found.is_some() && found == copy.size_bytes && !of_it.faults.contains_key(&copy.path)

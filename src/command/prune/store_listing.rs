@@ -49,7 +49,7 @@ struct Room {
 
 /// What a store holds of what is on record, and what is left over in it.
 #[derive(Debug, Default)]
-pub(super) struct Shown {
+pub(super) struct StoreListing {
     /// Whole copies, by the artifact's path.
     pairs: BTreeMap<String, Pair>,
     /// Artifacts' paths at which one of two stands.
@@ -64,7 +64,7 @@ pub(super) struct Shown {
     pub(super) trouble: Option<String>,
 }
 
-impl Shown {
+impl StoreListing {
     /// Lists what stands under the folders. What is neither on record nor left over by now is dropped at once.
     pub(super) fn of(
         configured: &ConfiguredStore,
