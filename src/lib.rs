@@ -27,7 +27,7 @@
 //! - [`catalog`]: the tables, their migrations, the run's lock, records that wait.
 //! - [`alert`]: what is an alert, what it says, and the channels that carry it.
 //! - [`bounded`], [`config`], [`conninfo`], [`connect`], [`key`], [`manifest`], [`fingerprint`], [`backup`], [`name`],
-//!   [`notice`], [`trouble`], [`object_lock`], [`part`], [`schema`], [`files`], [`https`], [`process`], [`interrupt`], [`testpoint`],
+//!   [`notice`], [`finding`], [`object_lock`], [`part`], [`schema`], [`files`], [`https`], [`process`], [`interrupt`], [`testpoint`],
 //!   [`exit`]: what the floors above share.
 //!
 //! `fuzzing` stands beside them: what reads bytes from outside, as tests call it.
@@ -51,6 +51,7 @@ pub mod connect;
 pub mod conninfo;
 pub mod exit;
 pub mod files;
+pub mod finding;
 pub mod fingerprint;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -69,4 +70,3 @@ pub mod schema;
 pub mod source;
 pub mod store;
 pub mod testpoint;
-pub mod trouble;

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::trouble::{Rule, Severity, Subject};
+use crate::finding::{AlertKey, Rule, Severity};
 
 /// How an alert stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,8 +82,8 @@ pub struct Alert {
 impl Alert {
     /// What it is about: the same trouble has the same.
     #[must_use]
-    pub fn subject(&self) -> Subject {
-        Subject {
+    pub fn subject(&self) -> AlertKey {
+        AlertKey {
             rule: self.rule,
             database: self.database.clone(),
             tenant: self.tenant.clone(),

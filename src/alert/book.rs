@@ -3,8 +3,8 @@
 
 use jiff::Timestamp;
 
+use crate::finding::{AlertKey, Finding, Problem};
 use crate::notice::{Alert, AlertStatus, Event};
-use crate::trouble::{Observation, Subject, Trouble};
 
 /// An alert as it is now, and what is to be told of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,14 +20,14 @@ pub struct Change {
 pub fn apply(
     open: &[Alert],
     source: &str,
-    observations: &[Observation],
+    findings: &[Finding],
     ids: &[String],
     now: Timestamp,
 ) -> Vec<Change> {
     let mut open: Vec<Alert> = open.to_vec();
     let mut ids = ids.iter();
     let mut changes: Vec<Change> = Vec::new();
-    for Observation { subject, trouble } in observations {
+    for Finding { subject, trouble } in findings {
         let known = open.iter().position(|alert| alert.subject() == *subject);
         let change = match (known.and_then(|known| open.get_mut(known)), trouble) {
             (None, None) => continue,
@@ -46,7 +46,7 @@ pub fn apply(
     changes
 }
 
-fn opened(id: &str, source: &str, subject: &Subject, trouble: &Trouble, now: Timestamp) -> Alert {
+fn opened(id: &str, source: &str, subject: &AlertKey, trouble: &Problem, now: Timestamp) -> Alert {
     let subject = subject.clone();
     let trouble = trouble.clone();
     Alert {
@@ -72,7 +72,7 @@ fn opened(id: &str, source: &str, subject: &Subject, trouble: &Trouble, now: Tim
 }
 
 /// The same trouble once more: no news, unless it is graver than ever.
-fn again(alert: &mut Alert, trouble: &Trouble, now: Timestamp) -> Change {
+fn again(alert: &mut Alert, trouble: &Problem, now: Timestamp) -> Change {
     alert.count = alert.count.saturating_add(1);
     alert.last_seen = alert.last_seen.max(now);
     alert.message.clone_from(&trouble.message);
@@ -131,7 +131,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::trouble::{Rule, Severity};
+    use crate::finding::{Rule, Severity};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -154,11 +154,11 @@ mod tests {
 
     #[test]
     fn a_trouble_is_told_once_and_its_end_once() {
-        let subject = || Subject::of_database(Rule::BackupFailed, "shop");
+        let subject = || AlertKey::of_database(Rule::BackupFailed, "shop");
         let mut alerts = Vec::new();
         let mut told = Vec::new();
         for (second, trouble) in [(1, true), (2, true), (3, true), (4, false), (5, false), (6, true)] {
-            let seen = if trouble { subject().is_in_trouble("no") } else { subject().is_well() };
+            let seen = if trouble { subject().has_problem("no") } else { subject().is_well() };
             let ids = [format!("{second:012x}")];
             let changes = apply(&alerts, "db1", &[seen], &ids, at(second));
             told.extend(
@@ -171,9 +171,8 @@ mod tests {
 
     #[test]
     fn what_is_graver_than_before_is_told_again_and_is_nobodys() {
-        let seen = |severity| {
-            Subject::of_store(Rule::StoreNearlyFull, "r2").is_in_trouble("full").severity(severity)
-        };
+        let seen =
+            |severity| AlertKey::of_store(Rule::StoreNearlyFull, "r2").has_problem("full").severity(severity);
         let mut alerts = open(&apply(&[], "db1", &[seen(Severity::Warning)], &ids(), at(1)), &[]);
         alerts[0].status = AlertStatus::Acknowledged;
         let same = apply(&alerts, "db1", &[seen(Severity::Warning)], &ids(), at(2));
@@ -188,7 +187,7 @@ mod tests {
 
     #[test]
     fn what_was_kept_in_a_file_comes_to_the_alert_that_is_open_already() {
-        let seen = Subject::of_store(Rule::StoreUnreachable, "r2").is_in_trouble("gone");
+        let seen = AlertKey::of_store(Rule::StoreUnreachable, "r2").has_problem("gone");
         let here = apply(&[], "db1", std::slice::from_ref(&seen), &ids()[..1], at(1)).remove(0).alert;
         let mut there = apply(&[], "db1", &[seen], &ids()[1..2], at(5)).remove(0).alert;
         there.count = 4;
@@ -216,18 +215,18 @@ mod tests {
             seen in proptest::collection::vec((0usize..4, proptest::option::of(0usize..3)), 0..40)
         ) {
             let subjects = [
-                Subject::of_database(Rule::BackupFailed, "a"), Subject::of_database(Rule::BackupFailed, "b"),
-                Subject::of_store(Rule::StoreUnreachable, "a"), Subject::new(Rule::CatalogUnreachable),
+                AlertKey::of_database(Rule::BackupFailed, "a"), AlertKey::of_database(Rule::BackupFailed, "b"),
+                AlertKey::of_store(Rule::StoreUnreachable, "a"), AlertKey::new(Rule::CatalogUnreachable),
             ];
-            let observations: Vec<Observation> = seen.iter().map(|(subject, trouble)| {
+            let findings: Vec<Finding> = seen.iter().map(|(subject, trouble)| {
                 let subject = subjects[*subject].clone();
                 match trouble {
                     None => subject.is_well(),
-                    Some(severity) => subject.is_in_trouble("x").severity(Severity::ALL[*severity]),
+                    Some(severity) => subject.has_problem("x").severity(Severity::ALL[*severity]),
                 }
             }).collect();
             let mut alerts = Vec::new();
-            for (number, chunk) in observations.chunks(3).enumerate() {
+            for (number, chunk) in findings.chunks(3).enumerate() {
                 let ids: Vec<String> = (0..3).map(|of| format!("{:012x}", number * 3 + of)).collect();
                 let changes = apply(&alerts, "db1", chunk, &ids, at(i64::try_from(number).unwrap()));
                 alerts = open(&changes, &alerts);
@@ -236,7 +235,7 @@ mod tests {
                 }
             }
             for subject in &subjects {
-                let last = observations.iter().rev().find(|seen| seen.subject == *subject);
+                let last = findings.iter().rev().find(|seen| seen.subject == *subject);
                 let is_open = alerts.iter().any(|alert| alert.subject() == *subject);
                 prop_assert_eq!(is_open, last.is_some_and(|seen| seen.trouble.is_some()));
             }

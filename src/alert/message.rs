@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::clean::{clean, clean_line, cut};
+use crate::finding::{Rule, Severity};
 use crate::notice::{Alert, Event};
-use crate::trouble::{Rule, Severity};
 
 /// No title is longer: mail programs and telephones show less.
 const TITLE_CHARACTERS: usize = 150;
@@ -198,11 +198,11 @@ pub(super) mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use crate::alert::book::{apply, resolved};
-    use crate::trouble::Subject;
+    use crate::finding::AlertKey;
 
     /// An alert of a failed backup.
     pub(in crate::alert) fn failed(database: &str, message: &str) -> Alert {
-        let seen = Subject::of_database(Rule::BackupFailed, database).is_in_trouble(message);
+        let seen = AlertKey::of_database(Rule::BackupFailed, database).has_problem(message);
         let at = Timestamp::from_second(1_795_658_600).unwrap();
         apply(&[], "prod-db1", &[seen], &["3f9a0c11d2e4".to_owned()], at).remove(0).alert
     }

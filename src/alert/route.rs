@@ -7,8 +7,8 @@ use jiff::{Timestamp, ToSpan as _};
 
 use super::id;
 use crate::config::alert::{Channel, QuietHours, Way};
+use crate::finding::Severity;
 use crate::notice::{Alert, Delivery, DeliveryStatus, Event, Letter};
-use crate::trouble::Severity;
 
 /// Where news goes, and by what rules.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ struct Route {
     is_in_app: bool,
     recipients: Vec<Option<String>>,
     min_severity: Severity,
-    rules: Option<std::collections::BTreeSet<crate::trouble::Rule>>,
+    rules: Option<std::collections::BTreeSet<crate::finding::Rule>>,
     databases: Option<std::collections::BTreeSet<String>>,
     quiet: Option<QuietHours>,
 }
@@ -156,7 +156,7 @@ mod tests {
 
     use super::*;
     use crate::alert::book::apply;
-    use crate::trouble::{Rule, Subject};
+    use crate::finding::{AlertKey, Rule};
 
     fn channel(name: &str, way: Way) -> Channel {
         Channel {
@@ -170,7 +170,7 @@ mod tests {
         }
     }
 
-    fn alert(seen: crate::trouble::Observation) -> Alert {
+    fn alert(seen: crate::finding::Finding) -> Alert {
         apply(&[], "db1", &[seen], &["0123456789ab".to_owned()], Timestamp::UNIX_EPOCH).remove(0).alert
     }
 
@@ -181,8 +181,8 @@ mod tests {
 
     #[test]
     fn a_channel_hears_what_it_wants() {
-        let failed = alert(Subject::of_database(Rule::BackupFailed, "shop").is_in_trouble("no"));
-        let full = alert(Subject::of_store(Rule::StoreNearlyFull, "r2").is_in_trouble("full"));
+        let failed = alert(AlertKey::of_database(Rule::BackupFailed, "shop").has_problem("no"));
+        let full = alert(AlertKey::of_store(Rule::StoreNearlyFull, "r2").has_problem("full"));
         let app = || channel("app", Way::InApp);
         assert_eq!((told(app(), &failed), told(app(), &full)), (1, 1));
         let grave = || Channel { min_severity: Severity::Critical, ..app() };
@@ -192,9 +192,9 @@ mod tests {
         // What is of no database concerns whoever has one.
         let crm = || Channel { databases: Some(["crm".to_owned()].into()), ..app() };
         assert_eq!((told(crm(), &failed), told(crm(), &full)), (0, 1));
-        let mut about = Subject::new(Rule::ChannelFailing);
+        let mut about = AlertKey::new(Rule::ChannelFailing);
         about.channel = Some("app".to_owned());
-        assert_eq!(told(app(), &alert(about.is_in_trouble("no"))), 0);
+        assert_eq!(told(app(), &alert(about.has_problem("no"))), 0);
     }
 
     proptest! {

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::backup::{CLUSTER, TablesBefore};
 use crate::config::alert::Bounds;
-use crate::trouble::{Observation, Rule, Severity, Subject};
+use crate::finding::{AlertKey, Finding, Rule, Severity};
 
 /// So many of the last backups are what is usual.
 pub const LAST: usize = 7;
@@ -31,13 +31,13 @@ enum Change {
 
 /// Compares a dump's size with the last ones of its database, the newest first.
 #[must_use]
-pub fn size(database: &str, now_bytes: u64, earlier: &[u64], bounds: &Bounds) -> Observation {
-    let subject = Subject::of_database(Rule::SizeChanged, database);
+pub fn size(database: &str, now_bytes: u64, earlier: &[u64], bounds: &Bounds) -> Finding {
+    let subject = AlertKey::of_database(Rule::SizeChanged, database);
     let Some((usual, count, change)) = changed(now_bytes, earlier, bounds, SAME_BYTES, 1) else {
         return subject.is_well();
     };
     let (now_bytes, usual) = (bytes(now_bytes), bytes(usual));
-    subject.is_in_trouble(format!(
+    subject.has_problem(format!(
         "the dump of `{database}` has {now_bytes}, {} had {usual}: {}",
         last(count),
         share(&change)
@@ -46,13 +46,13 @@ pub fn size(database: &str, now_bytes: u64, earlier: &[u64], bounds: &Bounds) ->
 
 /// Compares how long a backup took, in seconds, with the last ones of its database, the newest first.
 #[must_use]
-pub fn duration(database: &str, now_seconds: u64, earlier: &[u64], bounds: &Bounds) -> Observation {
-    let subject = Subject::of_database(Rule::DurationChanged, database);
+pub fn duration(database: &str, now_seconds: u64, earlier: &[u64], bounds: &Bounds) -> Finding {
+    let subject = AlertKey::of_database(Rule::DurationChanged, database);
     let Some((usual, count, change)) = changed(now_seconds, earlier, bounds, SAME_SECONDS, LEAST) else {
         return subject.is_well();
     };
     let (took, usual) = (span(now_seconds), span(usual));
-    subject.is_in_trouble(format!(
+    subject.has_problem(format!(
         "the backup of `{database}` took {took}, {} took {usual}: {}",
         last(count),
         share(&change)
@@ -107,17 +107,17 @@ fn share(change: &Change) -> String {
 
 /// Whether a dump without a table is odd, where it is known how many tables it has.
 #[must_use]
-pub fn empty_dump(database: &str, tables: Option<u64>, before: TablesBefore) -> Option<Observation> {
-    let subject = Subject::of_database(Rule::EmptyDump, database);
+pub fn empty_dump(database: &str, tables: Option<u64>, before: TablesBefore) -> Option<Finding> {
+    let subject = AlertKey::of_database(Rule::EmptyDump, database);
     if tables? > 0 || before == TablesBefore::Accepted {
         return Some(subject.is_well());
     }
     let what = format!("the dump of `{database}` holds no table");
     let trouble = match before {
-        TablesBefore::Some(1) => subject.is_in_trouble(format!("{what}; there was 1")),
-        TablesBefore::Some(count) => subject.is_in_trouble(format!("{what}; there were {count}")),
-        TablesBefore::None => subject.is_in_trouble(what).severity(Severity::Warning),
-        TablesBefore::First | TablesBefore::Unknown | TablesBefore::Accepted => subject.is_in_trouble(what),
+        TablesBefore::Some(1) => subject.has_problem(format!("{what}; there was 1")),
+        TablesBefore::Some(count) => subject.has_problem(format!("{what}; there were {count}")),
+        TablesBefore::None => subject.has_problem(what).severity(Severity::Warning),
+        TablesBefore::First | TablesBefore::Unknown | TablesBefore::Accepted => subject.has_problem(what),
     };
     let hint = "is it the right database, and may the role that dumps see what is in it? \
                 If that is how it should be, `pgkeep alert resolve` says so";
@@ -132,8 +132,8 @@ pub fn room(
     total_bytes: u64,
     last_night_bytes: u64,
     min_free_percent: u8,
-) -> Observation {
-    let subject = Subject::of_store(Rule::StoreNearlyFull, store);
+) -> Finding {
+    let subject = AlertKey::of_store(Rule::StoreNearlyFull, store);
     let is_small = u128::from(free_bytes) * 100 < u128::from(total_bytes) * u128::from(min_free_percent);
     if !is_small && free_bytes >= last_night_bytes.saturating_mul(2) {
         return subject.is_well();
@@ -141,7 +141,7 @@ pub fn room(
     let percent = (u128::from(free_bytes) * 100).checked_div(u128::from(total_bytes)).unwrap_or_default();
     let free = bytes(free_bytes);
     let needs = bytes(last_night_bytes);
-    let trouble = subject.is_in_trouble(format!(
+    let trouble = subject.has_problem(format!(
         "store `{store}` has {free} left ({percent} %); the newest backups took {needs}"
     ));
     if free_bytes < last_night_bytes { trouble.severity(Severity::Critical) } else { trouble }
@@ -149,15 +149,15 @@ pub fn room(
 
 /// Whether the newest good backup of a database, by when it began, is young enough.
 #[must_use]
-pub fn age(database: &str, newest: Option<Timestamp>, now: Timestamp, max_age: Duration) -> Observation {
-    let subject = Subject::of_database(Rule::NoGoodBackup, database);
+pub fn age(database: &str, newest: Option<Timestamp>, now: Timestamp, max_age: Duration) -> Finding {
+    let subject = AlertKey::of_database(Rule::NoGoodBackup, database);
     young_enough(subject, &format!("backup of `{database}`"), newest, now, max_age)
 }
 
 /// The same of what is in no database's dump: a night without is bad, and no night lost.
 #[must_use]
-pub fn config_age(newest: Option<Timestamp>, now: Timestamp, max_age: Duration) -> Observation {
-    let subject = Subject::of_database(Rule::NoGoodBackup, CLUSTER);
+pub fn config_age(newest: Option<Timestamp>, now: Timestamp, max_age: Duration) -> Finding {
+    let subject = AlertKey::of_database(Rule::NoGoodBackup, CLUSTER);
     young_enough(subject, "config backup (roles, settings, files)", newest, now, max_age)
         .severity(Severity::Warning)
 }
@@ -171,10 +171,10 @@ pub fn too_long(since: Timestamp, now: Timestamp) -> Option<String> {
 
 /// Whether a run that came upon another one's lock has come upon one that is held for too long.
 #[must_use]
-pub fn locked(database: &str, since: Timestamp, now: Timestamp) -> Option<Observation> {
+pub fn locked(database: &str, since: Timestamp, now: Timestamp) -> Option<Finding> {
     too_long(since, now).map(|hours| {
-        Subject::of_database(Rule::BackupLocked, database)
-            .is_in_trouble(format!(
+        AlertKey::of_database(Rule::BackupLocked, database)
+            .has_problem(format!(
                 "no backup of `{database}` can begin: another run holds its lock for {hours}"
             ))
             .detail("is it still at work? If not, end its process: its lock goes with it")
@@ -182,14 +182,14 @@ pub fn locked(database: &str, since: Timestamp, now: Timestamp) -> Option<Observ
 }
 
 fn young_enough(
-    subject: Subject,
+    subject: AlertKey,
     what: &str,
     newest: Option<Timestamp>,
     now: Timestamp,
     max_age: Duration,
-) -> Observation {
+) -> Finding {
     let Some(newest) = newest else {
-        return subject.is_in_trouble(format!("there is no good {what}"));
+        return subject.has_problem(format!("there is no good {what}"));
     };
     let age = age_seconds(newest, now);
     if age <= max_age.as_secs() {
@@ -197,7 +197,7 @@ fn young_enough(
     }
     let (age, most) = (span(age), span(max_age.as_secs()));
     let begun = newest.strftime("%Y-%m-%d %H:%M UTC");
-    subject.is_in_trouble(format!("the newest good {what} is {age} old, and may be {most}: it began {begun}"))
+    subject.has_problem(format!("the newest good {what} is {age} old, and may be {most}: it began {begun}"))
 }
 
 /// How long ago that was; of what is yet to come, 0.
@@ -219,8 +219,8 @@ pub struct KeyUse {
 
 /// Whether one key alone will soon open all there is, where several do now.
 #[must_use]
-pub fn only_key(uses: &[KeyUse], now: Timestamp) -> Observation {
-    let subject = Subject::new(Rule::OnlyKey);
+pub fn only_key(uses: &[KeyUse], now: Timestamp) -> Finding {
+    let subject = AlertKey::new(Rule::OnlyKey);
     let soon = now.checked_add(SOON).unwrap_or(now);
     let keys = |uses: &mut dyn Iterator<Item = &KeyUse>| -> BTreeSet<String> {
         uses.flat_map(|it| it.keys.iter().cloned()).collect()
@@ -229,7 +229,7 @@ pub fn only_key(uses: &[KeyUse], now: Timestamp) -> Observation {
     let then = keys(&mut uses.iter().filter(|it| it.gone_at.is_none_or(|at| at > soon)));
     match then.iter().next() {
         Some(key) if today.len() > 1 && then.len() == 1 => subject
-            .is_in_trouble(format!("within 7 days key {key} is about to be the only one that opens backups"))
+            .has_problem(format!("within 7 days key {key} is about to be the only one that opens backups"))
             .detail("keep a copy of it in a safe place that is neither this host nor one of the stores"),
         _ => subject.is_well(),
     }
@@ -237,8 +237,8 @@ pub fn only_key(uses: &[KeyUse], now: Timestamp) -> Observation {
 
 /// Whether there are backups, the newest first, that no key at hand opens.
 #[must_use]
-pub fn key_missing(uses: &[KeyUse], is_at_hand: impl Fn(&str) -> bool) -> Observation {
-    let subject = Subject::new(Rule::KeyMissing);
+pub fn key_missing(uses: &[KeyUse], is_at_hand: impl Fn(&str) -> bool) -> Finding {
+    let subject = AlertKey::new(Rule::KeyMissing);
     // A record that names no key was planted, or is older than such records.
     let is_lost = |it: &&KeyUse| !it.keys.is_empty() && !it.keys.iter().any(|key| is_at_hand(key));
     let lost: Vec<&KeyUse> = uses.iter().filter(is_lost).collect();
@@ -247,7 +247,7 @@ pub fn key_missing(uses: &[KeyUse], is_at_hand: impl Fn(&str) -> bool) -> Observ
     let names: Vec<&str> = names.into_iter().collect();
     let what = if lost.len() == 1 { "1 backup".to_owned() } else { format!("{} backups", lost.len()) };
     subject
-        .is_in_trouble(format!("no key at hand opens {what}, the newest `{}`", newest.id))
+        .has_problem(format!("no key at hand opens {what}, the newest `{}`", newest.id))
         .of_backup(&newest.id)
         .detail(format!("name the files of these keys in `[encryption] open_with`: {}", names.join(", ")))
 }

@@ -7,9 +7,9 @@ use super::Catalog;
 use super::session::Schema;
 use super::{deliveries, lock};
 use crate::exit::one_line;
+use crate::finding::{Rule, Severity};
 use crate::notice::{Alert, AlertStatus, Delivery, Event};
 use crate::params;
-use crate::trouble::{Rule, Severity};
 
 /// Who listens in the catalog's database listens to this.
 pub const LISTENED_TO: &str = "pgkeep_alert";

@@ -13,8 +13,8 @@ use crate::alert::outbox::Urgency;
 use crate::catalog::Catalog;
 use crate::config::alert::Way;
 use crate::exit::one_line;
+use crate::finding::Finding;
 use crate::notice::Alert;
-use crate::trouble::Observation;
 use crate::{bounded, config};
 
 mod outbox;
@@ -76,23 +76,23 @@ impl Alarm {
 }
 
 /// Puts on record what was seen, and tells whom it concerns. What goes wrong here is said, and changes nothing else.
-pub(super) fn raise(context: &Context, observations: &[Observation]) {
-    raise_of(context, &context.config.source.name, observations);
+pub(super) fn raise(context: &Context, findings: &[Finding]) {
+    raise_of(context, &context.config.source.name, findings);
 }
 
 /// The same without the catalog: of a command that must touch nothing. The next one puts it on record there.
-pub(super) fn raise_in_file(context: &Context, observations: &[Observation]) {
+pub(super) fn raise_in_file(context: &Context, findings: &[Finding]) {
     let source = &context.config.source.name;
-    let mut outbox = register::record(context, None, source, observations);
+    let mut outbox = register::record(context, None, source, findings);
     send::send(context, &mut outbox, source, Urgency::Due);
 }
 
 /// The same of a source that need not be the one of the configuration.
-pub(super) fn raise_of(context: &Context, source: &str, observations: &[Observation]) {
-    if observations.is_empty() {
+pub(super) fn raise_of(context: &Context, source: &str, findings: &[Finding]) {
+    if findings.is_empty() {
         return;
     }
-    let mut outbox = register::record(context, catalog(context), source, observations);
+    let mut outbox = register::record(context, catalog(context), source, findings);
     send::send(context, &mut outbox, source, Urgency::Due);
 }
 
@@ -123,7 +123,7 @@ fn outbox(context: &Context) -> Outbox {
 }
 
 /// What was seen, without anything that stands in a table, which a server's messages may repeat.
-pub(super) fn cleaned(mut seen: Observation) -> Observation {
+pub(super) fn cleaned(mut seen: Finding) -> Finding {
     if let Some(trouble) = &mut seen.trouble {
         trouble.message = clean_line(&trouble.message);
         trouble.detail = trouble.detail.as_deref().map(clean);

@@ -3,7 +3,7 @@
 use crate::backup::{Backup, CONFIG, CheckLevel, CopyState, Status};
 use crate::catalog::kept::Kept;
 use crate::command::standing;
-use crate::trouble::{Observation, Rule, Severity, Subject};
+use crate::finding::{AlertKey, Finding, Rule, Severity};
 
 /// Under which name the record of a backup keeps when a test restore of it passed.
 const RESTORED_AT: &str = "restored_at";
@@ -14,20 +14,20 @@ pub(super) fn failure_of(backup_type: &str) -> Severity {
 }
 
 /// Whether copies of a database in a store are on record as damaged. `rows` are the newest first.
-pub(super) fn damaged(rows: &[Kept], database: &str, store: &str) -> Observation {
-    let subject = Subject::of_database(Rule::VerificationFailed, database).in_store(store);
+pub(super) fn damaged(rows: &[Kept], database: &str, store: &str) -> Finding {
+    let subject = AlertKey::of_database(Rule::VerificationFailed, database).in_store(store);
     let bad = of_state(rows, database, store, CopyState::Corrupt);
     counted(subject, &bad, |count| format!("{count} of `{database}` in `{store}` found damaged"))
 }
 
 /// The same of those that are on record as missing.
-pub(super) fn missing(rows: &[Kept], database: &str, store: &str) -> Observation {
+pub(super) fn missing(rows: &[Kept], database: &str, store: &str) -> Finding {
     lacking(database, store, &of_state(rows, database, store, CopyState::Missing))
 }
 
 /// That a store does not have what it should.
-pub(super) fn lacking(database: &str, store: &str, rows: &[&Kept]) -> Observation {
-    let subject = Subject::of_database(Rule::CopyMissing, database).in_store(store);
+pub(super) fn lacking(database: &str, store: &str, rows: &[&Kept]) -> Finding {
+    let subject = AlertKey::of_database(Rule::CopyMissing, database).in_store(store);
     counted(subject, rows, |count| format!("`{store}` lacks {count} of `{database}` that should be there"))
 }
 
@@ -41,42 +41,42 @@ fn of_state<'a>(rows: &'a [Kept], database: &str, store: &str, state: CopyState)
 }
 
 /// How the newest usable backup of a database stands.
-pub(super) fn newest(backup: &Backup) -> Vec<Observation> {
+pub(super) fn newest(backup: &Backup) -> Vec<Finding> {
     [Some(degraded(backup)), test_restore(backup)].into_iter().flatten().collect()
 }
 
 /// Whether a backup is what was promised.
-pub(super) fn degraded(backup: &Backup) -> Observation {
+pub(super) fn degraded(backup: &Backup) -> Finding {
     let (id, database) = (backup.id.as_str(), backup.database.as_str());
-    let subject = Subject::of_database(Rule::BackupDegraded, database);
+    let subject = AlertKey::of_database(Rule::BackupDegraded, database);
     // What it lacks has an alert of its own.
     let is_all = standing::lacks(backup).is_some_and(|lacks| backup.error.as_deref() == Some(lacks));
     if backup.status != Status::Degraded || is_all {
         return subject.is_well();
     }
     let why = backup.error.as_deref().unwrap_or("not all of its copies are whole");
-    subject.is_in_trouble(format!("the backup `{id}` is degraded: {why}")).of_backup(id)
+    subject.has_problem(format!("the backup `{id}` is degraded: {why}")).of_backup(id)
 }
 
 /// Whether a test restore of it failed, and none has passed since. Where none was made nothing is known.
-pub(super) fn test_restore(backup: &Backup) -> Option<Observation> {
+pub(super) fn test_restore(backup: &Backup) -> Option<Finding> {
     let (id, database) = (backup.id.as_str(), backup.database.as_str());
-    let subject = Subject::of_database(Rule::TestRestoreFailed, database);
+    let subject = AlertKey::of_database(Rule::TestRestoreFailed, database);
     let is_of_restore = standing::unproven_at(backup) == Some(CheckLevel::Restore);
     match standing::unproven(backup).filter(|_| is_of_restore) {
         Some(why) => {
-            Some(subject.is_in_trouble(format!("the test restore of `{id}` failed: {why}")).of_backup(id))
+            Some(subject.has_problem(format!("the test restore of `{id}` failed: {why}")).of_backup(id))
         }
         None => backup.metadata.contains_key(RESTORED_AT).then(|| subject.is_well()),
     }
 }
 
 /// The same trouble of so many backups; none is none. The newest is the first.
-pub(super) fn counted(subject: Subject, rows: &[&Kept], what: impl Fn(&str) -> String) -> Observation {
+pub(super) fn counted(subject: AlertKey, rows: &[&Kept], what: impl Fn(&str) -> String) -> Finding {
     let Some(newest) = rows.first() else { return subject.is_well() };
     let told = match rows.len() {
         1 => format!("{}: that of `{}`", what("1 copy"), newest.id),
         count => format!("{}: the newest is that of `{}`", what(&format!("{count} copies")), newest.id),
     };
-    subject.is_in_trouble(told).of_backup(&newest.id)
+    subject.has_problem(told).of_backup(&newest.id)
 }

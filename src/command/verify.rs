@@ -25,7 +25,7 @@ mod orphans;
 mod sweep;
 mod watch;
 
-use check::Finding;
+use check::CheckedCopy;
 use watch::Seen;
 
 /// What one call of `verify` works with.
@@ -49,7 +49,7 @@ struct Session<'a> {
 struct Checked {
     backup: Backup,
     /// Of each copy, in their order.
-    findings: Vec<Finding>,
+    findings: Vec<CheckedCopy>,
     code: Code,
 }
 
@@ -120,7 +120,7 @@ fn keys(context: &Context, level: CheckLevel, repair: bool) -> Result<Option<Key
 }
 
 /// Records the copies that were repaired before an interrupt, and nothing else.
-fn keep_repaired(catalog: &mut Catalog, backup: &Backup, findings: &[Finding]) {
+fn keep_repaired(catalog: &mut Catalog, backup: &Backup, findings: &[CheckedCopy]) {
     let repaired: Vec<Copy> = backup
         .copies
         .iter()

@@ -7,7 +7,7 @@ use jiff::civil::Time;
 use serde::Deserialize;
 
 use super::value::Secret;
-use crate::trouble::{Rule, Severity};
+use crate::finding::{Rule, Severity};
 
 /// When something is an alert, and where alerts go.
 #[derive(Debug)]

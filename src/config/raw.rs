@@ -10,9 +10,9 @@ use super::keep::Keep;
 use super::open_with::OpenWith;
 use super::value::{Limit, Secret, Span};
 use super::{AfterBackup, Method};
+use crate::finding::{Rule, Severity};
 use crate::fingerprint::Level;
 use crate::object_lock::LockMode;
-use crate::trouble::{Rule, Severity};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -7,12 +7,12 @@ use proptest::prelude::*;
 const BOUNDS: Bounds = Bounds { drop_percent: Some(30), growth_percent: Some(100) };
 const MIB: u64 = 1024 * 1024;
 
-fn message(observation: Observation) -> String {
-    observation.trouble.map(|trouble| trouble.message).unwrap_or_default()
+fn message(finding: Finding) -> String {
+    finding.trouble.map(|trouble| trouble.message).unwrap_or_default()
 }
 
-fn severity(observation: Observation) -> Option<Severity> {
-    observation.trouble.map(|trouble| trouble.severity)
+fn severity(finding: Finding) -> Option<Severity> {
+    finding.trouble.map(|trouble| trouble.severity)
 }
 
 fn at(hours: i64) -> Timestamp {

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use crate::alert::clean::cut;
 use crate::alert::message::Message;
 use crate::config::alert::Format;
+use crate::finding::Severity;
 use crate::notice::Event;
-use crate::trouble::Severity;
 
 /// Discord's, with room for what is put around it.
 const DISCORD_CHARACTERS: usize = 3_500;

@@ -14,15 +14,15 @@ use crate::catalog::Catalog;
 use crate::catalog::alerts::Changes;
 use crate::command::context::{Context, now};
 use crate::exit::one_line;
+use crate::finding::Finding;
 use crate::notice::{Alert, AlertStatus, Delivery, DeliveryStatus, Event, Letter};
 use crate::testpoint::{self, Step};
-use crate::trouble::Observation;
 
 /// What was seen, and all that it takes to make alerts of it.
 #[derive(Clone)]
 struct Seen {
     source: String,
-    observations: Vec<Observation>,
+    findings: Vec<Finding>,
     /// An id for each alert that may come of it.
     ids: Vec<String>,
     routes: Routes,
@@ -39,9 +39,9 @@ pub(super) fn record(
     context: &Context,
     catalog: Option<Catalog>,
     source: &str,
-    observations: &[Observation],
+    findings: &[Finding],
 ) -> Outbox {
-    let seen = match seen(context, source, observations) {
+    let seen = match seen(context, source, findings) {
         Ok(seen) => seen,
         Err(error) => {
             log::error!("no alert can be made: {}", one_line(&error));
@@ -61,13 +61,13 @@ pub(super) fn record(
     recorded
 }
 
-fn seen(context: &Context, source: &str, observations: &[Observation]) -> Result<Seen> {
-    let observations: Vec<Observation> = observations.iter().cloned().map(super::cleaned).collect();
-    let troubles = observations.iter().filter(|seen| seen.trouble.is_some()).count();
+fn seen(context: &Context, source: &str, findings: &[Finding]) -> Result<Seen> {
+    let findings: Vec<Finding> = findings.iter().cloned().map(super::cleaned).collect();
+    let troubles = findings.iter().filter(|seen| seen.trouble.is_some()).count();
     let alerts = &context.config.alerts;
     Ok(Seen {
         source: source.to_owned(),
-        observations,
+        findings,
         ids: (0..troubles).map(|_| id::alert_id()).collect::<Result<_>>()?,
         routes: Routes::new(&alerts.channels, &context.config.retention.time_zone),
         at: now(),
@@ -131,7 +131,7 @@ fn changes(mut open: Vec<Alert>, over: &[String], book: &Book, seen: &Seen) -> R
         }
         deliver_in_app(&mut changes, seen, delivery);
     }
-    for Change { alert, event } in apply(&open, &seen.source, &seen.observations, &seen.ids, seen.at) {
+    for Change { alert, event } in apply(&open, &seen.source, &seen.findings, &seen.ids, seen.at) {
         if let Some(event) = event {
             for delivery in seen.routes.deliveries(event, &alert, seen.at)? {
                 deliver_in_app(&mut changes, seen, delivery);
@@ -182,7 +182,7 @@ fn in_file(context: &Context, seen: &Seen) -> Outbox {
 fn news(open: &[Alert], seen: &Seen) -> Result<(Vec<Alert>, Vec<Delivery>)> {
     let mut deliveries = Vec::new();
     let mut alerts = Vec::new();
-    for Change { alert, event } in apply(open, &seen.source, &seen.observations, &seen.ids, seen.at) {
+    for Change { alert, event } in apply(open, &seen.source, &seen.findings, &seen.ids, seen.at) {
         if let Some(event) = event {
             deliveries.extend(seen.routes.deliveries(event, &alert, seen.at)?);
         }

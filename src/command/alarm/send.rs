@@ -14,9 +14,9 @@ use crate::command::context::{Context, now};
 use crate::command::copies::side_by_side;
 use crate::config::alert::{Channel, Way};
 use crate::exit::one_line;
+use crate::finding::{AlertKey, Finding, Rule};
 use crate::notice::{Delivery, DeliveryStatus, Event, Letter};
 use crate::testpoint::{self, Step};
-use crate::trouble::{Observation, Rule, Subject};
 
 /// Another try within the same call, for what passes at once.
 const QUICK_DELAYS: [Duration; 3] =
@@ -63,7 +63,7 @@ pub(super) fn send(context: &Context, outbox: &mut Outbox, source: &str, urgency
     tally
 }
 
-fn pass(context: &Context, outbox: &mut Outbox, source: &str, urgency: Urgency) -> (Tally, Vec<Observation>) {
+fn pass(context: &Context, outbox: &mut Outbox, source: &str, urgency: Urgency) -> (Tally, Vec<Finding>) {
     let channels: Vec<&Channel> =
         context.config.alerts.channels.iter().filter(|channel| !matches!(channel.way, Way::InApp)).collect();
     let waiting = outbox.waiting(source).unwrap_or_else(|error| {
@@ -88,12 +88,12 @@ fn pass(context: &Context, outbox: &mut Outbox, source: &str, urgency: Urgency) 
         tally.sent += of_channel.tally.sent;
         tally.left += of_channel.tally.left;
         tally.given_up += of_channel.tally.given_up;
-        let subject = Subject { channel: Some(name.clone()), ..Subject::new(Rule::ChannelFailing) };
+        let subject = AlertKey { channel: Some(name.clone()), ..AlertKey::new(Rule::ChannelFailing) };
         match of_channel.given_up {
             Some(why) => {
                 let what =
                     format!("a letter through channel `{name}` was not taken for a day, and is given up");
-                troubles.push(subject.is_in_trouble(what).detail(why));
+                troubles.push(subject.has_problem(what).detail(why));
             }
             // All that there was to be told was taken, by each who gets it.
             None if of_channel.tally.sent > 0 && of_channel.tally.left == 0 => {

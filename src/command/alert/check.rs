@@ -14,9 +14,9 @@ use crate::command::context::{ConfiguredStore, Context, now};
 use crate::config::value::Span;
 use crate::exit::{Code, Failure, PluginState, one_line};
 use crate::files;
+use crate::finding::{Finding, Severity};
 use crate::key::KeyRing;
 use crate::notice::{Alert, AlertStatus};
-use crate::trouble::{Observation, Severity};
 
 mod compare;
 mod evaluate;
@@ -39,7 +39,7 @@ struct Found<'a> {
     has_key: bool,
     /// The newest good backups, by id.
     backups: BTreeMap<String, Backup>,
-    observations: Vec<Observation>,
+    findings: Vec<Finding>,
     /// What is worth a word, and no alert.
     notes: Vec<String>,
     /// Those that nobody has acknowledged; `None` where they can't be known.
@@ -61,17 +61,17 @@ pub(super) fn run(context: &Context, flags: &cli::AlertCheck) -> Result<Code> {
         // What was not seen for that is no trouble of anybody's.
         return Ok(Code::Failed);
     }
-    let observations = evaluate::all(context, &snapshot, ring.as_ref(), &mut notes);
-    let mut observations: Vec<Observation> = observations.into_iter().map(alarm::cleaned).collect();
+    let findings = evaluate::all(context, &snapshot, ring.as_ref(), &mut notes);
+    let mut findings: Vec<Finding> = findings.into_iter().map(alarm::cleaned).collect();
     if snapshot.record.is_ok() {
-        observations.extend(no_longer_there(context));
+        findings.extend(no_longer_there(context));
     }
-    alarm::raise(context, &observations);
+    alarm::raise(context, &findings);
     let alerts = if snapshot.record.is_ok() { alarm::open_alerts(context).ok() } else { None };
     let alerts = alerts.map(|all| unacknowledged(all, &flags.databases));
     let has_key = ring.is_some();
     let backups = report::backups(&mut snapshot, has_key);
-    let mut found = Found { snapshot, has_key, backups, observations, notes, alerts, state: PluginState::Ok };
+    let mut found = Found { snapshot, has_key, backups, findings, notes, alerts, state: PluginState::Ok };
     found.state = state(&found);
     if let Some(path) = &flags.prometheus {
         let text = metrics::text(&found);
@@ -129,7 +129,7 @@ fn look<'a>(
 }
 
 /// What was wrong with a store or a channel that the configuration has no more is over.
-fn no_longer_there(context: &Context) -> Vec<Observation> {
+fn no_longer_there(context: &Context) -> Vec<Finding> {
     let config = &context.config;
     let has_store = |name: &String| config.stores.iter().any(|store| store.name == *name);
     let has_channel = |name: &String| config.alerts.channels.iter().any(|channel| channel.name == *name);
@@ -154,7 +154,7 @@ fn state(found: &Found<'_>) -> PluginState {
     if found.snapshot.is_blind() {
         return PluginState::Unknown;
     }
-    let seen = found.observations.iter().filter_map(|it| it.trouble.as_ref()).map(|it| it.severity);
+    let seen = found.findings.iter().filter_map(|it| it.trouble.as_ref()).map(|it| it.severity);
     let open = found.alerts.iter().flatten().map(|alert| alert.severity);
     let noted = (!found.notes.is_empty()).then_some(Severity::Warning);
     match seen.chain(open).chain(noted).max() {

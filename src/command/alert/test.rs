@@ -11,8 +11,8 @@ use crate::command::context::{Context, now};
 use crate::command::copies::side_by_side;
 use crate::config::alert::{Channel, Format, Way};
 use crate::exit::{Code, Failure, one_line, render, wrap};
+use crate::finding::{Rule, Severity};
 use crate::notice::{Alert, AlertStatus, Event, Letter, Signal};
-use crate::trouble::{Rule, Severity};
 
 /// What came of one message, as `--json` shows it.
 #[derive(Serialize)]

@@ -21,8 +21,8 @@ use crate::command::health;
 use crate::command::locks;
 use crate::command::standing::FROM_KEYBOARD;
 use crate::exit::{self, Code, code_of, one_line};
+use crate::finding::{AlertKey, Finding, Rule};
 use crate::manifest::TABLES;
-use crate::trouble::{Observation, Rule, Subject};
 
 /// Follows the backups of one call.
 pub(super) struct Watch<'a> {
@@ -84,10 +84,10 @@ impl<'a> Watch<'a> {
     pub(super) fn not_begun(&mut self, backup_type: &str, databases: &[String], error: &Error) {
         let what = format!("no backup could be begun: {}", one_line(error));
         let seen =
-            |subject: Subject| subject.is_in_trouble(what.clone()).severity(health::failure_of(backup_type));
-        let of_database = |name: &String| seen(Subject::of_database(Rule::BackupFailed, name));
-        let all: Vec<Observation> = match databases {
-            [] => vec![seen(Subject::new(Rule::BackupFailed))],
+            |subject: AlertKey| subject.has_problem(what.clone()).severity(health::failure_of(backup_type));
+        let of_database = |name: &String| seen(AlertKey::of_database(Rule::BackupFailed, name));
+        let all: Vec<Finding> = match databases {
+            [] => vec![seen(AlertKey::new(Rule::BackupFailed))],
             names => names.iter().map(of_database).collect(),
         };
         if code_of(error) == Code::Usage {
@@ -107,14 +107,14 @@ impl<'a> Watch<'a> {
         let fate = if done.code == Code::Done { Fate::Well } else { Fate::Failed };
         self.fates.insert(database.to_owned(), fate);
         let mut seen = vec![
-            Subject::new(Rule::BackupFailed).is_well(),
-            Subject::of_database(Rule::BackupFailed, database).is_well(),
-            Subject::of_database(Rule::BackupLocked, database).is_well(),
+            AlertKey::new(Rule::BackupFailed).is_well(),
+            AlertKey::of_database(Rule::BackupFailed, database).is_well(),
+            AlertKey::of_database(Rule::BackupLocked, database).is_well(),
             degraded(backup),
             catalog(is_recorded),
         ];
         if backup.status != Status::Degraded {
-            seen.push(Subject::of_database(Rule::NoGoodBackup, database).is_well());
+            seen.push(AlertKey::of_database(Rule::NoGoodBackup, database).is_well());
         }
         for copy in &backup.copies {
             seen.extend(self.of_copy(backup, copy));
@@ -128,10 +128,10 @@ impl<'a> Watch<'a> {
     }
 
     /// What its figures say beside those of the last ones.
-    fn figures(&self, backup: &Backup, past: &[Past], before: TablesBefore) -> Vec<Observation> {
+    fn figures(&self, backup: &Backup, past: &[Past], before: TablesBefore) -> Vec<Finding> {
         let alerts = &self.context.config.alerts;
         let tables = backup.metadata_u64(TABLES);
-        let mut seen: Vec<Observation> =
+        let mut seen: Vec<Finding> =
             rules::empty_dump(&backup.database, tables, before).into_iter().collect();
         if let Some(size) = backup.metadata_u64("dump_bytes").or(backup.size_bytes) {
             let earlier: Vec<u64> = past.iter().filter_map(|past| past.dump_bytes).collect();
@@ -159,14 +159,14 @@ impl<'a> Watch<'a> {
         if self.context.interrupt.signal() == Some(FROM_KEYBOARD) {
             return;
         }
-        let failed = Subject::of_database(Rule::BackupFailed, database)
-            .is_in_trouble(one_line(error))
+        let failed = AlertKey::of_database(Rule::BackupFailed, database)
+            .has_problem(one_line(error))
             .severity(health::failure_of(content.backup_type()));
         let mut seen = Vec::new();
         match report {
             Some(report) => {
                 // It had the lock.
-                seen.push(Subject::of_database(Rule::BackupLocked, database).is_well());
+                seen.push(AlertKey::of_database(Rule::BackupLocked, database).is_well());
                 self.refusing.clone_from(&report.refusing);
                 let lost = report.backup.copies.iter().filter(|copy| copy.state == CopyState::Failed);
                 for copy in lost {
@@ -182,9 +182,9 @@ impl<'a> Watch<'a> {
     }
 
     /// What is wrong with a copy, or with its store.
-    fn of_copy(&mut self, backup: &Backup, copy: &Copy) -> Option<Observation> {
+    fn of_copy(&mut self, backup: &Backup, copy: &Copy) -> Option<Finding> {
         let why = copy.error.as_deref();
-        let of_database = |rule: Rule| Subject::of_database(rule, &backup.database).in_store(&copy.store);
+        let of_database = |rule: Rule| AlertKey::of_database(rule, &backup.database).in_store(&copy.store);
         let (subject, what) = match (copy.state, why) {
             (CopyState::Stored | CopyState::Verified, None) => {
                 self.good_stores.insert(copy.store.clone());
@@ -194,7 +194,7 @@ impl<'a> Watch<'a> {
                 self.bad_stores.insert(copy.store.clone());
                 let why = why.unwrap_or("no reason is known");
                 let what = format!("store `{}` took no copy: {why}", copy.store);
-                (Subject::of_store(Rule::StoreUnreachable, &copy.store), what)
+                (AlertKey::of_store(Rule::StoreUnreachable, &copy.store), what)
             }
             (CopyState::Corrupt | CopyState::Missing, why) => {
                 let is_missing = copy.state == CopyState::Missing;
@@ -204,21 +204,21 @@ impl<'a> Watch<'a> {
             }
             _ => return None,
         };
-        Some(of(backup, subject.is_in_trouble(what)))
+        Some(of(backup, subject.has_problem(what)))
     }
 
     /// Which stores took all that they were given, as soon as that is known: one that refuses a database, in this run or
     /// in its own last one, is not well for having taken another.
-    fn of_stores(&self) -> Vec<Observation> {
+    fn of_stores(&self) -> Vec<Finding> {
         if self.fates.len() < self.count {
             return Vec::new();
         }
         let well = self.good_stores.difference(&self.bad_stores);
         let well = well.filter(|store| !self.refusing.contains(store));
-        well.map(|store| Subject::of_store(Rule::StoreUnreachable, store).is_well()).collect()
+        well.map(|store| AlertKey::of_store(Rule::StoreUnreachable, store).is_well()).collect()
     }
 
-    fn raise(&self, seen: &[Observation]) {
+    fn raise(&self, seen: &[Finding]) {
         alarm::raise(self.context, seen);
     }
 }
@@ -230,7 +230,7 @@ fn whole(seconds: f64) -> Option<u64> {
 }
 
 /// Whether all that was asked for is in it and everywhere.
-fn degraded(backup: &Backup) -> Observation {
+fn degraded(backup: &Backup) -> Finding {
     let missing: Vec<&str> = backup
         .metadata
         .get(MISSING)
@@ -239,19 +239,18 @@ fn degraded(backup: &Backup) -> Observation {
     let Some(first) = missing.first() else { return health::degraded(backup) };
     let others = if missing.len() > 1 { format!(", and {} more", missing.len() - 1) } else { String::new() };
     let what = format!("`{}` does not hold all that was asked for: {first}{others}", backup.id);
-    let subject = Subject::of_database(Rule::BackupDegraded, &backup.database);
-    of(backup, subject.is_in_trouble(what).detail(missing.join("\n")))
+    let subject = AlertKey::of_database(Rule::BackupDegraded, &backup.database);
+    of(backup, subject.has_problem(what).detail(missing.join("\n")))
 }
 
-fn of(backup: &Backup, seen: Observation) -> Observation {
+fn of(backup: &Backup, seen: Finding) -> Finding {
     seen.of_backup(backup.id.as_str())
 }
 
-fn catalog(is_recorded: bool) -> Observation {
-    let subject = Subject::new(Rule::CatalogUnreachable);
+fn catalog(is_recorded: bool) -> Finding {
+    let subject = AlertKey::new(Rule::CatalogUnreachable);
     if is_recorded {
         return subject.is_well();
     }
-    subject
-        .is_in_trouble("the catalog can't be reached: records wait under the state folder until it is back")
+    subject.has_problem("the catalog can't be reached: records wait under the state folder until it is back")
 }

@@ -9,7 +9,7 @@ use super::super::context::Context;
 use super::plan::Plan;
 use super::report::Done;
 use crate::exit::{Code, one_line};
-use crate::trouble::{Observation, Rule, Subject};
+use crate::finding::{AlertKey, Finding, Rule};
 
 /// What a prune looked at.
 #[derive(Clone, Copy)]
@@ -33,12 +33,12 @@ pub(super) fn ended(
     let whole = trouble(plan, done, outcome);
     let mut seen = Vec::new();
     match (&whole, extent.databases) {
-        (Some((what, detail)), None) => seen.push(told(Subject::new(Rule::RetentionHeld), what, detail)),
+        (Some((what, detail)), None) => seen.push(told(AlertKey::new(Rule::RetentionHeld), what, detail)),
         (Some((what, detail)), Some(names)) => {
-            let subject = |name: &String| Subject::of_database(Rule::RetentionHeld, name);
+            let subject = |name: &String| AlertKey::of_database(Rule::RetentionHeld, name);
             seen.extend(names.iter().map(|name| told(subject(name), what, detail)));
         }
-        (None, None) if extent.is_every_store => seen.push(Subject::new(Rule::RetentionHeld).is_well()),
+        (None, None) if extent.is_every_store => seen.push(AlertKey::new(Rule::RetentionHeld).is_well()),
         (None, _) => {}
     }
     if whole.is_none() || extent.databases.is_none() {
@@ -54,17 +54,18 @@ pub(super) fn ended(
     alarm::raise(context, &seen);
 }
 
-fn told(subject: Subject, what: &str, detail: &[String]) -> Observation {
+fn told(subject: AlertKey, what: &str, detail: &[String]) -> Finding {
     let first = detail.first().map_or_else(String::new, |first| format!(": {first}"));
-    subject.is_in_trouble(format!("{what}{first}")).detail(detail.join("\n"))
+    subject.has_problem(format!("{what}{first}")).detail(detail.join("\n"))
 }
 
-fn of_database(database: &str, held: Option<&Vec<&str>>) -> Observation {
-    let subject = Subject::of_database(Rule::RetentionHeld, database);
+fn of_database(database: &str, held: Option<&Vec<&str>>) -> Finding {
+    let subject = AlertKey::of_database(Rule::RetentionHeld, database);
     match held {
         None => subject.is_well(),
-        Some(held) => subject
-            .is_in_trouble(format!("copies of `{database}` past their rules stay: {}", held.join("; "))),
+        Some(held) => {
+            subject.has_problem(format!("copies of `{database}` past their rules stay: {}", held.join("; ")))
+        }
     }
 }
 
@@ -84,10 +85,10 @@ fn trouble(plan: &Plan<'_>, done: &Done, outcome: &Result<Code>) -> Option<(&'st
 /// Nothing could even be planned, for these databases or for all.
 pub(super) fn not_planned(context: &Context, databases: Option<&[String]>, error: &anyhow::Error) {
     let what = format!("old copies are not removed: {}", one_line(error));
-    let of_one = |name: &String| Subject::of_database(Rule::RetentionHeld, name).is_in_trouble(what.clone());
+    let of_one = |name: &String| AlertKey::of_database(Rule::RetentionHeld, name).has_problem(what.clone());
     let seen = match databases {
         Some(names) => names.iter().map(of_one).collect(),
-        None => vec![Subject::new(Rule::RetentionHeld).is_in_trouble(what.clone())],
+        None => vec![AlertKey::new(Rule::RetentionHeld).has_problem(what.clone())],
     };
     alarm::raise(context, &seen);
 }

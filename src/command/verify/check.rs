@@ -17,7 +17,7 @@ use crate::store::Store;
 pub(super) type Found = Option<Result<(), CheckFailure>>;
 
 /// What is said of one copy.
-pub(super) struct Finding {
+pub(super) struct CheckedCopy {
     /// `None`: it was not to be looked at.
     pub(super) verdict: Option<Verdict>,
     pub(super) offset_bytes: Option<u64>,
@@ -28,7 +28,7 @@ pub(super) struct Finding {
     was_never_made: bool,
 }
 
-impl Finding {
+impl CheckedCopy {
     fn none() -> Self {
         let message = String::new();
         Self { verdict: None, offset_bytes: None, message, repaired: false, was_never_made: false }
@@ -70,17 +70,17 @@ impl Finding {
 }
 
 /// A copy that is looked at: its position, and the store that it is in, or why that can't be used.
-type Subject<'a> = (usize, Result<&'a dyn Store, String>);
+type AlertKey<'a> = (usize, Result<&'a dyn Store, String>);
 
 /// Looks at the copies of a backup that are asked for, and writes what is found into them.
 pub(super) fn run(
     session: &Session<'_>,
     backup: &mut Backup,
     reader: &Result<Reader, String>,
-) -> Result<Vec<Finding>> {
+) -> Result<Vec<CheckedCopy>> {
     let before = backup.clone();
     let look = look(session, &before, reader);
-    let subjects: Vec<Subject<'_>> = before
+    let subjects: Vec<AlertKey<'_>> = before
         .copies
         .iter()
         .enumerate()
@@ -117,7 +117,7 @@ pub(super) fn run(
             if fault.verdict != Verdict::Unknown {
                 fault.mark(copy);
             }
-            finding = Finding::of_fault(fault);
+            finding = CheckedCopy::of_fault(fault);
         }
         findings.push(finding);
     }
@@ -132,7 +132,7 @@ pub(super) fn run(
 }
 
 /// Looks at copies side by side, and keeps what is found of each in its place.
-fn look_at_all(look: &CopyCheck<'_>, subjects: Vec<Subject<'_>>, found: &mut [Found]) -> Result<()> {
+fn look_at_all(look: &CopyCheck<'_>, subjects: Vec<AlertKey<'_>>, found: &mut [Found]) -> Result<()> {
     let looked = side_by_side(subjects, |(position, store)| (position, look_at(look, position, store)))?;
     for (position, result) in looked {
         if let Some(place) = found.get_mut(position) {
@@ -157,7 +157,7 @@ fn renew_tags(session: &Session<'_>, backup: &mut Backup, found: &[Found]) {
 }
 
 /// Keeps in mind that a deeper check found what a shallower one can't see, until one as deep passes.
-fn remember(backup: &mut Backup, findings: &[Finding], passed: CheckLevel) {
+fn remember(backup: &mut Backup, findings: &[CheckedCopy], passed: CheckLevel) {
     let found = |verdict: Verdict| findings.iter().find(|finding| finding.verdict == Some(verdict));
     let deep = [(CheckLevel::Restore, Verdict::Restore), (CheckLevel::Content, Verdict::Content)];
     if let Some((level, finding)) = deep.into_iter().find_map(|(level, of)| Some((level, found(of)?))) {
@@ -227,12 +227,17 @@ fn record(
     looked: Option<&Result<(), CheckFailure>>,
     reached: CheckLevel,
     is_selected: bool,
-) -> Finding {
+) -> CheckedCopy {
     match looked {
-        None if !is_selected || copy.state == CopyState::Expired => Finding::none(),
+        None if !is_selected || copy.state == CopyState::Expired => CheckedCopy::none(),
         None => {
             let message = copy.error.clone().unwrap_or_else(|| "it was never made".to_owned());
-            Finding { verdict: Some(Verdict::Missing), message, was_never_made: true, ..Finding::none() }
+            CheckedCopy {
+                verdict: Some(Verdict::Missing),
+                message,
+                was_never_made: true,
+                ..CheckedCopy::none()
+            }
         }
         Some(Ok(())) => {
             if copy.state == CopyState::Missing {
@@ -240,16 +245,16 @@ fn record(
                 copy.error = None;
             }
             mark_checked(copy, reached);
-            Finding::ok()
+            CheckedCopy::ok()
         }
         Some(Err(fault)) => {
             fault.mark(copy);
-            Finding::of_fault(fault)
+            CheckedCopy::of_fault(fault)
         }
     }
 }
 
 /// The finding of a copy that was damaged, and that is whole again.
-pub(super) fn mended(message: String) -> Finding {
-    Finding { message, repaired: true, ..Finding::ok() }
+pub(super) fn mended(message: String) -> CheckedCopy {
+    CheckedCopy { message, repaired: true, ..CheckedCopy::ok() }
 }

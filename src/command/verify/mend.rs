@@ -7,7 +7,7 @@ use super::super::context::now;
 use super::super::copies::{expiry, mark_checked, path_in, pour};
 use super::super::examine::{CheckFailure, CopyCheck, Part};
 use super::Session;
-use super::check::{self, Finding, Found};
+use super::check::{self, CheckedCopy, Found};
 use crate::backup::{Backup, CheckLevel, Copy, CopyState};
 use crate::exit::one_line;
 use crate::key::KeyRing;
@@ -42,7 +42,7 @@ pub(super) fn run(
     look: &CopyCheck<'_>,
     backup: &mut Backup,
     found: &[Found],
-    findings: &mut [Finding],
+    findings: &mut [CheckedCopy],
 ) -> Result<()> {
     let ring = session.ring.context("a repair needs the key")?;
     let damaged = found.iter().zip(&look.backup.copies).map(|(found, copy)| damage_of(session, found, copy));

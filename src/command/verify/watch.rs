@@ -12,7 +12,7 @@ use crate::backup::CheckLevel;
 use crate::catalog::Catalog;
 use crate::catalog::query::Filter;
 use crate::exit::one_line;
-use crate::trouble::{Observation, Rule, Subject};
+use crate::finding::{AlertKey, Finding, Rule};
 
 /// What one call came upon.
 #[derive(Default)]
@@ -22,7 +22,7 @@ pub(super) struct Seen {
     /// Why a store could not be asked.
     pub(super) away: BTreeMap<String, String>,
     /// What test restores found wrong.
-    pub(super) unrestored: Vec<Observation>,
+    pub(super) unrestored: Vec<Finding>,
 }
 
 impl Seen {
@@ -43,7 +43,7 @@ impl Seen {
 
     /// Raises that stores could not be asked, where none could.
     pub(super) fn raise_away(&self, context: &Context) {
-        let seen: Vec<Observation> = self.away.iter().map(|(name, why)| away(name, why)).collect();
+        let seen: Vec<Finding> = self.away.iter().map(|(name, why)| away(name, why)).collect();
         alarm::raise(context, &seen);
     }
 
@@ -52,7 +52,7 @@ impl Seen {
         if context.interrupt.is_raised() {
             return;
         }
-        let mut seen: Vec<Observation> = self.away.iter().map(|(name, why)| away(name, why)).collect();
+        let mut seen: Vec<Finding> = self.away.iter().map(|(name, why)| away(name, why)).collect();
         match self.of_record(context, catalog) {
             Ok(more) => seen.extend(more),
             Err(error) => log::warn!("no alerts are made of what was found: {}", one_line(&error)),
@@ -60,7 +60,7 @@ impl Seen {
         alarm::raise(context, &seen);
     }
 
-    fn of_record(&self, context: &Context, catalog: &mut Catalog) -> Result<Vec<Observation>> {
+    fn of_record(&self, context: &Context, catalog: &mut Catalog) -> Result<Vec<Finding>> {
         let source = &context.config.source.name;
         let names: Vec<String> = self.databases.iter().cloned().collect();
         let rows = catalog.kept(source, Some(&names))?;
@@ -81,7 +81,7 @@ impl Seen {
                 ..Filter::default()
             };
             // That of an older one is not over because the newest was restored.
-            let is_wrong = |it: &Observation| self.unrestored.iter().any(|wrong| wrong.subject == it.subject);
+            let is_wrong = |it: &Finding| self.unrestored.iter().any(|wrong| wrong.subject == it.subject);
             let of_newest = catalog.list(&newest)?;
             seen.extend(of_newest.iter().flat_map(health::newest).filter(|it| !is_wrong(it)));
         }
@@ -91,7 +91,7 @@ impl Seen {
 }
 
 /// One that answers need not take more: that is for the next backup to see, or for a check.
-fn away(name: &str, why: &str) -> Observation {
-    Subject::of_store(Rule::StoreUnreachable, name)
-        .is_in_trouble(format!("store `{name}` can't be asked: {why}"))
+fn away(name: &str, why: &str) -> Finding {
+    AlertKey::of_store(Rule::StoreUnreachable, name)
+        .has_problem(format!("store `{name}` can't be asked: {why}"))
 }

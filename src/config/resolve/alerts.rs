@@ -14,7 +14,7 @@ use crate::config::alert::{
 };
 use crate::config::raw;
 use crate::config::value::Secret;
-use crate::trouble::Severity;
+use crate::finding::Severity;
 
 /// A night's backup may be late by two hours.
 const USUAL_MAX_AGE: Duration = Duration::from_hours(26);

@@ -11,19 +11,19 @@ use crate::backup::CopyState;
 use crate::catalog::kept::Kept;
 use crate::command::context::Context;
 use crate::command::{health, standing};
+use crate::finding::{AlertKey, Finding, Rule};
 use crate::key::KeyRing;
-use crate::trouble::{Observation, Rule, Subject};
 
 pub(super) fn all(
     context: &Context,
     snapshot: &Snapshot<'_>,
     ring: Option<&KeyRing>,
     notes: &mut Vec<String>,
-) -> Vec<Observation> {
-    let catalog = Subject::new(Rule::CatalogUnreachable);
+) -> Vec<Finding> {
+    let catalog = AlertKey::new(Rule::CatalogUnreachable);
     let mut found = vec![match &snapshot.record {
         Ok(_) => catalog.is_well(),
-        Err(why) => catalog.is_in_trouble(format!("the catalog can't be asked: {why}")),
+        Err(why) => catalog.has_problem(format!("the catalog can't be asked: {why}")),
     }];
     for database in &snapshot.databases {
         found.extend(age(snapshot, database, ring.is_some()));
@@ -50,7 +50,7 @@ pub(super) fn all(
     found
 }
 
-fn age(snapshot: &Snapshot<'_>, database: &str, has_key: bool) -> Option<Observation> {
+fn age(snapshot: &Snapshot<'_>, database: &str, has_key: bool) -> Option<Finding> {
     if snapshot.is_blind() || (snapshot.record.is_err() && !has_key) {
         return None;
     }
@@ -64,18 +64,18 @@ fn age(snapshot: &Snapshot<'_>, database: &str, has_key: bool) -> Option<Observa
 }
 
 /// How the newest run went, and how the newest backup stands.
-fn runs(snapshot: &Snapshot<'_>, database: &str) -> Vec<Observation> {
+fn runs(snapshot: &Snapshot<'_>, database: &str) -> Vec<Finding> {
     let Ok(record) = &snapshot.record else { return Vec::new() };
     let Some(of_it) = record.databases.get(database) else { return Vec::new() };
     let mut found = Vec::new();
     // That one succeeded is for it to say: a later one may have come to nothing before it had a row.
     if let Some(run) = of_it.last_run.as_ref().filter(|run| is_trouble(run, snapshot)) {
-        let (subject, id) = (Subject::of_database(Rule::BackupFailed, database), run.backup.id.as_str());
+        let (subject, id) = (AlertKey::of_database(Rule::BackupFailed, database), run.backup.id.as_str());
         let why = run.backup.error.as_deref().unwrap_or("no reason is on record");
         let seen = if run.died {
-            subject.is_in_trouble(format!("the backup `{id}` died before it ended")).of_backup(id)
+            subject.has_problem(format!("the backup `{id}` died before it ended")).of_backup(id)
         } else {
-            subject.is_in_trouble(format!("the backup `{id}` failed: {why}")).of_backup(id)
+            subject.has_problem(format!("the backup `{id}` failed: {why}")).of_backup(id)
         };
         found.push(seen.severity(health::failure_of(&run.backup.backup_type)));
     }
@@ -88,7 +88,7 @@ fn is_trouble(run: &Run, snapshot: &Snapshot<'_>) -> bool {
 }
 
 /// What is on record of a database's copies in a store, and whether the store shows them.
-fn copies(snapshot: &Snapshot<'_>, look: &StoreLook<'_>, database: &str) -> Vec<Observation> {
+fn copies(snapshot: &Snapshot<'_>, look: &StoreLook<'_>, database: &str) -> Vec<Finding> {
     let Ok(record) = &snapshot.record else { return Vec::new() };
     let store = look.configured.name.as_str();
     let mut found = vec![health::damaged(&record.kept, database, store)];
@@ -103,9 +103,9 @@ fn copies(snapshot: &Snapshot<'_>, look: &StoreLook<'_>, database: &str) -> Vec<
     found
 }
 
-fn store(snapshot: &Snapshot<'_>, look: &StoreLook<'_>) -> Option<Observation> {
+fn store(snapshot: &Snapshot<'_>, look: &StoreLook<'_>) -> Option<Finding> {
     let name = &look.configured.name;
-    let subject = Subject::of_store(Rule::StoreUnreachable, name);
+    let subject = AlertKey::of_store(Rule::StoreUnreachable, name);
     let Err(why) = &look.shown else {
         // One that shows what it has need not take more.
         // Nor is one well that a look at some databases shows nothing wrong of.
@@ -115,7 +115,7 @@ fn store(snapshot: &Snapshot<'_>, look: &StoreLook<'_>) -> Option<Observation> {
     let is_new =
         look.is_absent && snapshot.record.as_ref().is_ok_and(|record| !record.kept.iter().any(of_it));
     // A directory that no backup has been put into yet.
-    (!is_new).then(|| subject.is_in_trouble(format!("store `{name}` can't be asked: {why}")))
+    (!is_new).then(|| subject.has_problem(format!("store `{name}` can't be asked: {why}")))
 }
 
 /// Whether a store took no copy of the newest backup of a database.

@@ -6,8 +6,8 @@ use super::Found;
 use super::report::{Facts, facts};
 use crate::alert::rules;
 use crate::exit::PluginState;
+use crate::finding::Severity;
 use crate::name;
-use crate::trouble::Severity;
 
 /// Most characters of the text, and of the figures behind it: monitoring cuts what is longer anywhere.
 const TEXT_CHARACTERS: usize = 1000;
@@ -57,11 +57,11 @@ fn well(facts: &[Facts]) -> String {
 
 /// What is wrong, the gravest first.
 fn troubles(found: &Found<'_>) -> String {
-    let seen = found.observations.iter().filter_map(|it| Some((&it.subject, it.trouble.as_ref()?)));
+    let seen = found.findings.iter().filter_map(|it| Some((&it.subject, it.trouble.as_ref()?)));
     let mut all: Vec<(Severity, &str)> =
         seen.map(|(_, trouble)| (trouble.severity, trouble.message.as_str())).collect();
     all.extend(found.notes.iter().map(|note| (Severity::Warning, note.as_str())));
-    let is_seen = |subject| found.observations.iter().any(|it| it.subject == subject && it.trouble.is_some());
+    let is_seen = |subject| found.findings.iter().any(|it| it.subject == subject && it.trouble.is_some());
     let open = found.alerts.iter().flatten().filter(|alert| !is_seen(alert.subject()));
     all.extend(open.map(|alert| (alert.severity, alert.message.as_str())));
     all.retain(|(severity, _)| *severity > Severity::Info);

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use super::Found;
 use super::report::{Facts, GoodFacts, facts};
-use crate::trouble::Severity;
+use crate::finding::Severity;
 
 struct Text(String);
 

@@ -111,7 +111,7 @@ pub(super) fn of(found: &Found<'_>, line: &str) -> Value {
         "catalog": { "up": snapshot.record.is_ok(), "error": snapshot.record.as_ref().err() },
         "databases": facts(found),
         "stores": snapshot.stores.iter().map(store).collect::<Vec<_>>(),
-        "observations": found.observations,
+        "observations": found.findings,
         "warnings": found.notes,
         "alerts": found.alerts,
     })

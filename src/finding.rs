@@ -155,7 +155,7 @@ impl Rule {
 
 /// What makes two troubles the same one: there is at most one open alert of each.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Subject {
+pub struct AlertKey {
     /// The rule.
     pub rule: Rule,
     /// The database, where it is about one.
@@ -172,7 +172,7 @@ pub struct Subject {
     pub channel: Option<String>,
 }
 
-impl Subject {
+impl AlertKey {
     /// About the source as a whole.
     #[must_use]
     pub fn new(rule: Rule) -> Self {
@@ -200,26 +200,26 @@ impl Subject {
 
     /// It is in order.
     #[must_use]
-    pub fn is_well(self) -> Observation {
-        Observation { subject: self, trouble: None }
+    pub fn is_well(self) -> Finding {
+        Finding { subject: self, trouble: None }
     }
 
     /// It is not, as gravely as its rule says.
     #[must_use]
-    pub fn is_in_trouble(self, message: impl Into<String>) -> Observation {
-        let trouble = Trouble {
+    pub fn has_problem(self, message: impl Into<String>) -> Finding {
+        let trouble = Problem {
             severity: self.rule.severity(),
             backup_id: None,
             message: message.into(),
             detail: None,
         };
-        Observation { subject: self, trouble: Some(trouble) }
+        Finding { subject: self, trouble: Some(trouble) }
     }
 }
 
 /// What is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trouble {
+pub struct Problem {
     /// How grave it is.
     pub severity: Severity,
     /// The backup that it shows in.
@@ -232,14 +232,14 @@ pub struct Trouble {
 
 /// What a command saw of a subject: a trouble, or that there is none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Observation {
+pub struct Finding {
     /// What it is about.
-    pub subject: Subject,
+    pub subject: AlertKey,
     /// What is wrong; `None` means that all is well.
-    pub trouble: Option<Trouble>,
+    pub trouble: Option<Problem>,
 }
 
-impl Observation {
+impl Finding {
     /// Names the backup that it shows in.
     #[must_use]
     pub fn of_backup(mut self, id: &str) -> Self {
