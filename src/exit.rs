@@ -100,7 +100,7 @@ pub struct Failure {
     pub message: String,
     /// What to do next.
     pub hint: Option<String>,
-    /// Whether the trouble may pass by itself, so that another try is worth it.
+    /// Whether the problem may pass by itself, so that another try is worth it.
     pub passing: bool,
 }
 

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How grave a trouble is.
+/// How grave a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
@@ -153,7 +153,7 @@ impl Rule {
     }
 }
 
-/// What makes two troubles the same one: there is at most one open alert of each.
+/// What makes two problems the same one: there is at most one open alert of each.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AlertKey {
     /// The rule.
@@ -201,19 +201,19 @@ impl AlertKey {
     /// It is in order.
     #[must_use]
     pub fn is_well(self) -> Finding {
-        Finding { subject: self, trouble: None }
+        Finding { subject: self, problem: None }
     }
 
     /// It is not, as gravely as its rule says.
     #[must_use]
     pub fn has_problem(self, message: impl Into<String>) -> Finding {
-        let trouble = Problem {
+        let problem = Problem {
             severity: self.rule.severity(),
             backup_id: None,
             message: message.into(),
             detail: None,
         };
-        Finding { subject: self, trouble: Some(trouble) }
+        Finding { subject: self, problem: Some(problem) }
     }
 }
 
@@ -230,21 +230,22 @@ pub struct Problem {
     pub detail: Option<String>,
 }
 
-/// What a command saw of a subject: a trouble, or that there is none.
+/// What a command saw of a subject: a problem, or that there is none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// What it is about.
     pub subject: AlertKey,
     /// What is wrong; `None` means that all is well.
-    pub trouble: Option<Problem>,
+    #[serde(rename = "trouble")]
+    pub problem: Option<Problem>,
 }
 
 impl Finding {
     /// Names the backup that it shows in.
     #[must_use]
     pub fn of_backup(mut self, id: &str) -> Self {
-        if let Some(trouble) = &mut self.trouble {
-            trouble.backup_id = Some(id.to_owned());
+        if let Some(problem) = &mut self.problem {
+            problem.backup_id = Some(id.to_owned());
         }
         self
     }
@@ -252,8 +253,8 @@ impl Finding {
     /// Says more.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
-        if let Some(trouble) = &mut self.trouble {
-            trouble.detail = Some(detail.into());
+        if let Some(problem) = &mut self.problem {
+            problem.detail = Some(detail.into());
         }
         self
     }
@@ -261,8 +262,8 @@ impl Finding {
     /// As grave as this, whatever the rule says.
     #[must_use]
     pub fn severity(mut self, severity: Severity) -> Self {
-        if let Some(trouble) = &mut self.trouble {
-            trouble.severity = severity;
+        if let Some(problem) = &mut self.problem {
+            problem.severity = severity;
         }
         self
     }

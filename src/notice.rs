@@ -10,9 +10,9 @@ use crate::finding::{AlertKey, Rule, Severity};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AlertStatus {
-    /// The trouble goes on, and nobody has said that they know.
+    /// The problem goes on, and nobody has said that they know.
     Open,
-    /// The trouble goes on, and somebody knows.
+    /// The problem goes on, and somebody knows.
     Acknowledged,
     /// It is over.
     Resolved,
@@ -38,7 +38,7 @@ impl AlertStatus {
     }
 }
 
-/// An alert: a trouble, from when it was first seen until it is over.
+/// An alert: a problem, from when it was first seen until it is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alert {
     /// Twelve hexadecimal digits.
@@ -80,7 +80,7 @@ pub struct Alert {
 }
 
 impl Alert {
-    /// What it is about: the same trouble has the same.
+    /// What it is about: the same problem has the same.
     #[must_use]
     pub fn subject(&self) -> AlertKey {
         AlertKey {

@@ -25,7 +25,7 @@ pub struct Part {
 pub struct Traffic {
     moved_bytes: AtomicU64,
     is_cancelled: AtomicBool,
-    trouble: Mutex<Option<String>>,
+    problem: Mutex<Option<String>>,
 }
 
 impl Traffic {
@@ -41,19 +41,19 @@ impl Traffic {
     }
 
     /// Notes what it ran into last, and may yet overcome.
-    pub fn note(&self, trouble: &impl std::fmt::Display) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble.to_string());
+    pub fn note(&self, problem: &impl std::fmt::Display) {
+        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(problem.to_string());
     }
 
     /// It has got over that.
     pub fn forget_trouble(&self) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// What it ran into last.
     #[must_use]
-    pub fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn problem(&self) -> Option<String> {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Nobody waits for the upload any more: what is on its way ends as soon as it can.

@@ -206,7 +206,7 @@ impl OfGroup<'_> {
             return all.collect();
         };
         let counted = self.kept_by_counts(rules);
-        let trouble = self.trouble();
+        let problem = self.problem();
         let newest_verified = self.newest_verified();
         let needed = self.policy.min_keep.get();
         let mut newer: u32 = 0;
@@ -222,7 +222,7 @@ impl OfGroup<'_> {
             let is_kept = keeping.is_some();
             let verdict = entry.copy.map(|copy| match keeping {
                 Some(keeping) => Verdict::Keep(keeping),
-                None => match trouble.clone().or_else(|| self.locked(copy)) {
+                None => match problem.clone().or_else(|| self.locked(copy)) {
                     Some(holding) => Verdict::Held(holding),
                     None => Verdict::Go(Going { rules: rules.clone() }),
                 },
@@ -242,7 +242,7 @@ impl OfGroup<'_> {
     }
 
     /// Why nothing of the group may go at all.
-    fn trouble(&self) -> Option<Holding> {
+    fn problem(&self) -> Option<Holding> {
         let is_run = |entry: &&&Entry| entry.status != Status::Expired && !self.clock.doubts(entry);
         let newest = self.entries.iter().find(is_run).filter(|_| !self.policy.even_if_failing)?;
         match newest.status {

@@ -1,4 +1,4 @@
-//! From what was seen to alerts: a new trouble opens one, the same one again counts it up, its end resolves it. A pure
+//! From what was seen to alerts: a new problem opens one, the same one again counts it up, its end resolves it. A pure
 //! function of the open ones, for the catalog and for the file alike.
 
 use jiff::Timestamp;
@@ -27,17 +27,17 @@ pub fn apply(
     let mut open: Vec<Alert> = open.to_vec();
     let mut ids = ids.iter();
     let mut changes: Vec<Change> = Vec::new();
-    for Finding { subject, trouble } in findings {
+    for Finding { subject, problem } in findings {
         let known = open.iter().position(|alert| alert.subject() == *subject);
-        let change = match (known.and_then(|known| open.get_mut(known)), trouble) {
+        let change = match (known.and_then(|known| open.get_mut(known)), problem) {
             (None, None) => continue,
-            (None, Some(trouble)) => {
+            (None, Some(problem)) => {
                 let Some(id) = ids.next() else { continue };
-                let alert = opened(id, source, subject, trouble, now);
+                let alert = opened(id, source, subject, problem, now);
                 open.push(alert.clone());
                 Change { alert, event: Some(Event::Raised) }
             }
-            (Some(alert), Some(trouble)) => again(alert, trouble, now),
+            (Some(alert), Some(problem)) => again(alert, problem, now),
             (Some(alert), None) => resolved(alert, now),
         };
         open.retain(|alert| alert.status != AlertStatus::Resolved);
@@ -46,22 +46,22 @@ pub fn apply(
     changes
 }
 
-fn opened(id: &str, source: &str, subject: &AlertKey, trouble: &Problem, now: Timestamp) -> Alert {
+fn opened(id: &str, source: &str, subject: &AlertKey, problem: &Problem, now: Timestamp) -> Alert {
     let subject = subject.clone();
-    let trouble = trouble.clone();
+    let problem = problem.clone();
     Alert {
         id: id.to_owned(),
         rule: subject.rule,
-        severity: trouble.severity,
+        severity: problem.severity,
         status: AlertStatus::Open,
         source: source.to_owned(),
-        backup_id: trouble.backup_id,
+        backup_id: problem.backup_id,
         database: subject.database,
         tenant: subject.tenant,
         store: subject.store,
         channel: subject.channel,
-        message: trouble.message,
-        detail: trouble.detail,
+        message: problem.message,
+        detail: problem.detail,
         first_seen: now,
         last_seen: now,
         count: 1,
@@ -71,18 +71,18 @@ fn opened(id: &str, source: &str, subject: &AlertKey, trouble: &Problem, now: Ti
     }
 }
 
-/// The same trouble once more: no news, unless it is graver than ever.
-fn again(alert: &mut Alert, trouble: &Problem, now: Timestamp) -> Change {
+/// The same problem once more: no news, unless it is graver than ever.
+fn again(alert: &mut Alert, problem: &Problem, now: Timestamp) -> Change {
     alert.count = alert.count.saturating_add(1);
     alert.last_seen = alert.last_seen.max(now);
-    alert.message.clone_from(&trouble.message);
-    alert.detail.clone_from(&trouble.detail);
-    if trouble.backup_id.is_some() {
-        alert.backup_id.clone_from(&trouble.backup_id);
+    alert.message.clone_from(&problem.message);
+    alert.detail.clone_from(&problem.detail);
+    if problem.backup_id.is_some() {
+        alert.backup_id.clone_from(&problem.backup_id);
     }
-    let is_graver = trouble.severity > alert.severity;
+    let is_graver = problem.severity > alert.severity;
     if is_graver {
-        alert.severity = trouble.severity;
+        alert.severity = problem.severity;
         alert.status = AlertStatus::Open;
         alert.acknowledged_at = None;
     }
@@ -157,8 +157,8 @@ mod tests {
         let subject = || AlertKey::of_database(Rule::BackupFailed, "shop");
         let mut alerts = Vec::new();
         let mut told = Vec::new();
-        for (second, trouble) in [(1, true), (2, true), (3, true), (4, false), (5, false), (6, true)] {
-            let seen = if trouble { subject().has_problem("no") } else { subject().is_well() };
+        for (second, problem) in [(1, true), (2, true), (3, true), (4, false), (5, false), (6, true)] {
+            let seen = if problem { subject().has_problem("no") } else { subject().is_well() };
             let ids = [format!("{second:012x}")];
             let changes = apply(&alerts, "db1", &[seen], &ids, at(second));
             told.extend(
@@ -218,9 +218,9 @@ mod tests {
                 AlertKey::of_database(Rule::BackupFailed, "a"), AlertKey::of_database(Rule::BackupFailed, "b"),
                 AlertKey::of_store(Rule::StoreUnreachable, "a"), AlertKey::new(Rule::CatalogUnreachable),
             ];
-            let findings: Vec<Finding> = seen.iter().map(|(subject, trouble)| {
+            let findings: Vec<Finding> = seen.iter().map(|(subject, problem)| {
                 let subject = subjects[*subject].clone();
-                match trouble {
+                match problem {
                     None => subject.is_well(),
                     Some(severity) => subject.has_problem("x").severity(Severity::ALL[*severity]),
                 }
@@ -237,7 +237,7 @@ mod tests {
             for subject in &subjects {
                 let last = findings.iter().rev().find(|seen| seen.subject == *subject);
                 let is_open = alerts.iter().any(|alert| alert.subject() == *subject);
-                prop_assert_eq!(is_open, last.is_some_and(|seen| seen.trouble.is_some()));
+                prop_assert_eq!(is_open, last.is_some_and(|seen| seen.problem.is_some()));
             }
         }
     }

@@ -113,7 +113,7 @@ pub fn empty_dump(database: &str, tables: Option<u64>, before: TablesBefore) -> 
         return Some(subject.is_well());
     }
     let what = format!("the dump of `{database}` holds no table");
-    let trouble = match before {
+    let problem = match before {
         TablesBefore::Some(1) => subject.has_problem(format!("{what}; there was 1")),
         TablesBefore::Some(count) => subject.has_problem(format!("{what}; there were {count}")),
         TablesBefore::None => subject.has_problem(what).severity(Severity::Warning),
@@ -121,7 +121,7 @@ pub fn empty_dump(database: &str, tables: Option<u64>, before: TablesBefore) -> 
     };
     let hint = "is it the right database, and may the role that dumps see what is in it? \
                 If that is how it should be, `pgkeep alert resolve` says so";
-    Some(trouble.detail(hint))
+    Some(problem.detail(hint))
 }
 
 /// Whether a store has room for the next backups; `last_night_bytes` is what the newest ones of all databases took.
@@ -141,10 +141,10 @@ pub fn room(
     let percent = (u128::from(free_bytes) * 100).checked_div(u128::from(total_bytes)).unwrap_or_default();
     let free = bytes(free_bytes);
     let needs = bytes(last_night_bytes);
-    let trouble = subject.has_problem(format!(
+    let problem = subject.has_problem(format!(
         "store `{store}` has {free} left ({percent} %); the newest backups took {needs}"
     ));
-    if free_bytes < last_night_bytes { trouble.severity(Severity::Critical) } else { trouble }
+    if free_bytes < last_night_bytes { problem.severity(Severity::Critical) } else { problem }
 }
 
 /// Whether the newest good backup of a database, by when it began, is young enough.

@@ -211,7 +211,7 @@ ON CONFLICT (id) DO UPDATE SET
     message = excluded.message, detail = excluded.detail, first_seen = excluded.first_seen,
     last_seen = excluded.last_seen, count = excluded.count, acknowledged_at = excluded.acknowledged_at,
     note = excluded.note, resolved_at = excluded.resolved_at
--- What is over stays over: the same trouble again is another alert.
+-- What is over stays over: the same problem again is another alert.
 WHERE alert.status <> 'resolved'";
 
 /// The alert and what is new of it, cut where the server would not take it.

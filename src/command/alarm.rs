@@ -124,9 +124,9 @@ fn outbox(context: &Context) -> Outbox {
 
 /// What was seen, without anything that stands in a table, which a server's messages may repeat.
 pub(super) fn cleaned(mut seen: Finding) -> Finding {
-    if let Some(trouble) = &mut seen.trouble {
-        trouble.message = clean_line(&trouble.message);
-        trouble.detail = trouble.detail.as_deref().map(clean);
+    if let Some(problem) = &mut seen.problem {
+        problem.message = clean_line(&problem.message);
+        problem.detail = problem.detail.as_deref().map(clean);
     }
     seen
 }

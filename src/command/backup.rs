@@ -1,4 +1,4 @@
-//! `pgkeep backup full`: each database in turn, report again where the trouble may pass, and told how it went.
+//! `pgkeep backup full`: each database in turn, retried where the problem may pass, and told how it went.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -249,7 +249,7 @@ fn databases(context: &Context, named: &[String]) -> Result<Vec<String>> {
     })
 }
 
-/// Does something, and does it again, at most so often, after a growing delay where the source's trouble may pass. It is
+/// Does something, and does it again, at most so often, after a growing delay where the source's problem may pass. It is
 /// told within which time there will be another try, if so.
 fn again<T>(context: &Context, attempts: u32, work: impl Fn(Option<Duration>) -> Result<T>) -> Result<T> {
     let mut tries_left = attempts;

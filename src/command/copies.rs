@@ -159,7 +159,7 @@ impl Making<'_> {
     /// Makes the copy of one store from the whole copy in another, in place of `damaged`.
     ///
     /// # Errors
-    /// When the other copy can't be read; any other trouble is in the copy.
+    /// When the other copy can't be read; any other problem is in the copy.
     pub(super) fn fill(
         &self,
         configured: &ConfiguredStore,
@@ -205,7 +205,7 @@ pub(super) struct Unreadable(String);
 /// Writes an artifact into an upload, and makes sure that it was the one on record; not published yet.
 ///
 /// # Errors
-/// [`Unreadable`] where it is not the upload's trouble but that of the copy in the store `from`.
+/// [`Unreadable`] where it is not the upload's problem but that of the copy in the store `from`.
 pub(super) fn pour(
     artifact: Box<dyn Read + Send>,
     from: &str,

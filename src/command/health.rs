@@ -71,7 +71,7 @@ pub(super) fn test_restore(backup: &Backup) -> Option<Finding> {
     }
 }
 
-/// The same trouble of so many backups; none is none. The newest is the first.
+/// The same problem of so many backups; none is none. The newest is the first.
 pub(super) fn counted(subject: AlertKey, rows: &[&Kept], what: impl Fn(&str) -> String) -> Finding {
     let Some(newest) = rows.first() else { return subject.is_well() };
     let told = match rows.len() {

@@ -130,7 +130,7 @@ fn carry(work: &Work<'_>, catalog: &mut Catalog, force: bool, done: &mut Done) -
     for (database, why) in &plan.odd {
         done.hold(database, why.clone());
     }
-    if plan.stores.is_empty() && !plan.troubles.is_empty() {
+    if plan.stores.is_empty() && !plan.problems.is_empty() {
         return Err(Failure::failed("no store could be looked at: nothing was removed").into());
     }
     if let Some(what) = too_much(plan).filter(|_| !force) {
@@ -158,13 +158,13 @@ fn ensure_known(plan: &Plan<'_>, databases: &[String]) -> Result<()> {
 }
 
 fn tell_troubles(plan: &Plan<'_>) -> Code {
-    plan.troubles.iter().for_each(|trouble| log::error!("{trouble}"));
+    plan.problems.iter().for_each(|problem| log::error!("{problem}"));
     for (database, why) in &plan.odd {
         log::error!(
             "`{database}`: old copies were not removed: {why} (mend the row of that id, or remove it)"
         );
     }
-    if plan.troubles.is_empty() && plan.odd.is_empty() { Code::Done } else { Code::Degraded }
+    if plan.problems.is_empty() && plan.odd.is_empty() { Code::Done } else { Code::Degraded }
 }
 
 /// A mistake in the configuration, or a record that is not what it was, shows in how much would go.

@@ -12,7 +12,7 @@ use crate::finding::{Rule, Severity};
 /// When something is an alert, and where alerts go.
 #[derive(Debug)]
 pub struct Alerts {
-    /// A database without a good backup that is younger is in trouble.
+    /// A database without a good backup that is younger is a problem.
     pub max_age: Duration,
     /// A store with a smaller share of its room left is nearly full, in percent; 0 never is.
     pub min_free_percent: u8,

@@ -186,8 +186,8 @@ impl<S: Sink> Running<S> {
 
 fn stalled(worker: &BytesSent, time: Duration) -> anyhow::Error {
     let told = format!("it took no byte for {time:?} (timeouts.stall): dropped");
-    match worker.get().and_then(|traffic| traffic.trouble()) {
-        Some(trouble) => anyhow!("{told}; it last ran into this: {trouble}"),
+    match worker.get().and_then(|traffic| traffic.problem()) {
+        Some(problem) => anyhow!("{told}; it last ran into this: {problem}"),
         None => anyhow!(told),
     }
 }

@@ -58,7 +58,7 @@ pub struct Taken {
     /// How many tables there are, counted or not, where that is known.
     pub tables: Option<u64>,
     /// What cut the work short, if something did.
-    pub trouble: Option<anyhow::Error>,
+    pub problem: Option<anyhow::Error>,
 }
 
 /// When the counting must have ended; whoever holds a clone can set it while it runs.
@@ -208,14 +208,14 @@ impl Snapshot {
         let asks = match asks {
             Ok(asks) => asks,
             Err(error) => {
-                return Taken { figures: self.into_frame(), tables: None, trouble: Some(error) };
+                return Taken { figures: self.into_frame(), tables: None, problem: Some(error) };
             }
         };
         let tables = u64::try_from(asks.len()).ok();
         // `pg_dump` looks at sequences before it writes its first byte: they stand in its table of contents.
         let looked = self.look_at_sequences(Look::Last, brake);
         let counted = self.count_tables(&asks, brake);
-        Taken { figures: self.figures, tables, trouble: looked.and(counted).err() }
+        Taken { figures: self.figures, tables, problem: looked.and(counted).err() }
     }
 
     fn take_the_frame(&mut self) -> Result<()> {

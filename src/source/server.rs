@@ -95,7 +95,7 @@ impl Server {
     }
 }
 
-/// What `pg_dump` and libpq say of troubles that pass by themselves.
+/// What `pg_dump` and libpq say of problems that pass by themselves.
 const PASSING: [&str; 29] = [
     super::watch::NO_ANSWER,
     "Connection refused",
@@ -129,7 +129,7 @@ const PASSING: [&str; 29] = [
     "cache lookup failed for",
 ];
 
-/// Whether the source's trouble is one that passes: a server that restarts, a lock held too long, no
+/// Whether the source's problem is one that passes: a server that restarts, a lock held too long, no
 /// free connection, a table that went away. A wrong name, password or right does not.
 #[must_use]
 pub fn is_passing(error: &anyhow::Error) -> bool {

@@ -36,7 +36,7 @@ impl Watch {
     /// When it is time to give the dump up.
     pub(super) fn ask(&mut self, times: u32) -> Result<()> {
         let before = if times > 1 { self.unanswered } else { 0 };
-        let Some(error) = self.trouble()? else {
+        let Some(error) = self.problem()? else {
             self.unanswered = 0;
             log::info!("pg_dump has given nothing for a while; its server is there");
             return Ok(());
@@ -50,7 +50,7 @@ impl Watch {
     }
 
     /// Why no answer came. A refusal is one, and an interrupt ends the wait for it.
-    fn trouble(&self) -> Result<Option<anyhow::Error>> {
+    fn problem(&self) -> Result<Option<anyhow::Error>> {
         let (connection, connect_timeout) = (self.connection.clone(), self.connect_timeout);
         let options =
             ConnectOptions { connect_timeout, answer_timeout: connect_timeout, application_name: "pgkeep" };

@@ -8,11 +8,11 @@ const BOUNDS: Bounds = Bounds { drop_percent: Some(30), growth_percent: Some(100
 const MIB: u64 = 1024 * 1024;
 
 fn message(finding: Finding) -> String {
-    finding.trouble.map(|trouble| trouble.message).unwrap_or_default()
+    finding.problem.map(|problem| problem.message).unwrap_or_default()
 }
 
 fn severity(finding: Finding) -> Option<Severity> {
-    finding.trouble.map(|trouble| trouble.severity)
+    finding.problem.map(|problem| problem.severity)
 }
 
 fn at(hours: i64) -> Timestamp {
@@ -29,7 +29,7 @@ fn a_dump_that_lost_most_is_told_in_figures() {
 
 #[test]
 fn sizes_by_how_many_there_were_and_by_how_much() {
-    for (now, earlier, is_trouble) in [
+    for (now, earlier, is_problem) in [
         (MIB, vec![], false),
         (MIB, vec![2 * MIB], true),
         (70 * MIB, vec![100 * MIB], false),
@@ -45,16 +45,16 @@ fn sizes_by_how_many_there_were_and_by_how_much() {
         (100 * MIB, [vec![100 * MIB; 7], vec![1000 * MIB; 20]].concat(), false),
     ] {
         let told = size("shop", now, &earlier, &BOUNDS);
-        assert_eq!(told.trouble.is_some(), is_trouble, "{now} after {earlier:?}: {told:?}");
+        assert_eq!(told.problem.is_some(), is_problem, "{now} after {earlier:?}: {told:?}");
     }
     let none = Bounds { drop_percent: None, growth_percent: None };
-    assert_eq!(size("shop", 0, &[100 * MIB; 7], &none).trouble, None);
-    assert_eq!(size("shop", 1000 * MIB, &[100 * MIB; 7], &none).trouble, None);
+    assert_eq!(size("shop", 0, &[100 * MIB; 7], &none).problem, None);
+    assert_eq!(size("shop", 1000 * MIB, &[100 * MIB; 7], &none).problem, None);
 }
 
 #[test]
 fn durations_need_three_and_a_minute() {
-    for (now, earlier, is_trouble) in [
+    for (now, earlier, is_problem) in [
         (10, vec![600; 2], false),
         (10, vec![600; 3], true),
         (1300, vec![600; 2], false),
@@ -63,7 +63,7 @@ fn durations_need_three_and_a_minute() {
         (61, vec![1; 3], true),
     ] {
         let told = duration("shop", now, &earlier, &BOUNDS);
-        assert_eq!(told.trouble.is_some(), is_trouble, "{now} after {earlier:?}: {told:?}");
+        assert_eq!(told.problem.is_some(), is_problem, "{now} after {earlier:?}: {told:?}");
     }
     let told = message(duration("shop", 7200, &[600; 3], &BOUNDS));
     assert_eq!(told, "the backup of `shop` took 2 h, the last 3 took 10 min: 1100 % more");
@@ -108,8 +108,8 @@ fn room_by_share_and_by_what_a_night_takes() {
 #[test]
 fn a_good_backup_may_be_so_old() {
     let day = Duration::from_hours(26);
-    assert_eq!(age("shop", Some(at(0)), at(26), day).trouble, None);
-    assert_eq!(age("shop", Some(at(1)), at(0), day).trouble, None);
+    assert_eq!(age("shop", Some(at(0)), at(26), day).problem, None);
+    assert_eq!(age("shop", Some(at(1)), at(0), day).problem, None);
     assert_eq!(message(age("shop", None, at(0), day)), "there is no good backup of `shop`");
     let told = message(age("shop", Some(at(0)), at(50), day));
     let wanted =
@@ -125,12 +125,12 @@ fn keys_that_are_lost_or_about_to_be_alone() {
         |id: &str, key: &str, gone_at| KeyUse { id: id.to_owned(), keys: vec![key.to_owned()], gone_at };
     let (old, new) = (used("b", "old", Some(at(24))), used("c", "new", Some(at(900))));
     assert_eq!(severity(only_key(&[new.clone(), old.clone()], at(0))), Some(Severity::Info));
-    assert_eq!(only_key(std::slice::from_ref(&new), at(0)).trouble, None);
-    assert_eq!(only_key(&[new.clone(), used("b", "old", None)], at(0)).trouble, None);
-    assert_eq!(only_key(&[new.clone(), used("b", "old", Some(at(169)))], at(0)).trouble, None);
+    assert_eq!(only_key(std::slice::from_ref(&new), at(0)).problem, None);
+    assert_eq!(only_key(&[new.clone(), used("b", "old", None)], at(0)).problem, None);
+    assert_eq!(only_key(&[new.clone(), used("b", "old", Some(at(169)))], at(0)).problem, None);
     let uses = [new, old.clone(), used("a", "old", None)];
-    assert_eq!(key_missing(&uses, |_| true).trouble, None);
-    let told = key_missing(&uses, |key| key == "new").trouble.unwrap();
+    assert_eq!(key_missing(&uses, |_| true).problem, None);
+    let told = key_missing(&uses, |key| key == "new").problem.unwrap();
     assert_eq!(told.message, "no key at hand opens 2 backups, the newest `b`");
     assert_eq!((told.severity, told.backup_id.as_deref()), (Severity::Critical, Some("b")));
 }
@@ -151,8 +151,8 @@ proptest! {
     #[test]
     fn what_is_as_ever_is_well(figure in any::<u64>(), count in 0..9_usize) {
         let earlier = vec![figure; count];
-        prop_assert_eq!(size("x", figure, &earlier, &BOUNDS).trouble, None);
-        prop_assert_eq!(duration("x", figure, &earlier, &BOUNDS).trouble, None);
+        prop_assert_eq!(size("x", figure, &earlier, &BOUNDS).problem, None);
+        prop_assert_eq!(duration("x", figure, &earlier, &BOUNDS).problem, None);
     }
 
     #[test]
@@ -160,7 +160,7 @@ proptest! {
         one in any::<u64>(), other in any::<u64>(), earlier in proptest::collection::vec(any::<u64>(), 1..12),
     ) {
         let only_drops = Bounds { growth_percent: None, ..BOUNDS };
-        let is_bad = |figure| size("x", figure, &earlier, &only_drops).trouble.is_some();
+        let is_bad = |figure| size("x", figure, &earlier, &only_drops).problem.is_some();
         prop_assert!(!is_bad(one.max(other)) || is_bad(one.min(other)));
     }
 

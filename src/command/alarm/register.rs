@@ -63,12 +63,12 @@ pub(super) fn record(
 
 fn seen(context: &Context, source: &str, findings: &[Finding]) -> Result<Seen> {
     let findings: Vec<Finding> = findings.iter().cloned().map(super::cleaned).collect();
-    let troubles = findings.iter().filter(|seen| seen.trouble.is_some()).count();
+    let problems = findings.iter().filter(|seen| seen.problem.is_some()).count();
     let alerts = &context.config.alerts;
     Ok(Seen {
         source: source.to_owned(),
         findings,
-        ids: (0..troubles).map(|_| id::alert_id()).collect::<Result<_>>()?,
+        ids: (0..problems).map(|_| id::alert_id()).collect::<Result<_>>()?,
         routes: Routes::new(&alerts.channels, &context.config.retention.time_zone),
         at: now(),
     })

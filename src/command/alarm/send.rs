@@ -47,14 +47,14 @@ struct OfChannel {
 
 /// Sends what is to be sent, and says of a channel that took nothing for a day that it fails, through the others.
 pub(super) fn send(context: &Context, outbox: &mut Outbox, source: &str, urgency: Urgency) -> Tally {
-    let (mut tally, troubles) = pass(context, outbox, source, urgency);
-    if !troubles.is_empty() {
-        let is_news = troubles.iter().any(|seen| seen.trouble.is_some());
+    let (mut tally, problems) = pass(context, outbox, source, urgency);
+    if !problems.is_empty() {
+        let is_news = problems.iter().any(|seen| seen.problem.is_some());
         let catalog = match outbox {
             Outbox::Catalog(_) => super::catalog(context),
             Outbox::File(_) | Outbox::Nowhere(_) => None,
         };
-        let mut outbox = register::record(context, catalog, source, &troubles);
+        let mut outbox = register::record(context, catalog, source, &problems);
         if is_news {
             let (more, _) = pass(context, &mut outbox, source, Urgency::Due);
             tally.sent += more.sent;
@@ -83,7 +83,7 @@ fn pass(context: &Context, outbox: &mut Outbox, source: &str, urgency: Urgency) 
         let is_any = !letters.is_empty();
         (courier.config.name.clone(), if is_any { courier.run(&letters) } else { OfChannel::default() })
     });
-    let mut troubles = Vec::new();
+    let mut problems = Vec::new();
     for (name, of_channel) in done.unwrap_or_default() {
         tally.sent += of_channel.tally.sent;
         tally.left += of_channel.tally.left;
@@ -93,16 +93,16 @@ fn pass(context: &Context, outbox: &mut Outbox, source: &str, urgency: Urgency) 
             Some(why) => {
                 let what =
                     format!("a letter through channel `{name}` was not taken for a day, and is given up");
-                troubles.push(subject.has_problem(what).detail(why));
+                problems.push(subject.has_problem(what).detail(why));
             }
             // All that there was to be told was taken, by each who gets it.
             None if of_channel.tally.sent > 0 && of_channel.tally.left == 0 => {
-                troubles.push(subject.is_well());
+                problems.push(subject.is_well());
             }
             None => {}
         }
     }
-    (tally, troubles)
+    (tally, problems)
 }
 
 /// What was written for a channel that is none any more is given up in time, too.
@@ -169,17 +169,17 @@ impl Courier<'_> {
                     Ok(made) => Some(made),
                     Err(error) => {
                         is_down = true;
-                        let trouble = Undelivered { message: one_line(&error), is_refusal: false };
-                        self.fail(letter, &trouble, &mut done);
+                        let problem = Undelivered { message: one_line(&error), is_refusal: false };
+                        self.fail(letter, &problem, &mut done);
                         continue;
                     }
                 };
             }
             let Some(channel) = &channel else { continue };
-            if let Err(trouble) = self.carry(channel, letter, &mut done) {
+            if let Err(problem) = self.carry(channel, letter, &mut done) {
                 refusals = refusals.saturating_add(1);
                 // One that wants no letter at all has a wrong password, say.
-                is_down = !trouble.is_refusal || (refusals >= MOST_REFUSALS && done.tally.sent == 0);
+                is_down = !problem.is_refusal || (refusals >= MOST_REFUSALS && done.tally.sent == 0);
                 held.insert(key);
             }
         }
@@ -221,21 +221,21 @@ impl Courier<'_> {
                 self.context.alarm.lose(&self.config.name, tried.elapsed());
             }
             testpoint::reached(Step::LetterDelivered);
-            let told = outcome.clone().map_err(|trouble| trouble.message);
+            let told = outcome.clone().map_err(|problem| problem.message);
             letter = outbox::settled(&begun, told, now());
             self.settle(&letter);
-            let trouble = match outcome {
+            let problem = match outcome {
                 Ok(()) => {
                     log::info!("alert channel `{}`: {} told", self.config.name, letter.event());
                     done.tally.sent += 1;
                     return Ok(());
                 }
-                Err(trouble) => trouble,
+                Err(problem) => problem,
             };
             let delay = delays.next().filter(|delay| {
                 let limit = self.config.timeout.min(QUICK_LIMIT);
                 self.urgency != Urgency::Along
-                    && !trouble.is_refusal
+                    && !problem.is_refusal
                     && self.begun.elapsed().saturating_add(**delay) < limit
                     && self.time_left() > **delay
             });
@@ -243,8 +243,8 @@ impl Courier<'_> {
             if may_go_on && delay.is_some_and(|delay| !self.context.interrupt.wait(*delay)) {
                 continue;
             }
-            self.tell(&letter, &trouble, done);
-            return Err(trouble);
+            self.tell(&letter, &problem, done);
+            return Err(problem);
         }
     }
 
@@ -261,24 +261,24 @@ impl Courier<'_> {
     }
 
     /// Says that a letter could not even be tried.
-    fn fail(&self, letter: &Delivery, trouble: &Undelivered, done: &mut OfChannel) {
+    fn fail(&self, letter: &Delivery, problem: &Undelivered, done: &mut OfChannel) {
         let begun = outbox::begun(letter, now());
         if self.begin(&begun) {
-            let settled = outbox::settled(&begun, Err(trouble.message.clone()), now());
+            let settled = outbox::settled(&begun, Err(problem.message.clone()), now());
             self.settle(&settled);
-            self.tell(&settled, trouble, done);
+            self.tell(&settled, problem, done);
         }
     }
 
-    fn tell(&self, letter: &Delivery, trouble: &Undelivered, done: &mut OfChannel) {
+    fn tell(&self, letter: &Delivery, problem: &Undelivered, done: &mut OfChannel) {
         let to = letter.recipient.as_ref().map_or_else(String::new, |to| format!(" to {to}"));
         let name = &self.config.name;
-        let why = &trouble.message;
+        let why = &problem.message;
         done.due_at = Some(letter.due_at);
         if letter.status == DeliveryStatus::GivenUp {
             log::error!("alert channel `{name}`: given up{to} after a day: {why}");
             done.tally.given_up += 1;
-            done.given_up = Some(trouble.message.clone());
+            done.given_up = Some(problem.message.clone());
         } else {
             log::warn!("alert channel `{name}`: not delivered{to}, and tried again later: {why}");
             done.tally.left += 1;

@@ -58,7 +58,7 @@ pub(super) fn run(context: &Context, flags: &cli::AlertCheck) -> Result<Code> {
     let mut snapshot =
         look(context, &configured_stores, ring.as_ref(), &flags.databases, max_age, &mut notes)?;
     if context.interrupt.is_raised() {
-        // What was not seen for that is no trouble of anybody's.
+        // What was not seen for that is no problem of anybody's.
         return Ok(Code::Failed);
     }
     let findings = evaluate::all(context, &snapshot, ring.as_ref(), &mut notes);
@@ -154,7 +154,7 @@ fn state(found: &Found<'_>) -> PluginState {
     if found.snapshot.is_blind() {
         return PluginState::Unknown;
     }
-    let seen = found.findings.iter().filter_map(|it| it.trouble.as_ref()).map(|it| it.severity);
+    let seen = found.findings.iter().filter_map(|it| it.problem.as_ref()).map(|it| it.severity);
     let open = found.alerts.iter().flatten().map(|alert| alert.severity);
     let noted = (!found.notes.is_empty()).then_some(Severity::Warning);
     match seen.chain(open).chain(noted).max() {

@@ -345,7 +345,7 @@ fn fill_the_gaps(
                     *copy = filled;
                 }
                 Ok(filled) => {
-                    // The store's own trouble: another source would not change it.
+                    // The store's own problem: another source would not change it.
                     told = told_too(&told, filled.error.as_deref().unwrap_or_default());
                     *copy = filled;
                     break;
@@ -360,7 +360,7 @@ fn fill_the_gaps(
     }
 }
 
-/// Adds a second trouble to a first one, unless its cause is the same.
+/// Adds a second problem to a first one, unless its cause is the same.
 fn told_too(first: &str, second: &str) -> String {
     let cause = |text: &str| text.split_once(": ").map_or(text.to_owned(), |(_, cause)| cause.to_owned());
     if first.contains(&cause(second)) { first.to_owned() } else { format!("{first}; then: {second}") }

@@ -98,12 +98,12 @@ impl Figures {
             let taken = counting.finish(context.config.fingerprint.time, &context.interrupt);
             drop(phase);
             match taken {
-                Ok(Taken { figures, tables, trouble }) => {
+                Ok(Taken { figures, tables, problem }) => {
                     // Of the very snapshot that was dumped.
                     if let Some(tables) = tables {
                         backup.metadata.insert(TABLES.to_owned(), json!(tables));
                     }
-                    if let Some(error) = trouble {
+                    if let Some(error) = problem {
                         log::warn!(
                             "not everything was counted to compare a restore with: {}",
                             one_line(&error)

@@ -97,7 +97,7 @@ impl<'a> Reading<'a> {
         self.found.backups.truncate(self.limit);
         self.found.databases = databases;
         match self.unreadable {
-            // Nothing could be read: that is the store's trouble, not a manifest's.
+            // Nothing could be read: that is the store's problem, not a manifest's.
             Some(error) if self.found.backups.is_empty() && self.found.doubtful.is_empty() => Err(error),
             _ => Ok(self.found),
         }

@@ -52,7 +52,7 @@ pub(super) struct Plan<'a> {
     /// The time by every clock that was asked.
     pub(super) now: Timestamp,
     /// What could not be looked at.
-    pub(super) troubles: Vec<String>,
+    pub(super) problems: Vec<String>,
     /// So many copies stay in any case.
     pub(super) min_keep: usize,
 }
@@ -93,7 +93,7 @@ pub(super) fn make<'a>(
     let (rows, odd) = catalog.all_kept(scope.source, scope.databases)?;
     let now = now().min(catalog.clock()?);
     let min_keep = usize::try_from(context.config.retention.min_keep.get())?;
-    let mut plan = Plan { stores: Vec::new(), rows, odd, now, troubles: Vec::new(), min_keep };
+    let mut plan = Plan { stores: Vec::new(), rows, odd, now, problems: Vec::new(), min_keep };
     for (configured, shown) in shown {
         let of_store = |row: &Kept| row.copies.iter().any(|copy| copy.store == configured.name);
         let is_known = plan.rows.iter().any(of_store);
@@ -101,7 +101,7 @@ pub(super) fn make<'a>(
             Ok(store) => plan.stores.push(store),
             // A store that was never written to has no folder yet.
             Err(error) if is_known => {
-                plan.troubles.push(format!(
+                plan.problems.push(format!(
                     "store `{}`: not looked at: {}",
                     configured.name,
                     one_line(&error)
@@ -125,9 +125,9 @@ fn of_one<'a>(
     for database in plan.odd.keys() {
         shown.leave(&store.path_of(&name::database_prefix(scope.source, database)));
     }
-    if let Some(trouble) = &shown.trouble {
-        plan.troubles
-            .push(format!("store `{}`: what dead runs left is not looked for: {trouble}", configured.name));
+    if let Some(problem) = &shown.problem {
+        plan.problems
+            .push(format!("store `{}`: what dead runs left is not looked for: {problem}", configured.name));
     }
     if shown.more > 0 {
         let (name, more) = (&configured.name, shown.more);
@@ -140,11 +140,11 @@ fn of_one<'a>(
     let clock = Clock::of(&entries, plan.now);
     let verdicts = retention::decide_at(&entries, &policy(context, configured, scope), clock);
     let Items { all: items, lost, elsewhere } = view.items(&plan.rows, verdicts);
-    plan.troubles.extend(lost);
+    plan.problems.extend(lost);
     match elsewhere {
         // It may be meant so: no reason to wake somebody every night.
         Some(elsewhere) if scope.yields => log::info!("{elsewhere}"),
-        elsewhere => plan.troubles.extend(elsewhere),
+        elsewhere => plan.problems.extend(elsewhere),
     }
     Ok(StorePlan { configured, store, source: scope.source, shown, items, clock })
 }

@@ -61,7 +61,7 @@ pub(super) struct StoreListing {
     /// How many are there besides, and are left for the next prune.
     pub(super) more: usize,
     /// Why it is not known what dead runs left.
-    pub(super) trouble: Option<String>,
+    pub(super) problem: Option<String>,
 }
 
 impl StoreListing {
@@ -84,7 +84,7 @@ impl StoreListing {
                 }
             });
             if let Err(error) = stale {
-                shown.trouble = Some(one_line(&error));
+                shown.problem = Some(one_line(&error));
             }
             inventory::each(store, &prefix, &|_| true, &mut |standing| {
                 shown.take(standing, on_record, now, &mut room);

@@ -30,7 +30,7 @@ pub(super) fn ended(
     if context.interrupt.is_raised() {
         return;
     }
-    let whole = trouble(plan, done, outcome);
+    let whole = problem(plan, done, outcome);
     let mut seen = Vec::new();
     match (&whole, extent.databases) {
         (Some((what, detail)), None) => seen.push(told(AlertKey::new(Rule::RetentionHeld), what, detail)),
@@ -49,7 +49,7 @@ pub(super) fn ended(
         let of_all = databases.into_iter().map(|database| of_database(database, held.get(database)));
         // What a look at some of the stores does not see may be held in another.
         let may_be_well = outcome.is_ok() && extent.is_every_store;
-        seen.extend(of_all.filter(|seen| may_be_well || seen.trouble.is_some()));
+        seen.extend(of_all.filter(|seen| may_be_well || seen.problem.is_some()));
     }
     alarm::raise(context, &seen);
 }
@@ -70,13 +70,13 @@ fn of_database(database: &str, held: Option<&Vec<&str>>) -> Finding {
 }
 
 /// What concerns no one database: a plan that is not carried out, a store that does not do as it is asked.
-fn trouble(plan: &Plan<'_>, done: &Done, outcome: &Result<Code>) -> Option<(&'static str, Vec<String>)> {
+fn problem(plan: &Plan<'_>, done: &Done, outcome: &Result<Code>) -> Option<(&'static str, Vec<String>)> {
     let failed = done.failed();
     match outcome {
         Err(error) => Some(("old copies are not removed", vec![one_line(error)])),
         Ok(_) if !failed.is_empty() => Some(("old copies could not be removed", failed)),
-        Ok(_) if !plan.troubles.is_empty() => {
-            Some(("not every store could be looked at", plan.troubles.clone()))
+        Ok(_) if !plan.problems.is_empty() => {
+            Some(("not every store could be looked at", plan.problems.clone()))
         }
         Ok(_) => None,
     }

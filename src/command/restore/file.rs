@@ -97,7 +97,7 @@ pub(super) fn into_stdout(interrupt: &Interrupt, dump: &mut Reading<'_>) -> Atte
                 let what = "what went to stdout is only a part of the dump";
                 return Err(Problem::Final(wrap(error, what)));
             }
-            Err(trouble) => return Err(trouble),
+            Err(problem) => return Err(problem),
         };
         is_begun = true;
         stdout.write_all(&block).context("cannot write the dump to stdout")?;

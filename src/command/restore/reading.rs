@@ -1,4 +1,4 @@
-//! The dump in one copy of a backup, read block by block. It tells the troubles of the copy, where another
+//! The dump in one copy of a backup, read block by block. It tells the problems of the copy, where another
 //! one may do, from all others; it knows nothing of where the dump goes.
 
 use std::collections::VecDeque;

@@ -61,27 +61,27 @@ pub(super) fn run(
             break;
         }
         let was = finding.message.clone();
-        let mut troubles = Vec::new();
+        let mut problems = Vec::new();
         for good in &good {
             match mend(session, look, copy, part, good, ring) {
                 Ok(mended) => {
                     let (id, store, from) = (&look.backup.id, &copy.store, &good.copy.store);
-                    for trouble in troubles.drain(..) {
-                        log::warn!("`{id}`: store `{store}` could not be repaired {trouble}");
+                    for problem in problems.drain(..) {
+                        log::warn!("`{id}`: store `{store}` could not be repaired {problem}");
                     }
                     log::warn!("`{id}`: store `{store}` was repaired from `{from}`: {was}");
                     *finding = check::mended(format!("from `{from}` ({was})"));
                     *copy = mended;
                     break;
                 }
-                Err(error) => troubles.push(format!("from `{}`: {}", good.copy.store, one_line(&error))),
+                Err(error) => problems.push(format!("from `{}`: {}", good.copy.store, one_line(&error))),
             }
             if session.context.interrupt.is_raised() {
                 break;
             }
         }
         if !finding.repaired {
-            finding.message = format!("{was}; not repaired {}", troubles.join("; "));
+            finding.message = format!("{was}; not repaired {}", problems.join("; "));
         }
         copy.error = (!finding.repaired).then(|| finding.message.clone());
     }

@@ -31,7 +31,7 @@ impl Seen {
         self.databases.insert(checked.backup.database.clone());
         if level == CheckLevel::Restore {
             let seen = health::test_restore(&checked.backup);
-            self.unrestored.extend(seen.filter(|seen| seen.trouble.is_some()));
+            self.unrestored.extend(seen.filter(|seen| seen.problem.is_some()));
             // It may be the scratch server that could not be had.
             return;
         }
@@ -47,7 +47,7 @@ impl Seen {
         alarm::raise(context, &seen);
     }
 
-    /// Raises what is in trouble by the record as it is now, and lets go what no longer is.
+    /// Raises the problems that the record shows as it is now, and lets go what no longer is.
     pub(super) fn raise(&self, context: &Context, catalog: &mut Catalog) {
         if context.interrupt.is_raised() {
             return;
@@ -70,7 +70,7 @@ impl Seen {
                 seen.push(health::damaged(&rows, database, &store.name));
                 // That there are all is for a check to say: it looks at each.
                 seen.extend(
-                    Some(health::missing(&rows, database, &store.name)).filter(|it| it.trouble.is_some()),
+                    Some(health::missing(&rows, database, &store.name)).filter(|it| it.problem.is_some()),
                 );
             }
             let newest = Filter {

@@ -42,7 +42,7 @@ impl Counting {
             let asks = snapshot.prepare();
             let taken = match begun.recv() {
                 Ok(()) => snapshot.finish(asks, &for_thread),
-                Err(_) => Taken { figures: snapshot.into_frame(), tables: None, trouble: None },
+                Err(_) => Taken { figures: snapshot.into_frame(), tables: None, problem: None },
             };
             // Nobody takes it where the counting was given up.
             drop(end.send(taken));
@@ -116,5 +116,5 @@ pub fn figures_of(
     interrupt: &Interrupt,
 ) -> Result<Fingerprint> {
     let taken = Counting::start(Snapshot::open(info, options, wanted)?)?.finish(limit, interrupt)?;
-    taken.trouble.map_or(Ok(taken.figures), Err)
+    taken.problem.map_or(Ok(taken.figures), Err)
 }

@@ -169,7 +169,7 @@ impl Session {
         Ok(Ok(rows))
     }
 
-    /// Copies the first of these, as many as come without trouble, or one that does not; gives how many
+    /// Copies the first of these, as many as come without an error, or one that does not; gives how many
     /// those were, none where the time is over. An error means that the session is lost.
     fn copy_some(
         &mut self,

@@ -33,7 +33,7 @@ pub(super) fn remove_file(file: &Path) -> Result<()> {
 }
 
 /// Goes up as long as that goes well: a folder that holds something stays, and so does a link, which `rmdir`
-/// refuses. What stays empty is no trouble for anybody.
+/// refuses. What stays empty is no problem for anybody.
 fn remove_empty_folders(root: &Path, file: &Path) {
     for folder in file.ancestors().skip(1).take_while(|folder| *folder != root) {
         match fs::remove_dir(folder) {

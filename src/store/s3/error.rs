@@ -22,9 +22,9 @@ pub(super) enum Again {
     Never,
     /// The connection could not be made: worth a few seconds, no more.
     Connect,
-    /// The trouble may pass.
+    /// The problem may pass.
     Soon,
-    /// The trouble may pass, and the server asked for this much time.
+    /// The problem may pass, and the server asked for this much time.
     After(Duration),
 }
 

@@ -1,4 +1,4 @@
-//! What follows from what was seen. What could not be looked at is neither well nor in trouble.
+//! What follows from what was seen. What could not be looked at is neither well nor a problem.
 
 use std::collections::BTreeMap;
 
@@ -60,7 +60,7 @@ fn age(snapshot: &Snapshot<'_>, database: &str, has_key: bool) -> Option<Finding
     } else {
         rules::age(database, good, snapshot.now, snapshot.max_age)
     };
-    (judged.trouble.is_none() || !snapshot.may_be_hidden(database)).then_some(judged)
+    (judged.problem.is_none() || !snapshot.may_be_hidden(database)).then_some(judged)
 }
 
 /// How the newest run went, and how the newest backup stands.
@@ -69,7 +69,7 @@ fn runs(snapshot: &Snapshot<'_>, database: &str) -> Vec<Finding> {
     let Some(of_it) = record.databases.get(database) else { return Vec::new() };
     let mut found = Vec::new();
     // That one succeeded is for it to say: a later one may have come to nothing before it had a row.
-    if let Some(run) = of_it.last_run.as_ref().filter(|run| is_trouble(run, snapshot)) {
+    if let Some(run) = of_it.last_run.as_ref().filter(|run| is_problem(run, snapshot)) {
         let (subject, id) = (AlertKey::of_database(Rule::BackupFailed, database), run.backup.id.as_str());
         let why = run.backup.error.as_deref().unwrap_or("no reason is on record");
         let seen = if run.died {
@@ -83,7 +83,7 @@ fn runs(snapshot: &Snapshot<'_>, database: &str) -> Vec<Finding> {
     found
 }
 
-fn is_trouble(run: &Run, snapshot: &Snapshot<'_>) -> bool {
+fn is_problem(run: &Run, snapshot: &Snapshot<'_>) -> bool {
     run.died || (run.failed() && !standing::is_nobodys_trouble(&run.backup, snapshot.now))
 }
 

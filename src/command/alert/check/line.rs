@@ -17,7 +17,7 @@ pub(super) fn of(found: &Found<'_>) -> String {
     let facts = facts(found);
     let text = match found.state {
         PluginState::Ok => well(&facts),
-        _ => troubles(found),
+        _ => problems(found),
     };
     format!("PGKEEP {} - {} | {}", found.state.as_str(), safe(&text), perfdata(found, &facts))
 }
@@ -56,12 +56,12 @@ fn well(facts: &[Facts]) -> String {
 }
 
 /// What is wrong, the gravest first.
-fn troubles(found: &Found<'_>) -> String {
-    let seen = found.findings.iter().filter_map(|it| Some((&it.subject, it.trouble.as_ref()?)));
+fn problems(found: &Found<'_>) -> String {
+    let seen = found.findings.iter().filter_map(|it| Some((&it.subject, it.problem.as_ref()?)));
     let mut all: Vec<(Severity, &str)> =
-        seen.map(|(_, trouble)| (trouble.severity, trouble.message.as_str())).collect();
+        seen.map(|(_, problem)| (problem.severity, problem.message.as_str())).collect();
     all.extend(found.notes.iter().map(|note| (Severity::Warning, note.as_str())));
-    let is_seen = |subject| found.findings.iter().any(|it| it.subject == subject && it.trouble.is_some());
+    let is_seen = |subject| found.findings.iter().any(|it| it.subject == subject && it.problem.is_some());
     let open = found.alerts.iter().flatten().filter(|alert| !is_seen(alert.subject()));
     all.extend(open.map(|alert| (alert.severity, alert.message.as_str())));
     all.retain(|(severity, _)| *severity > Severity::Info);
