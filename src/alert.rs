@@ -1,6 +1,5 @@
 //! Alerts: what is one, what it says, and the channels that carry it. It knows no command, no catalog and no store.
 
-pub mod book;
 pub mod channel;
 pub mod clean;
 mod email;
@@ -13,4 +12,5 @@ pub mod route;
 pub mod rules;
 mod sms;
 pub mod spool;
+pub mod transitions;
 mod webhook;

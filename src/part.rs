@@ -46,7 +46,7 @@ impl Traffic {
     }
 
     /// It has got over that.
-    pub fn forget_trouble(&self) {
+    pub fn forget_problem(&self) {
         *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use super::email::Mailer;
-use super::message::Message;
+use super::message::AlertText;
 use super::ping::Switch;
 use super::sms::Texter;
 use super::webhook::Hook;
@@ -91,13 +91,13 @@ impl Wire {
         match (self, &delivery.letter) {
             (Self::Ping(switch), Letter::Ping { signal, rid, body }) => switch.send(*signal, rid, body),
             (Self::Email(mailer), Letter::Notice { event, alert }) => {
-                mailer.send(delivery, &Message::new(*event, alert))
+                mailer.send(delivery, &AlertText::new(*event, alert))
             }
             (Self::Sms(texter), Letter::Notice { event, alert }) => {
-                texter.send(delivery.recipient.as_deref(), &Message::new(*event, alert))
+                texter.send(delivery.recipient.as_deref(), &AlertText::new(*event, alert))
             }
             (Self::Webhook(hook), Letter::Notice { event, alert }) => {
-                hook.send(&delivery.id, &Message::new(*event, alert), now)
+                hook.send(&delivery.id, &AlertText::new(*event, alert), now)
             }
             (Self::InApp, Letter::Notice { .. }) => {
                 Err(Undelivered::broken("the catalog tells those who listen there, not this"))

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::channel::{Fetch, Undelivered};
 use super::clean::clean_line;
-use super::message::Message;
+use super::message::AlertText;
 use crate::config::alert::{Email, SmtpTls};
 use crate::config::environment;
 use crate::notice::Delivery;
@@ -64,7 +64,7 @@ impl Mailer {
         Ok(Self { transport: transport.build(), from, shown, secrets })
     }
 
-    pub(super) fn send(&self, delivery: &Delivery, message: &Message) -> Result<(), Undelivered> {
+    pub(super) fn send(&self, delivery: &Delivery, message: &AlertText) -> Result<(), Undelivered> {
         let refused = |what: String| Undelivered { message: what, is_refusal: true };
         let to = delivery.recipient.as_deref().unwrap_or_default();
         let mailbox: Mailbox =
@@ -75,7 +75,7 @@ impl Mailer {
         self.transport.send(&mail).map(drop).map_err(|error| self.undelivered(&error))
     }
 
-    fn mail(&self, delivery: &Delivery, message: &Message, to: Mailbox) -> Result<Mail> {
+    fn mail(&self, delivery: &Delivery, message: &AlertText, to: Mailbox) -> Result<Mail> {
         let domain = self.from.email.domain();
         // One conversation for each alert, from its beginning to its end.
         let thread = format!("<{}@{domain}>", message.alert.id);

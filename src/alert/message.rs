@@ -11,12 +11,12 @@ const TITLE_CHARACTERS: usize = 150;
 
 /// What is told, and of what. All that came from a server is clean.
 #[derive(Clone, Debug)]
-pub(super) struct Message {
+pub(super) struct AlertText {
     pub(super) event: Event,
     pub(super) alert: Alert,
 }
 
-impl Message {
+impl AlertText {
     pub(super) fn new(event: Event, alert: &Alert) -> Self {
         let line = |text: &Option<String>| text.as_deref().map(clean_line);
         let alert = Alert {
@@ -197,7 +197,7 @@ fn escape(text: &str) -> String {
 pub(super) mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
-    use crate::alert::book::{apply, resolved};
+    use crate::alert::transitions::{apply, resolved};
     use crate::finding::AlertKey;
 
     /// An alert of a failed backup.
@@ -211,7 +211,7 @@ pub(super) mod tests {
     fn what_a_person_reads() {
         let mut alert = failed("shop", "the server could not be dumped: Connection refused");
         alert.detail = Some("<b>one</b>\ntwo".to_owned());
-        let message = Message::new(Event::Raised, &alert);
+        let message = AlertText::new(Event::Raised, &alert);
         assert_eq!(message.title(), "CRITICAL prod-db1: the server could not be dumped: Connection refused");
         assert_eq!(
             message.text(),
@@ -224,7 +224,7 @@ pub(super) mod tests {
         assert!(message.html().contains("<pre>&lt;b&gt;one&lt;/b&gt;"), "{}", message.html());
         let over = alert.first_seen.checked_add(SignedDuration::from_hours(3)).unwrap();
         let alert = resolved(&mut alert, over).alert;
-        let message = Message::new(Event::Resolved, &alert);
+        let message = AlertText::new(Event::Resolved, &alert);
         assert!(message.text().contains("over      2026-11-26 05:03 UTC, after 3 h"), "{}", message.text());
         assert!(message.title().starts_with("RESOLVED prod-db1: "));
     }
@@ -232,7 +232,7 @@ pub(super) mod tests {
     #[test]
     fn a_title_is_one_short_line_whatever_a_name_holds() {
         let alert = failed("a\r\nBcc: x", &format!("backup of `a\r\nBcc: x` failed: {}", "long ".repeat(99)));
-        let message = Message::new(Event::Raised, &alert);
+        let message = AlertText::new(Event::Raised, &alert);
         let title = message.title();
         assert!(title.chars().count() <= TITLE_CHARACTERS && !title.chars().any(char::is_control), "{title}");
         assert!(message.hint().unwrap().contains("--database 'a;"), "{:?}", message.hint());

@@ -155,7 +155,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::alert::book::apply;
+    use crate::alert::transitions::apply;
     use crate::finding::{AlertKey, Rule};
 
     fn channel(name: &str, way: Way) -> Channel {

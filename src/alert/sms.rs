@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::channel::{Fetch, Undelivered};
 use super::http::{Target, basic};
-use super::message::Message;
+use super::message::AlertText;
 use crate::config::alert::Sms;
 
 /// What one message holds: units of seven bits, or of sixteen.
@@ -39,7 +39,7 @@ impl Texter {
         Ok(Self { target, authorization, from: config.from.clone() })
     }
 
-    pub(super) fn send(&self, to: Option<&str>, message: &Message) -> Result<(), Undelivered> {
+    pub(super) fn send(&self, to: Option<&str>, message: &AlertText) -> Result<(), Undelivered> {
         let from = if is_service(&self.from) { "MessagingServiceSid" } else { "From" };
         let pairs = [("To", to.unwrap_or_default()), (from, &self.from), ("Body", &text(message))];
         let form: Vec<String> = pairs
@@ -71,7 +71,7 @@ fn said(answer: &str) -> Option<String> {
 }
 
 /// The message: its first word, the source and the alert's id are always there, what lies between is cut.
-fn text(message: &Message) -> String {
+fn text(message: &AlertText) -> String {
     let plain = |text: &str| -> String { text.chars().map(plain).collect() };
     let head = plain(&format!("{} pgkeep {}", message.word(), message.alert.source));
     let (says, end) = (plain(&message.alert.message), format!(" [{}]", message.alert.id));
@@ -142,7 +142,7 @@ mod tests {
     use crate::notice::Event;
 
     fn text_of(database: &str, message: &str) -> String {
-        text(&Message::new(Event::Raised, &failed(database, message)))
+        text(&AlertText::new(Event::Raised, &failed(database, message)))
     }
 
     #[test]

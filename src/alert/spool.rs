@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// What the file holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Book {
+pub struct SpoolFile {
     /// Open alerts, and those that have changed since the catalog was last there.
     pub alerts: Vec<Alert>,
     /// The ids of those that have.
@@ -30,7 +30,7 @@ pub struct Book {
     pub deliveries: Vec<Delivery>,
 }
 
-impl Book {
+impl SpoolFile {
     /// Those that are open.
     #[must_use]
     pub fn open(&self, source: &str) -> Vec<Alert> {
@@ -105,17 +105,17 @@ impl Spool {
     ///
     /// # Errors
     /// When it can't be read.
-    pub fn read(&self) -> Result<Book> {
+    pub fn read(&self) -> Result<SpoolFile> {
         let path = self.path.clone();
         within(move || {
-            if let Some(book) = read_whole(&path)? {
-                return Ok(book);
+            if let Some(file) = read_whole(&path)? {
+                return Ok(file);
             }
             // Looked at again by whoever alone may change it.
             let lock = lock(&path)?;
-            let book = read(&path);
+            let file = read(&path);
             drop(lock);
-            book
+            file
         })
     }
 
@@ -125,18 +125,18 @@ impl Spool {
     /// When it can't be read, locked or written.
     pub fn change<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Book) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&mut SpoolFile) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let path = self.path.clone();
         within(move || {
             let lock = lock(&path)?;
-            let mut book = read(&path)?;
-            let before = book.clone();
-            let done = work(&mut book)?;
-            book.deliveries
+            let mut file = read(&path)?;
+            let before = file.clone();
+            let done = work(&mut file)?;
+            file.deliveries
                 .retain(|delivery| delivery.status == DeliveryStatus::Waiting || delivery.alert().is_some());
-            if book != before {
-                files::replace_private(&path, &serde_json::to_vec_pretty(&book)?)?;
+            if file != before {
+                files::replace_private(&path, &serde_json::to_vec_pretty(&file)?)?;
             }
             drop(lock);
             Ok(done)
@@ -159,29 +159,29 @@ fn lock(path: &Path) -> Result<File> {
 }
 
 /// What the file holds. One that is damaged is put aside; for whoever has it locked.
-fn read(path: &Path) -> Result<Book> {
-    if let Some(book) = read_whole(path)? {
-        return Ok(book);
+fn read(path: &Path) -> Result<SpoolFile> {
+    if let Some(file) = read_whole(path)? {
+        return Ok(file);
     }
     // It is kept for whoever wants to look, and holds no alert up.
     let aside = path.with_extension("damaged");
     log::warn!("`{}` is damaged, and is put aside as `{}`", path.display(), aside.display());
     std::fs::rename(path, &aside).with_context(|| format!("cannot rename `{}`", path.display()))?;
-    Ok(Book::default())
+    Ok(SpoolFile::default())
 }
 
 /// What the file holds; `None` where it is damaged.
-fn read_whole(path: &Path) -> Result<Option<Book>> {
+fn read_whole(path: &Path) -> Result<Option<SpoolFile>> {
     match std::fs::symlink_metadata(path) {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            return Ok(Some(Book::default()));
+            return Ok(Some(SpoolFile::default()));
         }
         _ => {}
     }
     let bytes = files::read_limited(path, LIMIT_BYTES)?;
     let whole = serde_json::from_slice(&bytes);
     let whole = whole.inspect_err(|error| log::info!("`{}`: {error}", path.display())).ok();
-    Ok(whole.map(Book::without_doubles))
+    Ok(whole.map(SpoolFile::without_doubles))
 }
 
 #[cfg(test)]
@@ -196,15 +196,15 @@ mod tests {
     /// Two configurations of one folder, of which one can't use its catalog.
     #[test]
     fn what_is_of_another_source_is_kept_once() {
-        let mut book = Book::default();
-        book.put(alert("other"));
+        let mut file = SpoolFile::default();
+        file.put(alert("other"));
         for _ in 0..20 {
-            book.taken(&Book::default(), vec![alert("this")], "this");
+            file.taken(&SpoolFile::default(), vec![alert("this")], "this");
         }
-        assert_eq!((book.alerts.len(), book.changed.len()), (2, 1));
-        let mut bloated = book.clone();
-        bloated.alerts.extend(book.alerts.clone());
-        bloated.changed.extend(book.changed.clone());
-        assert_eq!(bloated.without_doubles(), book);
+        assert_eq!((file.alerts.len(), file.changed.len()), (2, 1));
+        let mut bloated = file.clone();
+        bloated.alerts.extend(file.alerts.clone());
+        bloated.changed.extend(file.changed.clone());
+        assert_eq!(bloated.without_doubles(), file);
     }
 }

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::channel::{Fetch, Undelivered};
 use super::http::{Target, basic};
-use super::message::Message;
+use super::message::AlertText;
 use crate::config::alert::{Format, Webhook};
 
 mod format;
@@ -60,7 +60,7 @@ impl Hook {
         Ok(Self { target, format: config.format, signer, authorization, routing_key })
     }
 
-    pub(super) fn send(&self, id: &str, message: &Message, now: Timestamp) -> Result<(), Undelivered> {
+    pub(super) fn send(&self, id: &str, message: &AlertText, now: Timestamp) -> Result<(), Undelivered> {
         let key = self.routing_key.as_ref().map(|key| key.as_str());
         let Outgoing { mut headers, body } = format::outgoing(self.format, message, key, now);
         let stamp = now.as_second().to_string();

@@ -245,7 +245,7 @@ fn databases(context: &Context, named: &[String]) -> Result<Vec<String>> {
         Databases::OfSource | Databases::Named(_) => known_databases(context, named),
         Databases::All => Server::connect(&source.connection, &context.connect_options())
             .and_then(|mut server| server.databases())
-            .map_err(stream::source_trouble)?,
+            .map_err(stream::source_problem)?,
     })
 }
 

@@ -58,7 +58,7 @@ pub(super) fn run(context: &Context, flags: &cli::Prune) -> Result<Code> {
         if let Some(what) = too_much(&plan) {
             log::warn!("{what}: it is carried out with --force alone");
         }
-        return Ok(tell_troubles(&plan));
+        return Ok(report_problems(&plan));
     }
     let work = Work { context, plan: &plan, scope: &scope };
     let carried = carry(&work, &mut catalog, flags.force, &mut done);
@@ -126,7 +126,7 @@ pub(super) fn after_backup(
 
 fn carry(work: &Work<'_>, catalog: &mut Catalog, force: bool, done: &mut Done) -> Result<Code> {
     let plan = work.plan;
-    let code = tell_troubles(plan);
+    let code = report_problems(plan);
     for (database, why) in &plan.odd {
         done.hold(database, why.clone());
     }
@@ -157,7 +157,7 @@ fn ensure_known(plan: &Plan<'_>, databases: &[String]) -> Result<()> {
     }
 }
 
-fn tell_troubles(plan: &Plan<'_>) -> Code {
+fn report_problems(plan: &Plan<'_>) -> Code {
     plan.problems.iter().for_each(|problem| log::error!("{problem}"));
     for (database, why) in &plan.odd {
         log::error!(

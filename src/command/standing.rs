@@ -19,7 +19,7 @@ const LATE: SignedDuration = SignedDuration::from_mins(10);
 pub(super) const FROM_KEYBOARD: i32 = 2;
 
 /// Whether nobody needs to be told of a run that failed: somebody stopped it by hand, or it is to be tried again.
-pub(super) fn is_nobodys_trouble(backup: &Backup, now: Timestamp) -> bool {
+pub(super) fn is_nobodys_problem(backup: &Backup, now: Timestamp) -> bool {
     let is_stopped = backup
         .metadata_u64(SIGNAL)
         .is_some_and(|signal| i64::try_from(signal) == Ok(i64::from(FROM_KEYBOARD)));

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::alert::clean::cut;
-use crate::alert::message::Message;
+use crate::alert::message::AlertText;
 use crate::config::alert::Format;
 use crate::finding::Severity;
 use crate::notice::Event;
@@ -25,7 +25,7 @@ pub(super) struct Outgoing {
 
 pub(super) fn outgoing(
     format: Format,
-    message: &Message,
+    message: &AlertText,
     routing_key: Option<&str>,
     now: Timestamp,
 ) -> Outgoing {
@@ -42,13 +42,13 @@ pub(super) fn outgoing(
 }
 
 /// Our own, in the frame that Standard Webhooks proposes.
-fn ours(message: &Message, now: Timestamp) -> Value {
+fn ours(message: &AlertText, now: Timestamp) -> Value {
     let kind = format!("alert.{}", message.event.as_str());
     json!({ "type": kind, "timestamp": now, "data": message.alert })
 }
 
 /// Slack's incoming webhooks (<https://api.slack.com/messaging/webhooks>).
-fn slack(message: &Message) -> Value {
+fn slack(message: &AlertText) -> Value {
     let plain = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let text = json!({ "type": "plain_text", "text": cut(&message.text(), 2_900), "emoji": false });
     json!({
@@ -61,7 +61,7 @@ fn slack(message: &Message) -> Value {
 }
 
 /// Discord's webhooks (<https://discord.com/developers/docs/resources/webhook>).
-fn discord(message: &Message) -> Value {
+fn discord(message: &AlertText) -> Value {
     let plain = |text: &str| -> String {
         let is_markup =
             |c: char| matches!(c, '\\' | '*' | '_' | '~' | '`' | '|' | '>' | '#' | '[' | ']' | '<' | '@');
@@ -83,7 +83,7 @@ fn discord(message: &Message) -> Value {
 }
 
 /// The webhooks of Teams' workflows: an Adaptive Card (<https://adaptivecards.io>).
-fn teams(message: &Message) -> Value {
+fn teams(message: &AlertText) -> Value {
     let color = match message.word() {
         "CRITICAL" => "Attention",
         "WARNING" => "Warning",
@@ -121,7 +121,7 @@ fn without_markdown(text: &str) -> String {
 }
 
 /// `PagerDuty`'s Events API v2 (<https://developer.pagerduty.com/docs/events-api-v2/trigger-events/>).
-fn pagerduty(message: &Message, routing_key: &str) -> Value {
+fn pagerduty(message: &AlertText, routing_key: &str) -> Value {
     let alert = &message.alert;
     let action = if message.event == Event::Resolved { "resolve" } else { "trigger" };
     json!({
@@ -142,7 +142,7 @@ fn pagerduty(message: &Message, routing_key: &str) -> Value {
 }
 
 /// ntfy's topics (<https://docs.ntfy.sh/publish/>): headers are ASCII, what is beyond stands in the text.
-fn ntfy(message: &Message) -> Outgoing {
+fn ntfy(message: &AlertText) -> Outgoing {
     let (priority, tag) = match (message.event, message.alert.severity) {
         (Event::Resolved, _) => ("default", "white_check_mark"),
         (Event::Test, _) => ("default", "wave"),
@@ -172,7 +172,7 @@ mod tests {
     use crate::alert::message::tests::failed;
 
     fn body(format: Format, message: &str) -> Outgoing {
-        let message = Message::new(Event::Raised, &failed("shop", message));
+        let message = AlertText::new(Event::Raised, &failed("shop", message));
         outgoing(format, &message, Some("key"), Timestamp::UNIX_EPOCH)
     }
 
@@ -196,7 +196,7 @@ mod tests {
     fn no_body_is_longer_than_its_service_takes() {
         let alert =
             crate::notice::Alert { detail: Some("ä\u{1f600}\n".repeat(20_000)), ..failed("shop", "x") };
-        let message = Message::new(Event::Raised, &alert);
+        let message = AlertText::new(Event::Raised, &alert);
         let of = |format| outgoing(format, &message, None, Timestamp::UNIX_EPOCH).body;
         assert!(of(Format::Ntfy).len() <= 4_096);
         let discord: Value = serde_json::from_str(&of(Format::Discord)).unwrap();

@@ -4,7 +4,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 
 use crate::alert::outbox::POSTPONED;
-use crate::alert::spool::{Book, Spool};
+use crate::alert::spool::{Spool, SpoolFile};
 use crate::catalog::Catalog;
 use crate::command::context::Context;
 use crate::notice::{Delivery, DeliveryStatus};
@@ -40,7 +40,7 @@ impl Outbox {
     pub(super) fn add(&mut self, letters: Vec<Delivery>) -> Result<()> {
         match self {
             Self::Catalog(catalog) => catalog.add_deliveries(&letters),
-            Self::File(spool) => spool.change(move |book| {
+            Self::File(spool) => spool.change(move |file| {
                 let says_as_much = |new: &Delivery, old: &Delivery| {
                     let with_failures = new.letter.takes_the_place_of_failures();
                     with_failures.is_some_and(|with| with || !old.letter.tells_of_a_failed_run())
@@ -50,8 +50,8 @@ impl Outbox {
                         new.channel == old.channel && new.source == old.source && says_as_much(new, old)
                     })
                 };
-                book.deliveries.retain(|old| old.alert().is_some() || !is_newer(old));
-                book.deliveries.extend(letters);
+                file.deliveries.retain(|old| old.alert().is_some() || !is_newer(old));
+                file.deliveries.extend(letters);
                 Ok(())
             }),
             Self::Nowhere(kept) => {
@@ -67,8 +67,8 @@ impl Outbox {
             Self::Catalog(catalog) => catalog.supersede_deliveries(source, channels),
             Self::File(spool) => {
                 let (source, channels) = (source.to_owned(), channels.to_vec());
-                spool.change(move |book| {
-                    book.deliveries.retain(|old| {
+                spool.change(move |file| {
+                    file.deliveries.retain(|old| {
                         old.alert().is_some()
                             || old.source != source
                             || old.letter.tells_of_a_failed_run()
@@ -87,7 +87,7 @@ impl Outbox {
             Self::Catalog(catalog) => catalog.begin_delivery(begun),
             Self::File(spool) => {
                 let begun = begun.clone();
-                spool.change(move |book| Ok(begin(book, &begun)))
+                spool.change(move |file| Ok(begin(file, &begun)))
             }
             Self::Nowhere(_) => Ok(true),
         }
@@ -99,8 +99,8 @@ impl Outbox {
             Self::Catalog(catalog) => catalog.postpone_deliveries(source, channel, until, POSTPONED),
             Self::File(spool) => {
                 let (source, channel) = (source.to_owned(), channel.to_owned());
-                spool.change(move |book| {
-                    let all = book.deliveries.iter_mut();
+                spool.change(move |file| {
+                    let all = file.deliveries.iter_mut();
                     let is_meant = |letter: &&mut Delivery| {
                         letter.source == source && letter.channel == channel && letter.due_at < until
                     };
@@ -125,8 +125,8 @@ impl Outbox {
             }),
             Self::File(spool) => {
                 let settled = settled.clone();
-                spool.change(move |book| {
-                    put(book, &settled);
+                spool.change(move |file| {
+                    put(file, &settled);
                     Ok(())
                 })
             }
@@ -138,21 +138,21 @@ impl Outbox {
     }
 }
 
-fn begin(book: &mut Book, begun: &Delivery) -> bool {
+fn begin(file: &mut SpoolFile, begun: &Delivery) -> bool {
     let is_free = |known: &Delivery| {
         known.id == begun.id
             && known.status == DeliveryStatus::Waiting
             && known.attempts.checked_add(1) == Some(begun.attempts)
     };
-    if !book.deliveries.iter().any(is_free) {
+    if !file.deliveries.iter().any(is_free) {
         return false;
     }
-    put(book, begun);
+    put(file, begun);
     true
 }
 
-fn put(book: &mut Book, letter: &Delivery) {
-    book.deliveries
+fn put(file: &mut SpoolFile, letter: &Delivery) {
+    file.deliveries
         .iter_mut()
         .filter(|known| known.id == letter.id)
         .for_each(|known| known.clone_from(letter));

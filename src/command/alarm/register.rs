@@ -6,10 +6,10 @@ use anyhow::Result;
 use jiff::Timestamp;
 
 use super::outbox::Outbox;
-use crate::alert::book::{Change, apply, merged};
 use crate::alert::id;
 use crate::alert::route::Routes;
-use crate::alert::spool::Book;
+use crate::alert::spool::SpoolFile;
+use crate::alert::transitions::{Change, apply, merged};
 use crate::catalog::Catalog;
 use crate::catalog::alerts::Changes;
 use crate::command::context::{Context, now};
@@ -31,7 +31,7 @@ struct Seen {
 
 /// Whether the file has something that the catalog is to learn of.
 pub(super) fn is_behind(context: &Context) -> bool {
-    context.spool.read().is_ok_and(|book| book.is_behind(&context.config.source.name))
+    context.spool.read().is_ok_and(|file| file.is_behind(&context.config.source.name))
 }
 
 /// Puts on record what was seen; gives what is to be sent then, wherever that is kept.
@@ -75,16 +75,16 @@ fn seen(context: &Context, source: &str, findings: &[Finding]) -> Result<Seen> {
 }
 
 fn in_catalog(context: &Context, mut catalog: Catalog, seen: Seen) -> Result<Catalog> {
-    let book = context.spool.read().unwrap_or_else(|error| {
+    let file = context.spool.read().unwrap_or_else(|error| {
         log::warn!("alerts that wait for the catalog wait on: {}", one_line(&error));
-        Book::default()
+        SpoolFile::default()
     });
-    let (taken, source) = (book.clone(), seen.source.clone());
-    let ids = book.changed.clone();
-    let open = catalog.change_alerts(&source, ids, move |open, over| changes(open, over, &book, &seen))?;
+    let (taken, source) = (file.clone(), seen.source.clone());
+    let ids = file.changed.clone();
+    let open = catalog.change_alerts(&source, ids, move |open, over| changes(open, over, &file, &seen))?;
     // Kept for the time when the catalog can't be asked what is known already.
-    if let Err(error) = context.spool.change(move |book| {
-        book.taken(&taken, open, &source);
+    if let Err(error) = context.spool.change(move |file| {
+        file.taken(&taken, open, &source);
         Ok(())
     }) {
         log::info!("what is open is not kept for a time without the catalog: {}", one_line(&error));
@@ -93,10 +93,10 @@ fn in_catalog(context: &Context, mut catalog: Catalog, seen: Seen) -> Result<Cat
 }
 
 /// What is to be written: what the file has first, then what was seen.
-fn changes(mut open: Vec<Alert>, over: &[String], book: &Book, seen: &Seen) -> Result<Changes> {
+fn changes(mut open: Vec<Alert>, over: &[String], file: &SpoolFile, seen: &Seen) -> Result<Changes> {
     let mut changes = Changes::default();
     let mut renamed: BTreeMap<String, String> = BTreeMap::new();
-    for kept in book.changed().into_iter().filter(|alert| alert.source == seen.source) {
+    for kept in file.changed().into_iter().filter(|alert| alert.source == seen.source) {
         let is_over = over.contains(&kept.id);
         if is_over && kept.status == AlertStatus::Resolved {
             continue;
@@ -122,7 +122,7 @@ fn changes(mut open: Vec<Alert>, over: &[String], book: &Book, seen: &Seen) -> R
         }
         changes.alerts.push(alert);
     }
-    for delivery in book.deliveries.iter().filter(|delivery| delivery.source == seen.source) {
+    for delivery in file.deliveries.iter().filter(|delivery| delivery.source == seen.source) {
         let mut delivery = delivery.clone();
         if let Letter::Notice { alert, .. } = &mut delivery.letter
             && let Some(id) = renamed.get(&alert.id)
@@ -163,12 +163,12 @@ fn deliver_in_app(changes: &mut Changes, seen: &Seen, mut delivery: Delivery) {
 fn in_file(context: &Context, seen: &Seen) -> Outbox {
     let kept = {
         let seen = seen.clone();
-        context.spool.change(move |book| {
-            let (alerts, deliveries) = news(&book.open(&seen.source), &seen)?;
+        context.spool.change(move |file| {
+            let (alerts, deliveries) = news(&file.open(&seen.source), &seen)?;
             for alert in alerts {
-                book.put(alert);
+                file.put(alert);
             }
-            book.deliveries.extend(deliveries);
+            file.deliveries.extend(deliveries);
             Ok(())
         })
     };

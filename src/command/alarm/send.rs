@@ -72,16 +72,23 @@ fn pass(context: &Context, outbox: &mut Outbox, source: &str, urgency: Urgency) 
     });
     let mut tally = give_up_without_channel(context, outbox, &waiting);
     let outbox = Mutex::new(outbox);
-    let couriers: Vec<Courier<'_>> = channels
+    let workers: Vec<ChannelWorker<'_>> = channels
         .into_iter()
         .filter(|channel| urgency == Urgency::Now || !context.alarm.is_exhausted(&channel.name))
-        .map(|config| Courier { context, source, config, outbox: &outbox, urgency, begun: Instant::now() })
+        .map(|config| ChannelWorker {
+            context,
+            source,
+            config,
+            outbox: &outbox,
+            urgency,
+            begun: Instant::now(),
+        })
         .collect();
-    let done = side_by_side(couriers, |courier| {
-        let is_own = |letter: &&Delivery| letter.channel == courier.config.name;
+    let done = side_by_side(workers, |worker| {
+        let is_own = |letter: &&Delivery| letter.channel == worker.config.name;
         let letters: Vec<&Delivery> = waiting.iter().filter(is_own).collect();
         let is_any = !letters.is_empty();
-        (courier.config.name.clone(), if is_any { courier.run(&letters) } else { OfChannel::default() })
+        (worker.config.name.clone(), if is_any { worker.run(&letters) } else { OfChannel::default() })
     });
     let mut problems = Vec::new();
     for (name, of_channel) in done.unwrap_or_default() {
@@ -129,7 +136,7 @@ fn give_up_without_channel(context: &Context, outbox: &mut Outbox, waiting: &[De
 }
 
 /// Who carries the letters of one channel.
-struct Courier<'a> {
+struct ChannelWorker<'a> {
     context: &'a Context,
     source: &'a str,
     config: &'a Channel,
@@ -138,7 +145,7 @@ struct Courier<'a> {
     begun: Instant,
 }
 
-impl Courier<'_> {
+impl ChannelWorker<'_> {
     fn run(&self, letters: &[&Delivery]) -> OfChannel {
         let mut done = OfChannel::default();
         let mut channel: Option<Arc<channel::Channel>> = None;

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::attempt::{self, Done};
 use super::content::{Content, RunRequest};
 use super::run_record::RunRecord;
-use super::stream::{Streamed, abandon, in_order, planned_part_size, send, source_trouble};
+use super::stream::{Streamed, abandon, in_order, planned_part_size, send, source_problem};
 use super::watch::Watch;
 use crate::backup::{Backup, CLUSTER, CONFIG};
 use crate::bounded;
@@ -46,7 +46,7 @@ impl Content for ConfigSet {
         backup: &mut Backup,
     ) -> Result<Streamed> {
         let context = request.context;
-        let (mut documents, mut notes) = gather(context).map_err(source_trouble)?;
+        let (mut documents, mut notes) = gather(context).map_err(source_problem)?;
         backup.metadata.insert("server_version".to_owned(), json!(notes.server_version));
         match own(context) {
             Ok(own) => documents.extend(own),

@@ -62,7 +62,7 @@ pub(super) fn run(
     backup: &mut Backup,
 ) -> Result<Streamed> {
     let &RunRequest { context, ring, configured_stores, .. } = request;
-    let ready = prepare(context, run_record, backup).map_err(source_trouble)?;
+    let ready = prepare(context, run_record, backup).map_err(source_problem)?;
     let part_size_bytes = planned_part_size(run_record, backup, ready.facts.size_bytes);
     log::info!(
         "dumping `{}` ({}) of a server {} by pg_dump {}, in parts of {}",
@@ -162,11 +162,11 @@ pub(super) fn abandon(ends: Vec<WorkerEnd<UploadSink>>, error: anyhow::Error) ->
     for fault in faults {
         log::warn!("{fault}");
     }
-    source_trouble(error)
+    source_problem(error)
 }
 
 /// Says of an error that came from the source whether it may pass by itself.
-pub(super) fn source_trouble(error: anyhow::Error) -> anyhow::Error {
+pub(super) fn source_problem(error: anyhow::Error) -> anyhow::Error {
     if is_passing(&error) {
         return error.context(Failure::failed("the server could not be dumped").passing());
     }

@@ -209,7 +209,7 @@ impl<'a> Database<'a> {
                 }
                 Ok(None) => break,
                 Err(Problem::Copy(error)) => return Err(self.break_off(child, error)),
-                Err(final_trouble) => return Err(final_trouble),
+                Err(final_problem) => return Err(final_problem),
             }
         }
         let phase =
@@ -236,7 +236,7 @@ impl<'a> Database<'a> {
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(said),
                 Err(Problem::Copy(error)) => return Err(self.done_but(error)),
-                Err(final_trouble) => return Err(final_trouble),
+                Err(final_problem) => return Err(final_problem),
             }
         }
     }

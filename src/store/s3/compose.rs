@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use super::client::CopySource;
 use super::error::S3Error;
-use super::queue::{Crew, Task};
+use super::queue::{Task, UploadPool};
 use super::upload::{Multipart, Origin, Whole, md5_of};
 use super::{CANCEL_TIME, Shared};
 use crate::store::Stored;
@@ -57,14 +57,14 @@ pub(super) fn join(
     part_size_bytes: u64,
     copies_in_flight: usize,
 ) -> Result<Stored> {
-    let crew = Crew::start(copies_in_flight)?;
+    let pool = UploadPool::start(copies_in_flight)?;
     let upload = Arc::new(Multipart::begin(Arc::clone(shared), path, shared.lock())?);
     let sources = sources.into_iter().map(Arc::new).collect();
     let joining =
         Joining { upload, sources, part_size_bytes, is_conditional: Arc::new(AtomicBool::new(true)) };
-    let outcome = joining.run(&crew);
+    let outcome = joining.run(&pool);
     if outcome.is_err() {
-        crew.cancel(CANCEL_TIME);
+        pool.cancel(CANCEL_TIME);
         if let Err(error) = joining.upload.abort() {
             log::warn!("an upload is left behind: {error}");
         }
@@ -81,7 +81,7 @@ struct Joining {
 }
 
 impl Joining {
-    fn run(&self, crew: &Crew<Copy>) -> Result<Stored, S3Error> {
+    fn run(&self, pool: &UploadPool<Copy>) -> Result<Stored, S3Error> {
         let interrupt = &self.upload.shared.interrupt;
         let mut number: u32 = 0;
         for source in &self.sources {
@@ -90,11 +90,11 @@ impl Joining {
                 let end = first.saturating_add(self.part_size_bytes).min(source.size_bytes);
                 number = number.saturating_add(1);
                 let copy = self.copy(number, source, first, end.saturating_sub(1));
-                crew.push(copy, || interrupt.is_raised())?;
+                pool.push(copy, || interrupt.is_raised())?;
                 first = end;
             }
         }
-        let etags: Vec<String> = crew.finish(interrupt)?.into_values().collect();
+        let etags: Vec<String> = pool.finish(interrupt)?.into_values().collect();
         self.ensure_unchanged()?;
         let md5s: Option<Vec<[u8; 16]>> = etags.iter().map(|etag| md5_of(etag)).collect();
         let size_bytes = self.sources.iter().map(|source| source.size_bytes).sum();

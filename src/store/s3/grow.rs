@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use super::compose::{self, Source, copied_part_size};
 use super::error::S3Error;
 use super::lock::Lock;
-use super::queue::{Crew, Task, interrupted};
+use super::queue::{Task, UploadPool, interrupted};
 use super::replace::Replaced;
 use super::upload::{Multipart, Origin, Whole};
 use super::{CANCEL_TIME, CLEANUP_TIME_LIMIT, Shared, segment, versions};
@@ -38,8 +38,8 @@ pub(super) struct Limits {
 pub(super) struct S3Upload {
     shared: Arc<Shared>,
     limits: Limits,
-    /// One crew for all segments: what is in flight stays in memory.
-    crew: Crew<Parcel>,
+    /// One pool for all segments: what is in flight stays in memory.
+    pool: UploadPool<PartUpload>,
     traffic: Arc<Traffic>,
     /// The segment under the artifact's own path.
     first: Segment,
@@ -69,7 +69,7 @@ enum Stage {
 }
 
 /// A part and where it goes.
-struct Parcel {
+struct PartUpload {
     part: Arc<Part>,
     upload: Arc<Multipart>,
     /// Counts from 1 in each segment.
@@ -79,12 +79,12 @@ struct Parcel {
 
 impl S3Upload {
     pub(super) fn begin(shared: Arc<Shared>, path: &str, limits: Limits) -> Result<Self> {
-        let crew = Crew::start(limits.parts_in_flight)?;
+        let pool = UploadPool::start(limits.parts_in_flight)?;
         let first = Segment::begin(&shared, path, shared.lock())?;
         Ok(Self {
             shared,
             limits,
-            crew,
+            pool,
             traffic: Arc::default(),
             first,
             further: Vec::new(),
@@ -191,7 +191,7 @@ impl S3Upload {
         }
         self.is_open = false;
         self.traffic.cancel();
-        self.crew.cancel(CANCEL_TIME);
+        self.pool.cancel(CANCEL_TIME);
         self.rollback()
     }
 
@@ -219,9 +219,9 @@ impl Upload for S3Upload {
         segment.size_bytes = segment.size_bytes.saturating_add(size_bytes);
         segment.part_md5s.extend_from_slice(&md5);
         let upload = Arc::clone(&segment.upload);
-        let parcel = Parcel { part, upload, number: segment.parts, traffic };
+        let part_upload = PartUpload { part, upload, number: segment.parts, traffic };
         let traffic = Arc::clone(&self.traffic);
-        self.crew.push(parcel, || self.shared.interrupt.is_raised() || traffic.is_cancelled())?;
+        self.pool.push(part_upload, || self.shared.interrupt.is_raised() || traffic.is_cancelled())?;
         self.parts = number;
         self.last_part_bytes = size_bytes;
         self.sent_bytes = self.sent_bytes.saturating_add(size_bytes);
@@ -236,7 +236,7 @@ impl Upload for S3Upload {
         if self.parts == 0 {
             return self.publish_empty();
         }
-        let etags = self.crew.finish(&self.shared.interrupt)?.into_values();
+        let etags = self.pool.finish(&self.shared.interrupt)?.into_values();
         testpoint::reached(Step::PartsUploaded);
         let stored =
             if self.further.is_empty() { self.first.complete(etags.collect())? } else { self.join(etags)? };
@@ -294,7 +294,7 @@ impl Segment {
     }
 }
 
-impl Task for Parcel {
+impl Task for PartUpload {
     fn number(&self) -> u32 {
         self.part.number
     }

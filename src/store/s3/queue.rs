@@ -28,23 +28,23 @@ pub(super) trait Task: Send + 'static {
 }
 
 /// A few threads, and the tasks they do. Dropped, it takes no more of them.
-pub(super) struct Crew<T: Task> {
+pub(super) struct UploadPool<T: Task> {
     queue: Arc<Queue<T>>,
 }
 
-impl<T: Task> Crew<T> {
+impl<T: Task> UploadPool<T> {
     /// Starts as many threads as tasks may be in flight.
     pub(super) fn start(most_in_flight: usize) -> Result<Self> {
         let queue = Queue { most_in_flight, state: Mutex::new(State::default()), changed: Condvar::new() };
-        let crew = Self { queue: Arc::new(queue) };
+        let pool = Self { queue: Arc::new(queue) };
         for _ in 0..most_in_flight {
-            let queue = Arc::clone(&crew.queue);
+            let queue = Arc::clone(&pool.queue);
             thread::Builder::new()
                 .name("s3 part".to_owned())
                 .spawn(move || queue.work())
                 .context("can't start a thread for an upload")?;
         }
-        Ok(crew)
+        Ok(pool)
     }
 
     /// Hands over a task as soon as there is room for it, unless that is not to be waited for any more.
@@ -102,7 +102,7 @@ impl<T: Task> Crew<T> {
     }
 }
 
-impl<T: Task> Drop for Crew<T> {
+impl<T: Task> Drop for UploadPool<T> {
     fn drop(&mut self) {
         self.cancel(Duration::ZERO);
     }

@@ -104,7 +104,7 @@ impl Multipart {
             outgoing.asks_first = true;
             sent.and_then(|answer| answer::of_object(&operation, answer, place))
                 .and_then(|answer| checked_etag(&operation, &answer, part))
-                .inspect(|_| traffic.forget_trouble())
+                .inspect(|_| traffic.forget_problem())
                 .inspect_err(|error| traffic.note(error))
         })
     }

@@ -84,7 +84,7 @@ fn runs(snapshot: &Snapshot<'_>, database: &str) -> Vec<Finding> {
 }
 
 fn is_problem(run: &Run, snapshot: &Snapshot<'_>) -> bool {
-    run.died || (run.failed() && !standing::is_nobodys_trouble(&run.backup, snapshot.now))
+    run.died || (run.failed() && !standing::is_nobodys_problem(&run.backup, snapshot.now))
 }
 
 /// What is on record of a database's copies in a store, and whether the store shows them.

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trouble_is_told_once_and_its_end_once() {
+    fn a_problem_is_told_once_and_its_end_once() {
         let subject = || AlertKey::of_database(Rule::BackupFailed, "shop");
         let mut alerts = Vec::new();
         let mut told = Vec::new();
