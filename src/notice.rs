@@ -134,7 +134,7 @@ pub enum Signal {
 /// What is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
-pub enum Letter {
+pub enum Message {
     /// News of an alert, which is as it was then.
     Notice {
         /// What happened.
@@ -153,7 +153,7 @@ pub enum Letter {
     },
 }
 
-impl Letter {
+impl Message {
     /// Whether a newer sign of life takes the place of an older one that told of a failure; `None` where it takes the
     /// place of none at all.
     #[must_use]
@@ -206,7 +206,7 @@ impl DeliveryStatus {
     }
 }
 
-/// One letter to one receiver, by one channel.
+/// One message to one receiver, by one channel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
     /// A UUID: a receiver that has seen it before takes it for the same.
@@ -218,7 +218,8 @@ pub struct Delivery {
     /// Who it is for, where a channel has several.
     pub recipient: Option<String>,
     /// What is sent.
-    pub letter: Letter,
+    #[serde(rename = "letter")]
+    pub message: Message,
     /// How it stands.
     pub status: DeliveryStatus,
     /// Since when it is to be sent.
@@ -239,21 +240,21 @@ impl Delivery {
     /// The alert that it is about.
     #[must_use]
     pub fn alert(&self) -> Option<&Alert> {
-        match &self.letter {
-            Letter::Notice { alert, .. } => Some(alert),
-            Letter::Ping { .. } => None,
+        match &self.message {
+            Message::Notice { alert, .. } => Some(alert),
+            Message::Ping { .. } => None,
         }
     }
 
     /// What it tells, in a word.
     #[must_use]
     pub fn event(&self) -> &'static str {
-        match &self.letter {
-            Letter::Notice { event, .. } => event.as_str(),
-            Letter::Ping { signal: Signal::Start, .. } => "start",
-            Letter::Ping { signal: Signal::Success, .. } => "success",
-            Letter::Ping { signal: Signal::Fail, .. } => "fail",
-            Letter::Ping { signal: Signal::Log, .. } => "log",
+        match &self.message {
+            Message::Notice { event, .. } => event.as_str(),
+            Message::Ping { signal: Signal::Start, .. } => "start",
+            Message::Ping { signal: Signal::Success, .. } => "success",
+            Message::Ping { signal: Signal::Fail, .. } => "fail",
+            Message::Ping { signal: Signal::Log, .. } => "log",
         }
     }
 }

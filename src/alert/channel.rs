@@ -1,4 +1,4 @@
-//! A channel made ready: whatever it is, a letter goes in, and comes out delivered or not, in bounded time.
+//! A channel made ready: whatever it is, a message goes in, and comes out delivered or not, in bounded time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,15 +16,15 @@ use crate::bounded::{self, GivenUp};
 use crate::config;
 use crate::config::alert::Way;
 use crate::config::value::Secret;
-use crate::notice::{Delivery, Letter};
+use crate::notice::{Delivery, Message};
 
-/// Why a letter was not delivered.
+/// Why a message was not delivered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Undelivered {
     /// In words, without any secret.
     pub message: String,
-    /// Whether the receiver was reached and wants none of this one letter: another try at once is of no use.
+    /// Whether the receiver was reached and wants none of this one message: another try at once is of no use.
     pub is_refusal: bool,
 }
 
@@ -69,14 +69,14 @@ impl Channel {
         Ok(Self { wire: Arc::new(wire), timeout })
     }
 
-    /// Sends one letter within the channel's time limit, or this one where it is shorter. `now` stamps what is signed.
+    /// Sends one message within the channel's time limit, or this one where it is shorter. `now` stamps what is signed.
     ///
     /// # Errors
     /// When the receiver did not take it; after a time limit it may have nonetheless.
     pub fn deliver(&self, delivery: &Delivery, now: Timestamp, limit: Duration) -> Result<(), Undelivered> {
         let (wire, delivery, timeout) = (Arc::clone(&self.wire), delivery.clone(), self.timeout.min(limit));
         // Looking a name up may take longer than any limit that is set beneath.
-        let carried = bounded::within("letter", timeout, move || wire.carry(&delivery, now));
+        let carried = bounded::within("message", timeout, move || wire.carry(&delivery, now));
         carried.unwrap_or_else(|error| {
             Err(Undelivered::broken(match error {
                 GivenUp::Late => format!("no answer within {timeout:?}"),
@@ -88,21 +88,21 @@ impl Channel {
 
 impl Wire {
     fn carry(&self, delivery: &Delivery, now: Timestamp) -> Result<(), Undelivered> {
-        match (self, &delivery.letter) {
-            (Self::Ping(switch), Letter::Ping { signal, rid, body }) => switch.send(*signal, rid, body),
-            (Self::Email(mailer), Letter::Notice { event, alert }) => {
+        match (self, &delivery.message) {
+            (Self::Ping(switch), Message::Ping { signal, rid, body }) => switch.send(*signal, rid, body),
+            (Self::Email(mailer), Message::Notice { event, alert }) => {
                 mailer.send(delivery, &AlertText::new(*event, alert))
             }
-            (Self::Sms(texter), Letter::Notice { event, alert }) => {
+            (Self::Sms(texter), Message::Notice { event, alert }) => {
                 texter.send(delivery.recipient.as_deref(), &AlertText::new(*event, alert))
             }
-            (Self::Webhook(hook), Letter::Notice { event, alert }) => {
+            (Self::Webhook(hook), Message::Notice { event, alert }) => {
                 hook.send(&delivery.id, &AlertText::new(*event, alert), now)
             }
-            (Self::InApp, Letter::Notice { .. }) => {
+            (Self::InApp, Message::Notice { .. }) => {
                 Err(Undelivered::broken("the catalog tells those who listen there, not this"))
             }
-            _ => Err(Undelivered::broken("a letter of this kind is not for this channel")),
+            _ => Err(Undelivered::broken("a message of this kind is not for this channel")),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! When a letter is tried, tried again, and given up. Pure.
+//! When a message is tried, tried again, and given up. Pure.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::notice::{Delivery, DeliveryStatus};
 
-/// A letter that nobody took for so long is given up.
+/// A message that nobody took for so long is given up.
 pub const GIVEN_UP_AFTER: SignedDuration = SignedDuration::from_hours(24);
-/// Waits between the calls that try a letter: doubled from the first on.
+/// Waits between the calls that try a message: doubled from the first on.
 const FIRST_DELAY: SignedDuration = SignedDuration::from_mins(1);
 const LONGEST_DELAY: SignedDuration = SignedDuration::from_hours(1);
-/// Whoever tries a letter has come to an end so long after the channel's time limit.
+/// Whoever tries a message has come to an end so long after the channel's time limit.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// Why a letter waits that was not even tried.
+/// Why a message waits that was not even tried.
 pub const POSTPONED: &str = "the channel did not work, for the letter before it";
 
-/// What a letter is tried for.
+/// What a message is tried for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Urgency {
     /// A command has ended that has no news: what is due is sent along, and nobody waits for more than one try.
@@ -28,7 +28,7 @@ pub enum Urgency {
     Now,
 }
 
-/// Whether a letter may be tried now.
+/// Whether a message may be tried now.
 #[must_use]
 pub fn may_be_tried(delivery: &Delivery, urgency: Urgency, timeout: Duration, now: Timestamp) -> bool {
     if delivery.status != DeliveryStatus::Waiting {
@@ -49,7 +49,7 @@ pub fn may_be_tried(delivery: &Delivery, urgency: Urgency, timeout: Duration, no
     }
 }
 
-/// The letter as it stands while it is tried: should this process end, it is tried again later.
+/// The message as it stands while it is tried: should this process end, it is tried again later.
 #[must_use]
 pub fn begun(delivery: &Delivery, now: Timestamp) -> Delivery {
     let attempts = delivery.attempts.saturating_add(1);
@@ -61,7 +61,7 @@ pub fn begun(delivery: &Delivery, now: Timestamp) -> Delivery {
     begun
 }
 
-/// The letter as it stands after a try.
+/// The message as it stands after a try.
 #[must_use]
 pub fn settled(begun: &Delivery, outcome: Result<(), String>, now: Timestamp) -> Delivery {
     let mut settled = begun.clone();
@@ -91,14 +91,14 @@ fn after(now: Timestamp, attempts: u32) -> Timestamp {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::alert::route::letter_to;
-    use crate::notice::{Letter, Signal};
+    use crate::alert::route::message_to;
+    use crate::notice::{Message, Signal};
 
     #[test]
-    fn a_letter_that_nobody_takes_is_tried_less_and_less_for_a_day() {
+    fn a_message_that_nobody_takes_is_tried_less_and_less_for_a_day() {
         let start = Timestamp::UNIX_EPOCH;
-        let letter = Letter::Ping { signal: Signal::Fail, rid: String::new(), body: String::new() };
-        let mut delivery = letter_to("db1", ("ops", None), letter, start, start).unwrap();
+        let message = Message::Ping { signal: Signal::Fail, rid: String::new(), body: String::new() };
+        let mut delivery = message_to("db1", ("ops", None), message, start, start).unwrap();
         let mut tries = Vec::new();
         let mut now = start;
         let limit = Duration::from_secs(10);
@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(delivery.status, DeliveryStatus::GivenUp);
         assert!((24 * 60..26 * 60).contains(tries.last().unwrap()), "{tries:?}");
         // One whose caller died is there for whoever asks.
-        let dead = begun(&letter_to("db1", ("ops", None), delivery.letter, start, start).unwrap(), start);
+        let dead = begun(&message_to("db1", ("ops", None), delivery.message, start, start).unwrap(), start);
         assert!(may_be_tried(
             &dead,
             Urgency::Now,

@@ -8,7 +8,7 @@ use jiff::{Timestamp, ToSpan as _};
 use super::id;
 use crate::config::alert::{Channel, QuietHours, Way};
 use crate::finding::Severity;
-use crate::notice::{Alert, Delivery, DeliveryStatus, Event, Letter};
+use crate::notice::{Alert, Delivery, DeliveryStatus, Event, Message};
 
 /// Where news goes, and by what rules.
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ impl Routes {
         Self { channels: of_alerts.map(route).collect(), time_zone: time_zone.clone() }
     }
 
-    /// The letters about one piece of news.
+    /// The messages about one piece of news.
     ///
     /// # Errors
     /// When the system gives no random bytes for their ids.
@@ -53,10 +53,10 @@ impl Routes {
         let mut deliveries = Vec::new();
         for route in self.channels.iter().filter(|route| route.wants(alert)) {
             for recipient in &route.recipients {
-                let letter = Letter::Notice { event, alert: Box::new(alert.clone()) };
+                let message = Message::Notice { event, alert: Box::new(alert.clone()) };
                 let due_at = self.due_at(route, alert, now);
                 let to = (route.channel.as_str(), recipient.clone());
-                deliveries.push(letter_to(&alert.source, to, letter, now, due_at)?);
+                deliveries.push(message_to(&alert.source, to, message, now, due_at)?);
             }
         }
         Ok(deliveries)
@@ -81,14 +81,14 @@ impl Routes {
     }
 }
 
-/// A letter that waits.
+/// A message that waits.
 ///
 /// # Errors
 /// When the system gives no random bytes for its id.
-pub fn letter_to(
+pub fn message_to(
     source: &str,
     (channel, recipient): (&str, Option<String>),
-    letter: Letter,
+    message: Message,
     now: Timestamp,
     due_at: Timestamp,
 ) -> Result<Delivery> {
@@ -97,7 +97,7 @@ pub fn letter_to(
         source: source.to_owned(),
         channel: channel.to_owned(),
         recipient,
-        letter,
+        message,
         status: DeliveryStatus::Waiting,
         created_at: now,
         due_at,
@@ -108,7 +108,7 @@ pub fn letter_to(
     })
 }
 
-/// Who is to get a letter through a channel: one for each mailbox or number, `None` where a channel has one receiver.
+/// Who is to get a message through a channel: one for each mailbox or number, `None` where a channel has one receiver.
 #[must_use]
 pub fn recipients(way: &Way) -> Vec<Option<String>> {
     match way {

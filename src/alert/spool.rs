@@ -1,4 +1,4 @@
-//! The file under the state folder that keeps alerts and letters while the catalog is down: what was open when it was
+//! The file under the state folder that keeps alerts and messages while the catalog is down: what was open when it was
 //! last seen, what has come of that since, and what is still to be sent.
 
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! The rows of letters about alerts: what waits, is tried, and was sent.
+//! The rows of messages about alerts: what waits, is tried, and was sent.
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
@@ -6,11 +6,11 @@ use postgres::{Row, Transaction};
 
 use super::Catalog;
 use super::session::Schema;
-use crate::notice::{Delivery, DeliveryStatus, Letter};
+use crate::notice::{Delivery, DeliveryStatus, Message};
 use crate::params;
 
 impl Catalog {
-    /// The letters of a source that wait, in the order in which they were written.
+    /// The messages of a source that wait, in the order in which they were written.
     ///
     /// # Errors
     /// When the catalog can't be read.
@@ -19,12 +19,12 @@ impl Catalog {
         let rows = self.client.query(WAITING, params![source]).context("cannot read the catalog")?;
         let readable = |row: &Row| {
             // One that is none holds no other up.
-            delivery(row).inspect_err(|error| log::warn!("a letter on record is left alone: {error:#}")).ok()
+            delivery(row).inspect_err(|error| log::warn!("a message on record is left alone: {error:#}")).ok()
         };
         Ok(rows.iter().filter_map(readable).collect())
     }
 
-    /// Writes letters that are to be sent, and says of those of the same channel without an alert that they are out
+    /// Writes messages that are to be sent, and says of those of the same channel without an alert that they are out
     /// of date, as far as a newer one says as much.
     ///
     /// # Errors
@@ -35,7 +35,7 @@ impl Catalog {
         self.client.ask(move |client, schema| {
             let mut transaction = client.transaction()?;
             for delivery in &deliveries {
-                if let Some(with_failures) = delivery.letter.takes_the_place_of_failures() {
+                if let Some(with_failures) = delivery.message.takes_the_place_of_failures() {
                     let channels = std::slice::from_ref(&delivery.channel);
                     transaction
                         .execute(&schema.sql(SUPERSEDE), &[&delivery.source, &channels, &with_failures])?;
@@ -56,7 +56,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// Says that a letter is being tried; false where another call was quicker.
+    /// Says that a message is being tried; false where another call was quicker.
     ///
     /// # Errors
     /// When the catalog can't be written.
@@ -78,7 +78,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// Has no letter to a channel tried before, and says why.
+    /// Has no message to a channel tried before, and says why.
     ///
     /// # Errors
     /// When the catalog can't be written.
@@ -94,9 +94,9 @@ impl Catalog {
     }
 }
 
-/// Writes a letter, unless it stands there already.
+/// Writes a message, unless it stands there already.
 pub(super) fn insert(transaction: &mut Transaction<'_>, schema: &Schema, delivery: &Delivery) -> Result<()> {
-    let letter = serde_json::to_value(&delivery.letter)?;
+    let message = serde_json::to_value(&delivery.message)?;
     let alert = delivery.alert().map(|alert| alert.id.clone());
     let attempts = i32::try_from(delivery.attempts)?;
     let inserted = transaction.execute(
@@ -108,7 +108,7 @@ pub(super) fn insert(transaction: &mut Transaction<'_>, schema: &Schema, deliver
             &delivery.channel,
             &delivery.recipient,
             &delivery.event(),
-            &letter,
+            &message,
             &delivery.status.as_str(),
             &delivery.created_at,
             &delivery.due_at,
@@ -118,11 +118,11 @@ pub(super) fn insert(transaction: &mut Transaction<'_>, schema: &Schema, deliver
             &delivery.error,
         ],
     );
-    inserted.with_context(|| format!("cannot record the letter `{}`", delivery.id)).map(drop)
+    inserted.with_context(|| format!("cannot record the message `{}`", delivery.id)).map(drop)
 }
 
 const INSERT: &str = "\
-INSERT INTO {schema}.delivery (id, alert, source, channel, recipient, event, letter, status, created_at, due_at, attempts,
+INSERT INTO {schema}.delivery (id, alert, source, channel, recipient, event, message, status, created_at, due_at, attempts,
     tried_at, sent_at, error)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 ON CONFLICT (id) DO NOTHING";
@@ -134,7 +134,7 @@ WHERE source = $1 AND channel = ANY($2) AND status = 'waiting' AND alert IS NULL
 
 /// So many of each channel: one that is dead keeps no other from being told.
 const WAITING: &str = "\
-SELECT id, source, channel, recipient, letter, status, created_at, due_at, attempts, tried_at, sent_at, error
+SELECT id, source, channel, recipient, message, status, created_at, due_at, attempts, tried_at, sent_at, error
 FROM (
     SELECT *, pg_catalog.row_number() OVER (PARTITION BY channel ORDER BY created_at, id) AS place
     FROM {schema}.delivery WHERE source = $1 AND status = 'waiting') waiting
@@ -155,14 +155,14 @@ WHERE source = $1 AND channel = $2 AND status = 'waiting' AND due_at < $3";
 
 fn delivery(row: &Row) -> Result<Delivery> {
     let status: String = row.try_get("status")?;
-    let letter: serde_json::Value = row.try_get("letter")?;
+    let message: serde_json::Value = row.try_get("letter")?;
     let attempts: i32 = row.try_get("attempts")?;
     Ok(Delivery {
         id: row.try_get("id")?,
         source: row.try_get("source")?,
         channel: row.try_get("channel")?,
         recipient: row.try_get("recipient")?,
-        letter: serde_json::from_value::<Letter>(letter).context("it can't be read")?,
+        message: serde_json::from_value::<Message>(message).context("it can't be read")?,
         status: DeliveryStatus::parse(&status).with_context(|| format!("status `{status}` is unknown"))?,
         created_at: row.try_get("created_at")?,
         due_at: row.try_get("due_at")?,

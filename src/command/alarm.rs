@@ -113,7 +113,7 @@ pub(super) fn catch_up(context: &Context) {
     drop(outbox(context));
 }
 
-/// Where letters wait; the catalog has learned what came while it was down.
+/// Where messages wait; the catalog has learned what came while it was down.
 fn outbox(context: &Context) -> Outbox {
     let catalog = catalog(context);
     if register::is_behind(context) {

@@ -1,4 +1,4 @@
-//! Where letters wait to be sent: in the catalog, in the file, or in this process alone.
+//! Where messages wait to be sent: in the catalog, in the file, or in this process alone.
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -9,7 +9,7 @@ use crate::catalog::Catalog;
 use crate::command::context::Context;
 use crate::notice::{Delivery, DeliveryStatus};
 
-/// The letters, wherever they are kept.
+/// The messages, wherever they are kept.
 pub(super) enum Outbox {
     /// Rows of the catalog.
     Catalog(Box<Catalog>),
@@ -28,34 +28,34 @@ impl Outbox {
     /// Those of a source that wait, in the order in which they were written.
     pub(super) fn waiting(&mut self, source: &str) -> Result<Vec<Delivery>> {
         let is_waiting =
-            |letter: &&Delivery| letter.source == source && letter.status == DeliveryStatus::Waiting;
+            |message: &&Delivery| message.source == source && message.status == DeliveryStatus::Waiting;
         match self {
             Self::Catalog(catalog) => catalog.waiting(source),
             Self::File(spool) => Ok(spool.read()?.deliveries.iter().filter(is_waiting).cloned().collect()),
-            Self::Nowhere(letters) => Ok(letters.iter().filter(is_waiting).cloned().collect()),
+            Self::Nowhere(messages) => Ok(messages.iter().filter(is_waiting).cloned().collect()),
         }
     }
 
-    /// Writes letters that take the place of earlier ones to the same channel without an alert.
-    pub(super) fn add(&mut self, letters: Vec<Delivery>) -> Result<()> {
+    /// Writes messages that take the place of earlier ones to the same channel without an alert.
+    pub(super) fn add(&mut self, messages: Vec<Delivery>) -> Result<()> {
         match self {
-            Self::Catalog(catalog) => catalog.add_deliveries(&letters),
+            Self::Catalog(catalog) => catalog.add_deliveries(&messages),
             Self::File(spool) => spool.change(move |file| {
                 let says_as_much = |new: &Delivery, old: &Delivery| {
-                    let with_failures = new.letter.takes_the_place_of_failures();
-                    with_failures.is_some_and(|with| with || !old.letter.tells_of_a_failed_run())
+                    let with_failures = new.message.takes_the_place_of_failures();
+                    with_failures.is_some_and(|with| with || !old.message.tells_of_a_failed_run())
                 };
                 let is_newer = |old: &Delivery| {
-                    letters.iter().any(|new| {
+                    messages.iter().any(|new| {
                         new.channel == old.channel && new.source == old.source && says_as_much(new, old)
                     })
                 };
                 file.deliveries.retain(|old| old.alert().is_some() || !is_newer(old));
-                file.deliveries.extend(letters);
+                file.deliveries.extend(messages);
                 Ok(())
             }),
             Self::Nowhere(kept) => {
-                kept.extend(letters);
+                kept.extend(messages);
                 Ok(())
             }
         }
@@ -71,7 +71,7 @@ impl Outbox {
                     file.deliveries.retain(|old| {
                         old.alert().is_some()
                             || old.source != source
-                            || old.letter.tells_of_a_failed_run()
+                            || old.message.tells_of_a_failed_run()
                             || !channels.contains(&old.channel)
                     });
                     Ok(())
@@ -81,7 +81,7 @@ impl Outbox {
         }
     }
 
-    /// Says that a letter is being tried; false where another call was quicker.
+    /// Says that a message is being tried; false where another call was quicker.
     pub(super) fn begin(&mut self, begun: &Delivery) -> Result<bool> {
         match self {
             Self::Catalog(catalog) => catalog.begin_delivery(begun),
@@ -93,7 +93,7 @@ impl Outbox {
         }
     }
 
-    /// Has no letter to a channel tried before: it does not work now.
+    /// Has no message to a channel tried before: it does not work now.
     pub(super) fn postpone(&mut self, source: &str, channel: &str, until: Timestamp) -> Result<()> {
         match self {
             Self::Catalog(catalog) => catalog.postpone_deliveries(source, channel, until, POSTPONED),
@@ -101,12 +101,12 @@ impl Outbox {
                 let (source, channel) = (source.to_owned(), channel.to_owned());
                 spool.change(move |file| {
                     let all = file.deliveries.iter_mut();
-                    let is_meant = |letter: &&mut Delivery| {
-                        letter.source == source && letter.channel == channel && letter.due_at < until
+                    let is_meant = |message: &&mut Delivery| {
+                        message.source == source && message.channel == channel && message.due_at < until
                     };
-                    for letter in all.filter(is_meant) {
-                        letter.due_at = until;
-                        letter.error.get_or_insert_with(|| POSTPONED.to_owned());
+                    for message in all.filter(is_meant) {
+                        message.due_at = until;
+                        message.error.get_or_insert_with(|| POSTPONED.to_owned());
                     }
                     Ok(())
                 })
@@ -130,8 +130,8 @@ impl Outbox {
                     Ok(())
                 })
             }
-            Self::Nowhere(letters) => {
-                letters.retain(|letter| letter.id != settled.id);
+            Self::Nowhere(messages) => {
+                messages.retain(|message| message.id != settled.id);
                 Ok(())
             }
         }
@@ -151,9 +151,9 @@ fn begin(file: &mut SpoolFile, begun: &Delivery) -> bool {
     true
 }
 
-fn put(file: &mut SpoolFile, letter: &Delivery) {
+fn put(file: &mut SpoolFile, message: &Delivery) {
     file.deliveries
         .iter_mut()
-        .filter(|known| known.id == letter.id)
-        .for_each(|known| known.clone_from(letter));
+        .filter(|known| known.id == message.id)
+        .for_each(|known| known.clone_from(message));
 }

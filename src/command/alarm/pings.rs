@@ -9,11 +9,11 @@ use super::outbox::Outbox;
 use super::send;
 use crate::alert;
 use crate::alert::outbox::Urgency;
-use crate::alert::route::letter_to;
+use crate::alert::route::message_to;
 use crate::command::context::{Context, now};
 use crate::config::alert::{Channel, Way};
 use crate::exit::one_line;
-use crate::notice::{Delivery, Letter, Signal};
+use crate::notice::{Delivery, Message, Signal};
 
 /// How a backup of a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,19 +85,19 @@ impl Run {
             }
         }
         let body = context.out.tail();
-        let letter = |switch: &Channel| {
+        let message = |switch: &Channel| {
             let its = self.databases.iter().filter(|name| is_of(switch, name));
             let its = its.map(|name| fates.get(name).copied().unwrap_or(Fate::Failed));
             let is_well = is_well && !self.databases.is_empty();
             let signal = signal(is_well, self.covers(switch), its);
-            let ping = Letter::Ping { signal, rid: self.rid.clone(), body: body.clone() };
-            letter_of(context, switch, ping)
+            let ping = Message::Ping { signal, rid: self.rid.clone(), body: body.clone() };
+            message_of(context, switch, ping)
         };
-        let letters: Vec<Delivery> = self.switches(context).filter_map(letter).collect();
+        let messages: Vec<Delivery> = self.switches(context).filter_map(message).collect();
         let mut outbox = if is_refused { Outbox::of_file(context) } else { super::outbox(context) };
-        if let Err(error) = outbox.add(letters.clone()) {
+        if let Err(error) = outbox.add(messages.clone()) {
             log::warn!("how the run ended is told once, and kept nowhere: {}", one_line(&error));
-            outbox = Outbox::Nowhere(letters);
+            outbox = Outbox::Nowhere(messages);
         }
         send::send(context, &mut outbox, &context.config.source.name, Urgency::Due);
     }
@@ -135,10 +135,10 @@ fn is_of(switch: &Channel, database: &String) -> bool {
     switch.databases.as_ref().is_none_or(|these| these.contains(database))
 }
 
-fn letter_of(context: &Context, switch: &Channel, ping: Letter) -> Option<Delivery> {
+fn message_of(context: &Context, switch: &Channel, ping: Message) -> Option<Delivery> {
     let at = now();
-    match letter_to(&context.config.source.name, (&switch.name, None), ping, at, at) {
-        Ok(letter) => Some(letter),
+    match message_to(&context.config.source.name, (&switch.name, None), ping, at, at) {
+        Ok(message) => Some(message),
         Err(error) => {
             log::warn!("alert channel `{}`: {}", switch.name, one_line(&error));
             None
@@ -148,14 +148,14 @@ fn letter_of(context: &Context, switch: &Channel, ping: Letter) -> Option<Delive
 
 /// Tells one switch on a thread of its own. What is lost of it is not made up for: the end of the run says more.
 fn start(context: &Context, switch: &Channel, rid: &str) -> Option<(String, Duration, Receiver<()>)> {
-    let ping = Letter::Ping { signal: Signal::Start, rid: rid.to_owned(), body: String::new() };
-    let letter = letter_of(context, switch, ping)?;
+    let ping = Message::Ping { signal: Signal::Start, rid: rid.to_owned(), body: String::new() };
+    let message = message_of(context, switch, ping)?;
     let (done, begun) = channel();
     let (config, fetch) = (switch.clone(), context.fetcher());
     let name = switch.name.clone();
     let tell = move || {
         let told = alert::channel::Channel::new(&config, &*fetch)
-            .and_then(|channel| Ok(channel.deliver(&letter, now(), Duration::MAX)?));
+            .and_then(|channel| Ok(channel.deliver(&message, now(), Duration::MAX)?));
         match told {
             Ok(()) => log::info!("alert channel `{name}`: start told"),
             Err(error) => log::info!("alert channel `{name}`: start is not told: {}", one_line(&error)),

@@ -15,7 +15,7 @@ use crate::catalog::alerts::Changes;
 use crate::command::context::{Context, now};
 use crate::exit::one_line;
 use crate::finding::Finding;
-use crate::notice::{Alert, AlertStatus, Delivery, DeliveryStatus, Event, Letter};
+use crate::notice::{Alert, AlertStatus, Delivery, DeliveryStatus, Event, Message};
 use crate::testpoint::{self, Step};
 
 /// What was seen, and all that it takes to make alerts of it.
@@ -124,7 +124,7 @@ fn changes(mut open: Vec<Alert>, over: &[String], file: &SpoolFile, seen: &Seen)
     }
     for delivery in file.deliveries.iter().filter(|delivery| delivery.source == seen.source) {
         let mut delivery = delivery.clone();
-        if let Letter::Notice { alert, .. } = &mut delivery.letter
+        if let Message::Notice { alert, .. } = &mut delivery.message
             && let Some(id) = renamed.get(&alert.id)
         {
             alert.id.clone_from(id);
@@ -145,11 +145,11 @@ fn changes(mut open: Vec<Alert>, over: &[String], file: &SpoolFile, seen: &Seen)
     Ok(changes)
 }
 
-/// A letter to those who listen in the catalog's database is delivered by what writes it.
+/// A message to those who listen in the catalog's database is delivered by what writes it.
 fn deliver_in_app(changes: &mut Changes, seen: &Seen, mut delivery: Delivery) {
     if delivery.status == DeliveryStatus::Waiting
         && seen.routes.is_in_app(&delivery.channel)
-        && let Letter::Notice { event, alert } = &delivery.letter
+        && let Message::Notice { event, alert } = &delivery.message
     {
         changes.told.push((*event, alert.as_ref().clone()));
         delivery.status = DeliveryStatus::Sent;

@@ -1,4 +1,4 @@
-//! Sends what waits: the channels side by side, each letter of a channel after the one before it.
+//! Sends what waits: the channels side by side, each message of a channel after the one before it.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +15,7 @@ use crate::command::copies::side_by_side;
 use crate::config::alert::{Channel, Way};
 use crate::exit::one_line;
 use crate::finding::{AlertKey, Finding, Rule};
-use crate::notice::{Delivery, DeliveryStatus, Event, Letter};
+use crate::notice::{Delivery, DeliveryStatus, Event, Message};
 use crate::testpoint::{self, Step};
 
 /// Another try within the same call, for what passes at once.
@@ -24,10 +24,10 @@ const QUICK_DELAYS: [Duration; 3] =
 /// Nobody waits longer for what passes at once.
 const QUICK_LIMIT: Duration = Duration::from_secs(4);
 
-/// A channel that refuses so many letters, and takes none, is left alone.
+/// A channel that refuses so many messages, and takes none, is left alone.
 const MOST_REFUSALS: usize = 3;
 
-/// What became of the letters of one call.
+/// What became of the messages of one call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::command) struct Tally {
     pub(in crate::command) sent: usize,
@@ -35,7 +35,7 @@ pub(in crate::command) struct Tally {
     pub(in crate::command) given_up: usize,
 }
 
-/// What became of the letters of one channel.
+/// What became of the messages of one channel.
 #[derive(Default)]
 struct OfChannel {
     tally: Tally,
@@ -85,10 +85,10 @@ fn pass(context: &Context, outbox: &mut Outbox, source: &str, urgency: Urgency) 
         })
         .collect();
     let done = side_by_side(workers, |worker| {
-        let is_own = |letter: &&Delivery| letter.channel == worker.config.name;
-        let letters: Vec<&Delivery> = waiting.iter().filter(is_own).collect();
-        let is_any = !letters.is_empty();
-        (worker.config.name.clone(), if is_any { worker.run(&letters) } else { OfChannel::default() })
+        let is_own = |message: &&Delivery| message.channel == worker.config.name;
+        let messages: Vec<&Delivery> = waiting.iter().filter(is_own).collect();
+        let is_any = !messages.is_empty();
+        (worker.config.name.clone(), if is_any { worker.run(&messages) } else { OfChannel::default() })
     });
     let mut problems = Vec::new();
     for (name, of_channel) in done.unwrap_or_default() {
@@ -99,7 +99,7 @@ fn pass(context: &Context, outbox: &mut Outbox, source: &str, urgency: Urgency) 
         match of_channel.given_up {
             Some(why) => {
                 let what =
-                    format!("a letter through channel `{name}` was not taken for a day, and is given up");
+                    format!("a message through channel `{name}` was not taken for a day, and is given up");
                 problems.push(subject.has_problem(what).detail(why));
             }
             // All that there was to be told was taken, by each who gets it.
@@ -117,14 +117,14 @@ fn give_up_without_channel(context: &Context, outbox: &mut Outbox, waiting: &[De
     let mut tally = Tally::default();
     let is_there = |name: &str| context.config.alerts.channels.iter().any(|channel| channel.name == name);
     let at = now();
-    for letter in waiting.iter().filter(|letter| !is_there(&letter.channel)) {
-        if at.duration_since(letter.created_at) <= GIVEN_UP_AFTER {
+    for message in waiting.iter().filter(|message| !is_there(&message.channel)) {
+        if at.duration_since(message.created_at) <= GIVEN_UP_AFTER {
             tally.left += 1;
             continue;
         }
         let why = "the channel is not in the configuration any more".to_owned();
-        log::warn!("a letter to alert channel `{}` is given up: {why}", letter.channel);
-        let mut given_up = letter.clone();
+        log::warn!("a message to alert channel `{}` is given up: {why}", message.channel);
+        let mut given_up = message.clone();
         given_up.status = DeliveryStatus::GivenUp;
         given_up.error = Some(why);
         if let Err(error) = outbox.settle(&given_up) {
@@ -135,7 +135,7 @@ fn give_up_without_channel(context: &Context, outbox: &mut Outbox, waiting: &[De
     tally
 }
 
-/// Who carries the letters of one channel.
+/// Who carries the messages of one channel.
 struct ChannelWorker<'a> {
     context: &'a Context,
     source: &'a str,
@@ -146,23 +146,23 @@ struct ChannelWorker<'a> {
 }
 
 impl ChannelWorker<'_> {
-    fn run(&self, letters: &[&Delivery]) -> OfChannel {
+    fn run(&self, messages: &[&Delivery]) -> OfChannel {
         let mut done = OfChannel::default();
         let mut channel: Option<Arc<channel::Channel>> = None;
-        // What comes after a letter that was not taken waits for it: the end of an alert comes after its beginning.
+        // What comes after a message that was not taken waits for it: the end of an alert comes after its beginning.
         let mut held: BTreeSet<(Option<String>, Option<String>)> = BTreeSet::new();
         let mut quiet = held.clone();
         let (mut is_down, mut refusals) = (false, 0usize);
-        for letter in letters {
-            let key = (letter.alert().map(|alert| alert.id.clone()), letter.recipient.clone());
+        for message in messages {
+            let key = (message.alert().map(|alert| alert.id.clone()), message.recipient.clone());
             let is_late = self.time_left().is_zero();
-            let may_be = outbox::may_be_tried(letter, self.urgency, self.config.timeout, now());
-            let is_news = matches!(letter.letter, Letter::Notice { event: Event::Raised, .. });
+            let may_be = outbox::may_be_tried(message, self.urgency, self.config.timeout, now());
+            let is_news = matches!(message.message, Message::Notice { event: Event::Raised, .. });
             let is_held = held.contains(&key) || (!is_news && quiet.contains(&key));
             if is_down || is_late || is_held || !may_be {
                 // One that waits for the end of quiet hours holds no graver one of its alert up.
                 let is_quiet =
-                    letter.attempts == 0 && letter.error.is_none() && !is_down && !is_late && !is_held;
+                    message.attempts == 0 && message.error.is_none() && !is_down && !is_late && !is_held;
                 if is_quiet {
                     quiet.insert(key)
                 } else {
@@ -177,15 +177,15 @@ impl ChannelWorker<'_> {
                     Err(error) => {
                         is_down = true;
                         let problem = Undelivered { message: one_line(&error), is_refusal: false };
-                        self.fail(letter, &problem, &mut done);
+                        self.fail(message, &problem, &mut done);
                         continue;
                     }
                 };
             }
             let Some(channel) = &channel else { continue };
-            if let Err(problem) = self.carry(channel, letter, &mut done) {
+            if let Err(problem) = self.carry(channel, message, &mut done) {
                 refusals = refusals.saturating_add(1);
-                // One that wants no letter at all has a wrong password, say.
+                // One that wants no message at all has a wrong password, say.
                 is_down = !problem.is_refusal || (refusals >= MOST_REFUSALS && done.tally.sent == 0);
                 held.insert(key);
             }
@@ -205,17 +205,17 @@ impl ChannelWorker<'_> {
         self.config.timeout.saturating_sub(taken)
     }
 
-    /// Tries a letter, and again at once where it may have passed; the error says why it waits on.
+    /// Tries a message, and again at once where it may have passed; the error says why it waits on.
     fn carry(
         &self,
         channel: &channel::Channel,
-        letter: &Delivery,
+        message: &Delivery,
         done: &mut OfChannel,
     ) -> Result<(), Undelivered> {
-        let mut letter = letter.clone();
+        let mut message = message.clone();
         let mut delays = QUICK_DELAYS.iter();
         loop {
-            let begun = outbox::begun(&letter, now());
+            let begun = outbox::begun(&message, now());
             if !self.begin(&begun) {
                 // Another call has it, or nobody knows: what comes after it waits.
                 done.tally.left += 1;
@@ -229,11 +229,11 @@ impl ChannelWorker<'_> {
             }
             testpoint::reached(Step::LetterDelivered);
             let told = outcome.clone().map_err(|problem| problem.message);
-            letter = outbox::settled(&begun, told, now());
-            self.settle(&letter);
+            message = outbox::settled(&begun, told, now());
+            self.settle(&message);
             let problem = match outcome {
                 Ok(()) => {
-                    log::info!("alert channel `{}`: {} told", self.config.name, letter.event());
+                    log::info!("alert channel `{}`: {} told", self.config.name, message.event());
                     done.tally.sent += 1;
                     return Ok(());
                 }
@@ -246,11 +246,11 @@ impl ChannelWorker<'_> {
                     && self.begun.elapsed().saturating_add(**delay) < limit
                     && self.time_left() > **delay
             });
-            let may_go_on = letter.status == DeliveryStatus::Waiting;
+            let may_go_on = message.status == DeliveryStatus::Waiting;
             if may_go_on && delay.is_some_and(|delay| !self.context.interrupt.wait(*delay)) {
                 continue;
             }
-            self.tell(&letter, &problem, done);
+            self.tell(&message, &problem, done);
             return Err(problem);
         }
     }
@@ -267,9 +267,9 @@ impl ChannelWorker<'_> {
         }
     }
 
-    /// Says that a letter could not even be tried.
-    fn fail(&self, letter: &Delivery, problem: &Undelivered, done: &mut OfChannel) {
-        let begun = outbox::begun(letter, now());
+    /// Says that a message could not even be tried.
+    fn fail(&self, message: &Delivery, problem: &Undelivered, done: &mut OfChannel) {
+        let begun = outbox::begun(message, now());
         if self.begin(&begun) {
             let settled = outbox::settled(&begun, Err(problem.message.clone()), now());
             self.settle(&settled);
@@ -277,12 +277,12 @@ impl ChannelWorker<'_> {
         }
     }
 
-    fn tell(&self, letter: &Delivery, problem: &Undelivered, done: &mut OfChannel) {
-        let to = letter.recipient.as_ref().map_or_else(String::new, |to| format!(" to {to}"));
+    fn tell(&self, message: &Delivery, problem: &Undelivered, done: &mut OfChannel) {
+        let to = message.recipient.as_ref().map_or_else(String::new, |to| format!(" to {to}"));
         let name = &self.config.name;
         let why = &problem.message;
-        done.due_at = Some(letter.due_at);
-        if letter.status == DeliveryStatus::GivenUp {
+        done.due_at = Some(message.due_at);
+        if message.status == DeliveryStatus::GivenUp {
             log::error!("alert channel `{name}`: given up{to} after a day: {why}");
             done.tally.given_up += 1;
             done.given_up = Some(problem.message.clone());

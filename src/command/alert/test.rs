@@ -5,14 +5,14 @@ use serde::Serialize;
 
 use crate::alert::channel::Channel as Wire;
 use crate::alert::id;
-use crate::alert::route::{letter_to, recipients};
+use crate::alert::route::{message_to, recipients};
 use crate::cli;
 use crate::command::context::{Context, now};
 use crate::command::copies::side_by_side;
 use crate::config::alert::{Channel, Format, Way};
 use crate::exit::{Code, Failure, one_line, render, wrap};
 use crate::finding::{Rule, Severity};
-use crate::notice::{Alert, AlertStatus, Event, Letter, Signal};
+use crate::notice::{Alert, AlertStatus, Event, Message, Signal};
 
 /// What came of one message, as `--json` shows it.
 #[derive(Serialize)]
@@ -93,21 +93,21 @@ fn through(context: &Context, channel: &Channel) -> Vec<(Option<String>, Result<
 
 fn send(context: &Context, channel: &Channel, wire: &Wire, recipient: Option<&str>) -> Result<()> {
     let source = &context.config.source.name;
-    let deliver = |letter: Letter| -> Result<()> {
+    let deliver = |message: Message| -> Result<()> {
         let at = now();
-        let letter = letter_to(source, (&channel.name, recipient.map(str::to_owned)), letter, at, at)?;
-        Ok(wire.deliver(&letter, at, std::time::Duration::MAX)?)
+        let message = message_to(source, (&channel.name, recipient.map(str::to_owned)), message, at, at)?;
+        Ok(wire.deliver(&message, at, std::time::Duration::MAX)?)
     };
     if matches!(channel.way, Way::Ping { .. }) {
         let body = format!("`pgkeep alert test` of source {source}: no backup ran\n");
-        return deliver(Letter::Ping { signal: Signal::Log, rid: id::uuid()?, body });
+        return deliver(Message::Ping { signal: Signal::Log, rid: id::uuid()?, body });
     }
     let mut alert = Box::new(sample(context, channel)?);
-    deliver(Letter::Notice { event: Event::Test, alert: alert.clone() })?;
+    deliver(Message::Notice { event: Event::Test, alert: alert.clone() })?;
     if matches!(&channel.way, Way::Webhook(webhook) if webhook.format == Format::Pagerduty) {
         // It has opened an incident, which nothing else would ever close.
         (alert.status, alert.resolved_at) = (AlertStatus::Resolved, Some(now()));
-        deliver(Letter::Notice { event: Event::Resolved, alert })?;
+        deliver(Message::Notice { event: Event::Resolved, alert })?;
     }
     Ok(())
 }
