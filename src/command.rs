@@ -16,7 +16,6 @@ use crate::process;
 use crate::testpoint;
 
 mod agree;
-mod alarm;
 mod alert;
 mod backup;
 mod context;
@@ -31,6 +30,7 @@ mod key;
 mod limits;
 mod list;
 mod locks;
+mod notify;
 mod output;
 mod ownership;
 mod pin;
@@ -133,7 +133,7 @@ fn run(cli: Cli) -> Result<Code> {
     // What is refused touches nothing.
     let is_refused = done.as_ref().is_err_and(|error| exit::code_of(error) == Code::Usage);
     if !is_refused && !context.interrupt.is_raised() {
-        alarm::flush(&context);
+        notify::flush(&context);
     }
     match (done, context.interrupt.signal()) {
         // What an interrupted command ran into is not what ended it.

@@ -27,7 +27,7 @@
 //! - [`catalog`]: the tables, their migrations, the run's lock, records that wait.
 //! - [`alert`]: what is an alert, what it says, and the channels that carry it.
 //! - [`bounded`], [`config`], [`conninfo`], [`connect`], [`key`], [`manifest`], [`fingerprint`], [`backup`], [`name`],
-//!   [`notice`], [`finding`], [`object_lock`], [`part`], [`schema`], [`files`], [`https`], [`process`], [`interrupt`], [`testpoint`],
+//!   [`alert_record`], [`finding`], [`object_lock`], [`part`], [`schema`], [`files`], [`https`], [`process`], [`interrupt`], [`testpoint`],
 //!   [`exit`]: what the floors above share.
 //!
 //! `fuzzing` stands beside them: what reads bytes from outside, as tests call it.
@@ -41,6 +41,7 @@
 //! - Silence is never success: exit 0 means that every store holds a copy that was read back.
 
 pub mod alert;
+pub mod alert_record;
 pub mod backup;
 pub mod bounded;
 pub mod catalog;
@@ -60,7 +61,6 @@ pub mod interrupt;
 pub mod key;
 pub mod manifest;
 pub mod name;
-pub mod notice;
 pub mod object_lock;
 pub mod part;
 pub mod pipeline;

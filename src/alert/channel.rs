@@ -12,11 +12,11 @@ use super::message::AlertText;
 use super::ping::Switch;
 use super::sms::Texter;
 use super::webhook::Hook;
+use crate::alert_record::{Delivery, Message};
 use crate::bounded::{self, GivenUp};
 use crate::config;
 use crate::config::alert::Way;
 use crate::config::value::Secret;
-use crate::notice::{Delivery, Message};
 
 /// Why a message was not delivered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

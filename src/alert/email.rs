@@ -16,9 +16,9 @@ use zeroize::Zeroizing;
 use super::channel::{Fetch, Undelivered};
 use super::clean::clean_line;
 use super::message::AlertText;
+use crate::alert_record::Delivery;
 use crate::config::alert::{Email, SmtpTls};
 use crate::config::environment;
-use crate::notice::Delivery;
 
 pub(super) struct Mailer {
     transport: SmtpTransport,

@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::clean::{clean, clean_line, cut};
+use crate::alert_record::{Alert, Event};
 use crate::finding::{Rule, Severity};
-use crate::notice::{Alert, Event};
 
 /// No title is longer: mail programs and telephones show less.
 const TITLE_CHARACTERS: usize = 150;

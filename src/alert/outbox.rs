@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::notice::{Delivery, DeliveryStatus};
+use crate::alert_record::{Delivery, DeliveryStatus};
 
 /// A message that nobody took for so long is given up.
 pub const GIVEN_UP_AFTER: SignedDuration = SignedDuration::from_hours(24);
@@ -92,7 +92,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::alert::route::message_to;
-    use crate::notice::{Message, Signal};
+    use crate::alert_record::{Message, Signal};
 
     #[test]
     fn a_message_that_nobody_takes_is_tried_less_and_less_for_a_day() {

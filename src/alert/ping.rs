@@ -7,8 +7,8 @@ use anyhow::Result;
 
 use super::channel::{Fetch, Undelivered};
 use super::http::Target;
+use crate::alert_record::Signal;
 use crate::config::value::Secret;
-use crate::notice::Signal;
 
 /// Switches keep the beginning of a body alone; it holds the end of a log.
 const BODY_BYTES: usize = 10_000;

@@ -6,9 +6,9 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 
 use super::id;
+use crate::alert_record::{Alert, Delivery, DeliveryStatus, Event, Message};
 use crate::config::alert::{Channel, QuietHours, Way};
 use crate::finding::Severity;
-use crate::notice::{Alert, Delivery, DeliveryStatus, Event, Message};
 
 /// Where news goes, and by what rules.
 #[derive(Clone, Debug)]

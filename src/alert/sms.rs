@@ -139,7 +139,7 @@ mod tests {
 
     use super::*;
     use crate::alert::message::tests::failed;
-    use crate::notice::Event;
+    use crate::alert_record::Event;
 
     fn text_of(database: &str, message: &str) -> String {
         text(&AlertText::new(Event::Raised, &failed(database, message)))

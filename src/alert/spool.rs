@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
 
-use crate::notice::{Alert, AlertStatus, Delivery, DeliveryStatus};
+use crate::alert_record::{Alert, AlertStatus, Delivery, DeliveryStatus};
 use crate::{bounded, files};
 
 /// No file is larger: what is, is something else.

@@ -3,8 +3,8 @@
 
 use jiff::Timestamp;
 
+use crate::alert_record::{Alert, AlertStatus, Event};
 use crate::finding::{AlertKey, Finding, Problem};
-use crate::notice::{Alert, AlertStatus, Event};
 
 /// An alert as it is now, and what is to be told of it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,9 +6,9 @@ use postgres::{Client, Row, Transaction};
 use super::Catalog;
 use super::session::Schema;
 use super::{deliveries, lock};
+use crate::alert_record::{Alert, AlertStatus, Delivery, Event};
 use crate::exit::one_line;
 use crate::finding::{Rule, Severity};
-use crate::notice::{Alert, AlertStatus, Delivery, Event};
 use crate::params;
 
 /// Who listens in the catalog's database listens to this.

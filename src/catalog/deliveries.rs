@@ -6,7 +6,7 @@ use postgres::{Row, Transaction};
 
 use super::Catalog;
 use super::session::Schema;
-use crate::notice::{Delivery, DeliveryStatus, Message};
+use crate::alert_record::{Delivery, DeliveryStatus, Message};
 use crate::params;
 
 impl Catalog {

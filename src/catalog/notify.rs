@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 
 use super::Catalog;
 use super::alerts::{LISTENED_TO, payload};
-use crate::notice::{Alert, Event};
+use crate::alert_record::{Alert, Event};
 use crate::params;
 
 impl Catalog {

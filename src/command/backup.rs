@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::json;
 
-use super::alarm::pings::Run;
 use super::context::Context;
+use super::notify::pings::Run;
 use super::{prune, signals};
 use crate::alert::id;
 use crate::backup::{Backup, CLUSTER, CONFIG, FULL};

@@ -6,8 +6,8 @@ use anyhow::Result;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use super::alarm::Alarm;
 use super::examine::Reader;
+use super::notify::Notifier;
 use super::output::Output;
 use super::signals::InterruptRecord;
 use crate::alert::channel::Channel;
@@ -51,7 +51,7 @@ pub(super) struct Context {
     pub(super) out: Output,
     pub(super) pending: Pending,
     pub(super) spool: Spool,
-    pub(super) alarm: Alarm,
+    pub(super) notifier: Notifier,
 }
 
 impl Context {
@@ -67,8 +67,8 @@ impl Context {
             log::warn!("{warning}");
         }
         let spool = Spool::under(&config.state_dir);
-        let alarm = Alarm::default();
-        Self { config, environment, interrupt, interrupt_record, out, pending, spool, alarm }
+        let notifier = Notifier::default();
+        Self { config, environment, interrupt, interrupt_record, out, pending, spool, notifier }
     }
 
     pub(super) fn connect_options(&self) -> ConnectOptions<'static> {

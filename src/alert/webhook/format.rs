@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use crate::alert::clean::cut;
 use crate::alert::message::AlertText;
+use crate::alert_record::Event;
 use crate::config::alert::Format;
 use crate::finding::Severity;
-use crate::notice::Event;
 
 /// Discord's, with room for what is put around it.
 const DISCORD_CHARACTERS: usize = 3_500;
@@ -194,8 +194,10 @@ mod tests {
 
     #[test]
     fn no_body_is_longer_than_its_service_takes() {
-        let alert =
-            crate::notice::Alert { detail: Some("ä\u{1f600}\n".repeat(20_000)), ..failed("shop", "x") };
+        let alert = crate::alert_record::Alert {
+            detail: Some("ä\u{1f600}\n".repeat(20_000)),
+            ..failed("shop", "x")
+        };
         let message = AlertText::new(Event::Raised, &alert);
         let of = |format| outgoing(format, &message, None, Timestamp::UNIX_EPOCH).body;
         assert!(of(Format::Ntfy).len() <= 4_096);

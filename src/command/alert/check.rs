@@ -7,16 +7,16 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::alert::rules;
+use crate::alert_record::{Alert, AlertStatus};
 use crate::backup::{Backup, CLUSTER};
 use crate::cli;
-use crate::command::alarm;
 use crate::command::context::{ConfiguredStore, Context, now};
+use crate::command::notify;
 use crate::config::value::Span;
 use crate::exit::{Code, Failure, PluginState, one_line};
 use crate::files;
 use crate::finding::{Finding, Severity};
 use crate::key::KeyRing;
-use crate::notice::{Alert, AlertStatus};
 
 mod compare;
 mod evaluate;
@@ -62,12 +62,12 @@ pub(super) fn run(context: &Context, flags: &cli::AlertCheck) -> Result<Code> {
         return Ok(Code::Failed);
     }
     let findings = evaluate::all(context, &snapshot, ring.as_ref(), &mut notes);
-    let mut findings: Vec<Finding> = findings.into_iter().map(alarm::cleaned).collect();
+    let mut findings: Vec<Finding> = findings.into_iter().map(notify::cleaned).collect();
     if snapshot.record.is_ok() {
         findings.extend(no_longer_there(context));
     }
-    alarm::raise(context, &findings);
-    let alerts = if snapshot.record.is_ok() { alarm::open_alerts(context).ok() } else { None };
+    notify::raise(context, &findings);
+    let alerts = if snapshot.record.is_ok() { notify::open_alerts(context).ok() } else { None };
     let alerts = alerts.map(|all| unacknowledged(all, &flags.databases));
     let has_key = ring.is_some();
     let backups = report::backups(&mut snapshot, has_key);
@@ -137,7 +137,7 @@ fn no_longer_there(context: &Context) -> Vec<Finding> {
         alert.store.as_ref().is_some_and(|name| !has_store(name))
             || alert.channel.as_ref().is_some_and(|name| !has_channel(name))
     };
-    let open = alarm::open_alerts(context).unwrap_or_default();
+    let open = notify::open_alerts(context).unwrap_or_default();
     open.iter().filter(|alert| is_gone(alert)).map(|alert| alert.subject().is_well()).collect()
 }
 

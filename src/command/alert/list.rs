@@ -6,12 +6,12 @@ use anyhow::Result;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use jiff::Timestamp;
 
+use crate::alert_record::{Alert, AlertStatus};
 use crate::cli;
-use crate::command::alarm::MOST_SHOWN;
 use crate::command::context::Context;
+use crate::command::notify::MOST_SHOWN;
 use crate::command::output::printable;
 use crate::exit::{Code, one_line};
-use crate::notice::{Alert, AlertStatus};
 
 pub(super) fn run(context: &Context, flags: &cli::AlertList) -> Result<Code> {
     let (alerts, code) = match context.catalog() {

@@ -3,12 +3,12 @@
 use anyhow::Result;
 
 use crate::alert::clean::clean_line;
+use crate::alert_record::{Alert, AlertStatus};
 use crate::catalog::Catalog;
 use crate::cli;
-use crate::command::alarm;
 use crate::command::context::Context;
+use crate::command::notify;
 use crate::exit::{Code, Failure};
-use crate::notice::{Alert, AlertStatus};
 
 /// A prefix that fits more is too short to name them all.
 const SHOWN: u32 = 10;
@@ -29,7 +29,7 @@ pub(super) fn resolve(context: &Context, flags: &cli::AlertResolve) -> Result<Co
     if alert.status == AlertStatus::Resolved {
         return Err(over(&alert));
     }
-    alarm::raise_of(context, &alert.source, &[alert.subject().is_well()]);
+    notify::raise_of(context, &alert.source, &[alert.subject().is_well()]);
     let is_over = one(&mut catalog, &alert.id)?.status == AlertStatus::Resolved;
     if !is_over {
         let why =
@@ -42,7 +42,7 @@ pub(super) fn resolve(context: &Context, flags: &cli::AlertResolve) -> Result<Co
 /// The catalog, with what this host has to tell it.
 fn caught_up(context: &Context) -> Result<Catalog> {
     let catalog = context.catalog()?;
-    alarm::catch_up(context);
+    notify::catch_up(context);
     Ok(catalog)
 }
 

@@ -6,13 +6,13 @@ use serde::Serialize;
 use crate::alert::channel::Channel as Wire;
 use crate::alert::id;
 use crate::alert::route::{message_to, recipients};
+use crate::alert_record::{Alert, AlertStatus, Event, Message, Signal};
 use crate::cli;
 use crate::command::context::{Context, now};
 use crate::command::copies::side_by_side;
 use crate::config::alert::{Channel, Format, Way};
 use crate::exit::{Code, Failure, one_line, render, wrap};
 use crate::finding::{Rule, Severity};
-use crate::notice::{Alert, AlertStatus, Event, Message, Signal};
 
 /// What came of one message, as `--json` shows it.
 #[derive(Serialize)]

@@ -7,8 +7,8 @@ use anyhow::Result;
 use super::run_record::RunRecord;
 use super::stream::{self, Streamed};
 use crate::backup::{Backup, FULL};
-use crate::command::alarm::pings::Run;
 use crate::command::context::{ConfiguredStore, Context};
+use crate::command::notify::pings::Run;
 use crate::key::KeyRing;
 
 /// What every backup of one call shares.

@@ -12,13 +12,13 @@ use super::content::Content;
 use crate::alert::rules;
 use crate::backup::{Backup, CheckLevel, Copy, CopyState, Status, TablesBefore};
 use crate::catalog::history::Past;
-use crate::command::alarm::{
-    self,
-    pings::{Fate, Run},
-};
 use crate::command::context::{Context, now};
 use crate::command::health;
 use crate::command::locks;
+use crate::command::notify::{
+    self,
+    pings::{Fate, Run},
+};
 use crate::command::standing::FROM_KEYBOARD;
 use crate::exit::{self, Code, code_of, one_line};
 use crate::finding::{AlertKey, Finding, Rule};
@@ -91,7 +91,7 @@ impl<'a> Watch<'a> {
             names => names.iter().map(of_database).collect(),
         };
         if code_of(error) == Code::Usage {
-            alarm::raise_in_file(self.context, &all);
+            notify::raise_in_file(self.context, &all);
         } else {
             self.raise(&all);
         }
@@ -219,7 +219,7 @@ impl<'a> Watch<'a> {
     }
 
     fn raise(&self, seen: &[Finding]) {
-        alarm::raise(self.context, seen);
+        notify::raise(self.context, seen);
     }
 }
 

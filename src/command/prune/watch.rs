@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
-use super::super::alarm;
 use super::super::context::Context;
+use super::super::notify;
 use super::plan::Plan;
 use super::report::Done;
 use crate::exit::{Code, one_line};
@@ -51,7 +51,7 @@ pub(super) fn ended(
         let may_be_well = outcome.is_ok() && extent.is_every_store;
         seen.extend(of_all.filter(|seen| may_be_well || seen.problem.is_some()));
     }
-    alarm::raise(context, &seen);
+    notify::raise(context, &seen);
 }
 
 fn told(subject: AlertKey, what: &str, detail: &[String]) -> Finding {
@@ -90,5 +90,5 @@ pub(super) fn not_planned(context: &Context, databases: Option<&[String]>, error
         Some(names) => names.iter().map(of_one).collect(),
         None => vec![AlertKey::new(Rule::RetentionHeld).has_problem(what.clone())],
     };
-    alarm::raise(context, &seen);
+    notify::raise(context, &seen);
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::super::context::Context;
 use super::super::examine::Verdict;
-use super::super::{alarm, health};
+use super::super::{health, notify};
 use super::Checked;
 use crate::backup::CheckLevel;
 use crate::catalog::Catalog;
@@ -44,7 +44,7 @@ impl Seen {
     /// Raises that stores could not be asked, where none could.
     pub(super) fn raise_away(&self, context: &Context) {
         let seen: Vec<Finding> = self.away.iter().map(|(name, why)| away(name, why)).collect();
-        alarm::raise(context, &seen);
+        notify::raise(context, &seen);
     }
 
     /// Raises the problems that the record shows as it is now, and lets go what no longer is.
@@ -57,7 +57,7 @@ impl Seen {
             Ok(more) => seen.extend(more),
             Err(error) => log::warn!("no alerts are made of what was found: {}", one_line(&error)),
         }
-        alarm::raise(context, &seen);
+        notify::raise(context, &seen);
     }
 
     fn of_record(&self, context: &Context, catalog: &mut Catalog) -> Result<Vec<Finding>> {

@@ -123,7 +123,7 @@ fn what_is_over_goes_in_time() {
         letter("d4", "a1", "sent", "29 days"),
     ];
     site.cluster.execute(&site.catalog, &rows.concat());
-    site.pgkeep(["backup", "full"]).any_stdout().stderr_has("a letter on record is left alone").run();
+    site.pgkeep(["backup", "full"]).any_stdout().stderr_has("a message on record is left alone").run();
     let ids: Vec<_> = alerts(&site).into_iter().map(|alert| alert["id"].clone()).collect();
     assert_eq!(ids, ["a2", "a3"]);
     let left = site.cluster.connect(&site.catalog).query("SELECT id FROM pgkeep.delivery ORDER BY id", &[]);

@@ -10,12 +10,12 @@ use crate::alert::id;
 use crate::alert::route::Routes;
 use crate::alert::spool::SpoolFile;
 use crate::alert::transitions::{Change, apply, merged};
+use crate::alert_record::{Alert, AlertStatus, Delivery, DeliveryStatus, Event, Message};
 use crate::catalog::Catalog;
 use crate::catalog::alerts::Changes;
 use crate::command::context::{Context, now};
 use crate::exit::one_line;
 use crate::finding::Finding;
-use crate::notice::{Alert, AlertStatus, Delivery, DeliveryStatus, Event, Message};
 use crate::testpoint::{self, Step};
 
 /// What was seen, and all that it takes to make alerts of it.
@@ -52,7 +52,7 @@ pub(super) fn record(
         Some(Ok(catalog)) => Outbox::Catalog(Box::new(catalog)),
         Some(Err(error)) => {
             log::warn!("the catalog does not take the alerts: {}", one_line(&error));
-            context.alarm.catalog_failed();
+            context.notifier.catalog_failed();
             in_file(context, &seen)
         }
         None => in_file(context, &seen),

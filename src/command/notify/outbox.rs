@@ -5,9 +5,9 @@ use jiff::Timestamp;
 
 use crate::alert::outbox::POSTPONED;
 use crate::alert::spool::{Spool, SpoolFile};
+use crate::alert_record::{Delivery, DeliveryStatus};
 use crate::catalog::Catalog;
 use crate::command::context::Context;
-use crate::notice::{Delivery, DeliveryStatus};
 
 /// The messages, wherever they are kept.
 pub(super) enum Outbox {

@@ -10,11 +10,11 @@ use super::context::Context;
 use crate::alert::channel::Channel;
 use crate::alert::clean::{clean, clean_line};
 use crate::alert::outbox::Urgency;
+use crate::alert_record::Alert;
 use crate::catalog::Catalog;
 use crate::config::alert::Way;
 use crate::exit::one_line;
 use crate::finding::Finding;
-use crate::notice::Alert;
 use crate::{bounded, config};
 
 mod outbox;
@@ -30,7 +30,7 @@ const CATALOG_PAUSE: Duration = Duration::from_secs(30);
 
 /// What one process keeps in mind of its alerts.
 #[derive(Default)]
-pub(super) struct Alarm {
+pub(super) struct Notifier {
     memory: Mutex<Memory>,
 }
 
@@ -46,7 +46,7 @@ struct Memory {
     ready: BTreeMap<String, Arc<Channel>>,
 }
 
-impl Alarm {
+impl Notifier {
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -148,7 +148,7 @@ pub(super) const MOST_SHOWN: u32 = 1000;
 
 /// A channel made ready, once in this process and within its time limit: a secret may be long in coming.
 fn channel(context: &Context, config: &config::alert::Channel) -> Result<Arc<Channel>> {
-    if let Some(ready) = context.alarm.memory().ready.get(&config.name) {
+    if let Some(ready) = context.notifier.memory().ready.get(&config.name) {
         return Ok(Arc::clone(ready));
     }
     let (wanted, fetch) = (config.clone(), context.fetcher());
@@ -156,7 +156,7 @@ fn channel(context: &Context, config: &config::alert::Channel) -> Result<Arc<Cha
     let made =
         made.map_err(|error| anyhow!("its secrets can't be had within {:?}: {error}", config.timeout))?;
     let made = Arc::new(made?);
-    context.alarm.memory().ready.insert(config.name.clone(), Arc::clone(&made));
+    context.notifier.memory().ready.insert(config.name.clone(), Arc::clone(&made));
     Ok(made)
 }
 
@@ -167,7 +167,7 @@ fn has_wires(context: &Context) -> bool {
 
 /// The catalog, unless it could not be reached a moment ago.
 fn catalog(context: &Context) -> Option<Catalog> {
-    let has_failed = context.alarm.memory().catalog_failed.is_some_and(|at| at.elapsed() < CATALOG_PAUSE);
+    let has_failed = context.notifier.memory().catalog_failed.is_some_and(|at| at.elapsed() < CATALOG_PAUSE);
     if has_failed {
         return None;
     }
@@ -175,7 +175,7 @@ fn catalog(context: &Context) -> Option<Catalog> {
         Ok(catalog) => Some(catalog),
         Err(error) => {
             log::info!("alerts are kept under the state folder: {}", one_line(&error));
-            context.alarm.catalog_failed();
+            context.notifier.catalog_failed();
             None
         }
     }

@@ -10,10 +10,10 @@ use super::send;
 use crate::alert;
 use crate::alert::outbox::Urgency;
 use crate::alert::route::message_to;
+use crate::alert_record::{Delivery, Message, Signal};
 use crate::command::context::{Context, now};
 use crate::config::alert::{Channel, Way};
 use crate::exit::one_line;
-use crate::notice::{Delivery, Message, Signal};
 
 /// How a backup of a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl Run {
             // What follows must not overtake it.
             if begun.recv_timeout(*limit).is_err() {
                 // It has had its time: how the run ended is kept for a later call.
-                context.alarm.exhaust(name);
+                context.notifier.exhaust(name);
             }
         }
         let body = context.out.tail();

@@ -10,12 +10,12 @@ use super::outbox::Outbox;
 use super::register;
 use crate::alert::channel::{self, Undelivered};
 use crate::alert::outbox::{self, GIVEN_UP_AFTER, Urgency};
+use crate::alert_record::{Delivery, DeliveryStatus, Event, Message};
 use crate::command::context::{Context, now};
 use crate::command::copies::side_by_side;
 use crate::config::alert::{Channel, Way};
 use crate::exit::one_line;
 use crate::finding::{AlertKey, Finding, Rule};
-use crate::notice::{Delivery, DeliveryStatus, Event, Message};
 use crate::testpoint::{self, Step};
 
 /// Another try within the same call, for what passes at once.
@@ -74,7 +74,7 @@ fn pass(context: &Context, outbox: &mut Outbox, source: &str, urgency: Urgency) 
     let outbox = Mutex::new(outbox);
     let workers: Vec<ChannelWorker<'_>> = channels
         .into_iter()
-        .filter(|channel| urgency == Urgency::Now || !context.alarm.is_exhausted(&channel.name))
+        .filter(|channel| urgency == Urgency::Now || !context.notifier.is_exhausted(&channel.name))
         .map(|config| ChannelWorker {
             context,
             source,
@@ -201,7 +201,7 @@ impl ChannelWorker<'_> {
         if self.urgency == Urgency::Now {
             return Duration::MAX;
         }
-        let taken = self.begun.elapsed().max(self.context.alarm.lost(&self.config.name));
+        let taken = self.begun.elapsed().max(self.context.notifier.lost(&self.config.name));
         self.config.timeout.saturating_sub(taken)
     }
 
@@ -225,7 +225,7 @@ impl ChannelWorker<'_> {
             let tried = Instant::now();
             let outcome = channel.deliver(&begun, now(), self.time_left());
             if outcome.is_err() {
-                self.context.alarm.lose(&self.config.name, tried.elapsed());
+                self.context.notifier.lose(&self.config.name, tried.elapsed());
             }
             testpoint::reached(Step::LetterDelivered);
             let told = outcome.clone().map_err(|problem| problem.message);
@@ -258,7 +258,7 @@ impl ChannelWorker<'_> {
     /// The channel does not work now: neither this call nor the next one is held up by it again.
     fn leave(&self, done: &OfChannel) {
         if self.urgency != Urgency::Now {
-            self.context.alarm.exhaust(&self.config.name);
+            self.context.notifier.exhaust(&self.config.name);
         }
         let Some(until) = done.due_at else { return };
         let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
