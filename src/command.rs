@@ -41,7 +41,7 @@ mod rebuild;
 mod restore;
 pub(crate) mod select;
 mod signals;
-mod standing;
+mod status;
 mod trust;
 mod verify;
 

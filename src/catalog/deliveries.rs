@@ -122,7 +122,7 @@ pub(super) fn insert(transaction: &mut Transaction<'_>, schema: &Schema, deliver
 }
 
 const INSERT: &str = "\
-INSERT INTO {schema}.delivery (id, alert, source, channel, recipient, event, message, status, created_at, due_at, attempts,
+INSERT INTO {schema}.delivery (id, alert, source, channel, recipient, event, letter, status, created_at, due_at, attempts,
     tried_at, sent_at, error)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 ON CONFLICT (id) DO NOTHING";
@@ -134,7 +134,7 @@ WHERE source = $1 AND channel = ANY($2) AND status = 'waiting' AND alert IS NULL
 
 /// So many of each channel: one that is dead keeps no other from being told.
 const WAITING: &str = "\
-SELECT id, source, channel, recipient, message, status, created_at, due_at, attempts, tried_at, sent_at, error
+SELECT id, source, channel, recipient, letter, status, created_at, due_at, attempts, tried_at, sent_at, error
 FROM (
     SELECT *, pg_catalog.row_number() OVER (PARTITION BY channel ORDER BY created_at, id) AS place
     FROM {schema}.delivery WHERE source = $1 AND status = 'waiting') waiting

@@ -11,18 +11,18 @@ use crate::cli;
 use crate::cli::AlertAction;
 use crate::exit::{Code, PluginState};
 
+mod acknowledge;
 mod check;
 mod list;
 mod send;
-mod stand;
 mod test;
 
 pub(super) fn run(context: &Context, flags: &cli::Alert) -> Result<Code> {
     match &flags.action {
         None => list::run(context, &flags.list),
         Some(AlertAction::List(flags)) => list::run(context, flags),
-        Some(AlertAction::Ack(flags)) => stand::acknowledge(context, flags),
-        Some(AlertAction::Resolve(flags)) => stand::resolve(context, flags),
+        Some(AlertAction::Ack(flags)) => acknowledge::acknowledge(context, flags),
+        Some(AlertAction::Resolve(flags)) => acknowledge::resolve(context, flags),
         Some(AlertAction::Send) => send::run(context),
         Some(AlertAction::Test(flags)) => test::run(context, flags),
         Some(AlertAction::Check(flags)) => check::run(context, flags),

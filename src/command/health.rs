@@ -2,7 +2,7 @@
 
 use crate::backup::{Backup, CONFIG, CheckLevel, CopyState, Status};
 use crate::catalog::kept::Kept;
-use crate::command::standing;
+use crate::command::status;
 use crate::finding::{AlertKey, Finding, Rule, Severity};
 
 /// Under which name the record of a backup keeps when a test restore of it passed.
@@ -50,7 +50,7 @@ pub(super) fn degraded(backup: &Backup) -> Finding {
     let (id, database) = (backup.id.as_str(), backup.database.as_str());
     let subject = AlertKey::of_database(Rule::BackupDegraded, database);
     // What it lacks has an alert of its own.
-    let is_all = standing::lacks(backup).is_some_and(|lacks| backup.error.as_deref() == Some(lacks));
+    let is_all = status::lacks(backup).is_some_and(|lacks| backup.error.as_deref() == Some(lacks));
     if backup.status != Status::Degraded || is_all {
         return subject.is_well();
     }
@@ -62,8 +62,8 @@ pub(super) fn degraded(backup: &Backup) -> Finding {
 pub(super) fn test_restore(backup: &Backup) -> Option<Finding> {
     let (id, database) = (backup.id.as_str(), backup.database.as_str());
     let subject = AlertKey::of_database(Rule::TestRestoreFailed, database);
-    let is_of_restore = standing::unproven_at(backup) == Some(CheckLevel::Restore);
-    match standing::unproven(backup).filter(|_| is_of_restore) {
+    let is_of_restore = status::unproven_at(backup) == Some(CheckLevel::Restore);
+    match status::unproven(backup).filter(|_| is_of_restore) {
         Some(why) => {
             Some(subject.has_problem(format!("the test restore of `{id}` failed: {why}")).of_backup(id))
         }

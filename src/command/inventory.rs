@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::context::ConfiguredStore;
 use super::copies::{expiry, path_in, side_by_side};
-use super::standing;
+use super::status;
 use super::trust::Trust;
 use crate::backup::{Backup, Copy, CopyState};
 use crate::catalog::query::Filter;
@@ -21,12 +21,12 @@ use crate::store::{Listed, Store};
 pub(super) use found::{Inventory, sealed_by_then};
 pub(super) use orphan::{MOST_NAMED, Orphan, Orphans};
 use reading::Reading;
-pub(super) use stand::{Newest, Standing, each, in_order};
+pub(super) use stored_files::{Newest, StoredFiles, each, in_order};
 
 mod found;
 mod orphan;
 mod reading;
-mod stand;
+mod stored_files;
 
 /// What is held at once of the names in a store, in bytes. Where there are more, the store is listed again.
 const WINDOW_BYTES: usize = 24 * 1024 * 1024;
@@ -91,21 +91,21 @@ fn read_by(
         |artifact: &str| is_wanted(artifact.strip_prefix(&root).unwrap_or(artifact), filter, prefix);
     let mut reading = Reading::start(configured, store, ring, filter, trust);
     let mut databases = BTreeSet::new();
-    let (mut last, mut late): (Option<Standing>, Vec<Standing>) = (None, Vec::new());
+    let (mut last, mut late): (Option<StoredFiles>, Vec<StoredFiles>) = (None, Vec::new());
     loop {
         let is_first = last.is_none();
         let (mut window, mut halves) =
             (Newest::of(usize::MAX, window_bytes), Newest::of(MOST_NAMED, usize::MAX));
-        let mut take = |standing: Standing| {
+        let mut take = |stored: StoredFiles| {
             if is_first && databases.len() < MOST_DATABASES {
-                databases.extend(database_of(&key_of(&standing.path)));
+                databases.extend(database_of(&key_of(&stored.path)));
             }
-            if last.as_ref().is_none_or(|last| last.rank() < standing.rank()) {
-                window.push(standing);
+            if last.as_ref().is_none_or(|last| last.rank() < stored.rank()) {
+                window.push(stored);
             }
         };
-        each(store, &root, &is_wanted, &mut |standing| {
-            if standing.is_pair() { take(standing) } else { halves.push(standing) }
+        each(store, &root, &is_wanted, &mut |stored| {
+            if stored.is_pair() { take(stored) } else { halves.push(stored) }
         })?;
         if is_first {
             let (pairs, orphans) = look_again(store, halves)?;
@@ -149,9 +149,9 @@ fn floor(at: Timestamp) -> Timestamp {
 
 /// A run that publishes, or retention that removes, while the store is listed shows one file of two. Gives what is
 /// whole after all, and what is not.
-fn look_again(store: &dyn Store, halves: Newest) -> Result<(Vec<Standing>, Orphans)> {
+fn look_again(store: &dyn Store, halves: Newest) -> Result<(Vec<StoredFiles>, Orphans)> {
     let (halves, more) = halves.into_parts();
-    let (mut pairs, halves): (Vec<_>, Vec<_>) = halves.into_iter().partition(Standing::is_pair);
+    let (mut pairs, halves): (Vec<_>, Vec<_>) = halves.into_iter().partition(StoredFiles::is_pair);
     let halves = in_order(halves);
     let mut orphans = Orphans::of(store.name());
     orphans.more = more;
@@ -244,7 +244,7 @@ pub(super) fn open_signed(
         locked_until: None,
         error,
     }];
-    standing::settle(&mut backup);
+    status::recompute(&mut backup);
     Ok(Ok((backup, signer)))
 }
 
@@ -270,7 +270,7 @@ mod tests {
         let listed = [at(21), name::manifest_path(&at(22)), at(23), at(24)];
         let mut halves = Newest::of(9, usize::MAX);
         for path in &listed {
-            halves.push(Standing::of(self::listed(path)).unwrap());
+            halves.push(StoredFiles::of(self::listed(path)).unwrap());
         }
         let (pairs, orphans) = look_again(&store, halves).unwrap();
         let pairs: Vec<&String> = pairs.iter().map(|pair| &pair.path).collect();

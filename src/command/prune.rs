@@ -10,17 +10,17 @@ use crate::catalog::Catalog;
 use crate::cli;
 use crate::exit::{Code, Failure, one_line};
 
-mod carry_out;
-mod items;
+mod execute;
+mod explain;
 mod leftovers;
 mod plan;
+mod plan_items;
 mod removal;
 mod report;
-mod stays;
 mod store_listing;
 mod watch;
 
-use carry_out::Work;
+use execute::Work;
 use plan::{Plan, Scope};
 use report::Done;
 use watch::Extent;
@@ -49,7 +49,7 @@ pub(super) fn run(context: &Context, flags: &cli::Prune) -> Result<Code> {
     let plan = plan::make(context, &mut catalog, &configured_stores, &scope)
         .inspect_err(|error| watch::not_planned(context, None, error))?;
     ensure_known(&plan, &databases)?;
-    stays::tell(&plan, &all, false);
+    explain::tell(&plan, &all, false);
     let mut done = Done::default();
     if flags.dry_run {
         find_leftovers(&mut catalog, &plan, &mut done)?;
@@ -99,7 +99,7 @@ pub(super) fn after_backup(
     let pruned = || -> Result<Result<Code>> {
         let mut catalog = context.catalog()?;
         let plan = plan::make(context, &mut catalog, &configured_stores.iter().collect::<Vec<_>>(), &scope)?;
-        stays::tell(&plan, configured_stores, true);
+        explain::tell(&plan, configured_stores, true);
         let work = Work { context, plan: &plan, scope: &scope };
         let mut done = Done::default();
         let carried = carry(&work, &mut catalog, false, &mut done);
@@ -137,7 +137,7 @@ fn carry(work: &Work<'_>, catalog: &mut Catalog, force: bool, done: &mut Done) -
         let hint = "`pgkeep prune --dry-run` shows it; --force carries it out";
         return Err(Failure::failed(format!("nothing was removed: {what}")).hint(hint).into());
     }
-    let code = code.worse(stays::tell_held(plan, catalog, done)?);
+    let code = code.worse(explain::tell_held(plan, catalog, done)?);
     for store in &plan.stores {
         let age = store.configured.keep.age_alone().map(|age| age.as_secs_f64());
         catalog.set_expiry(work.scope.source, &store.configured.name, age)?;

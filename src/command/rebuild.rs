@@ -10,7 +10,7 @@ use super::agree::{self, Unproven};
 use super::context::{ConfiguredStore, Context, now};
 use super::inventory::{self, Orphan};
 use super::trust::Trust;
-use super::{backup, select, standing};
+use super::{backup, select, status};
 use crate::backup::{Backup, Copy, CopyState, Status};
 use crate::catalog::Catalog;
 use crate::catalog::query::Filter;
@@ -71,7 +71,7 @@ pub(super) fn run(context: &Context, from: &[String], accept: &[String]) -> Resu
             }
         };
         backup.copies.sort_by_key(|copy| order(copy).unwrap_or(usize::MAX));
-        standing::settle(&mut backup);
+        status::recompute(&mut backup);
         catalog.save(&backup)?;
         testpoint::reached(Step::RowRebuilt);
         written.push(backup);

@@ -8,7 +8,7 @@ use super::context::{ConfiguredStore, Context, now};
 use super::examine::{Reader, Verdict};
 use super::progress::Phase;
 use super::proof::Proof;
-use super::{select, standing};
+use super::{select, status};
 use crate::backup::{Backup, CONFIG, CheckLevel, Copy};
 use crate::catalog::Catalog;
 use crate::catalog::query::CHECKED;
@@ -20,8 +20,8 @@ use crate::name::BackupId;
 use crate::source::server::Server;
 
 mod check;
-mod mend;
 mod orphans;
+mod repair;
 mod sweep;
 mod watch;
 
@@ -140,7 +140,7 @@ fn keep_repaired(catalog: &mut Catalog, backup: &Backup, findings: &[CheckedCopy
                 known.clone_from(&copy);
             });
         }
-        standing::settle(&mut known);
+        status::recompute(&mut known);
         catalog.save(&known)
     });
     if let Err(error) = kept {
@@ -197,12 +197,12 @@ impl Session<'_> {
             keep_repaired(catalog, &backup, &findings);
             return Ok(Checked { backup, findings, code: Code::Failed });
         }
-        standing::settle(&mut backup);
-        if let Some(error) = standing::unproven(&backup).filter(|_| code == Code::Done) {
+        status::recompute(&mut backup);
+        if let Some(error) = status::unproven(&backup).filter(|_| code == Code::Done) {
             log::error!("`{}`: a deeper check found, and none as deep has passed since: {error}", backup.id);
             code = code.worse(Code::Degraded);
         }
-        if let Some(lacks) = standing::lacks(&backup) {
+        if let Some(lacks) = status::lacks(&backup) {
             log::error!("`{}`: its copies are whole, and {lacks}", backup.id);
             code = code.worse(Code::Degraded);
         }

@@ -22,7 +22,7 @@ use crate::command::copies::{Making, mark_checked, side_by_side};
 use crate::command::examine::{OpenWith, Reader, Verdict};
 use crate::command::locks::{self, Claimant};
 use crate::command::progress::Phase;
-use crate::command::{proof, signals, standing};
+use crate::command::{proof, signals, status};
 use crate::config::{Method, environment};
 use crate::exit::{Code, Failure, one_line, wrap};
 use crate::key::KeyRing;
@@ -142,8 +142,8 @@ fn describe_failure(
     backup.error = Some(signal.map_or_else(|| one_line(error), signals::in_words));
     let passes = error.downcast_ref::<Failure>().is_some_and(|failure| failure.passing);
     let more = match (signal, next_try.filter(|_| passes)) {
-        (Some(signal), _) => Some((standing::SIGNAL, json!(signal))),
-        (None, Some(wait)) => now().checked_add(wait).ok().map(|at| (standing::NEXT_TRY_AT, json!(at))),
+        (Some(signal), _) => Some((status::SIGNAL, json!(signal))),
+        (None, Some(wait)) => now().checked_add(wait).ok().map(|at| (status::NEXT_TRY_AT, json!(at))),
         (None, None) => None,
     };
     if let Some((key, value)) = more {
@@ -206,7 +206,7 @@ fn make(
     describe(backup, &made);
     backup.finished_at = Some(end_of(backup, begun));
     if let Some(lack) = lack_of_tables(run_record, backup) {
-        standing::remember_lack(backup, &lack);
+        status::remember_lack(backup, &lack);
     }
     log::info!(
         "{} dumped, {} sealed, SHA-256 {}; publishing and reading back",
@@ -248,7 +248,7 @@ fn make(
     backup.status = status;
     let is_restored = check == Some(CheckLevel::Restore) && content.can_be_restored_for_proof();
     let unproven = if is_restored { prove(context, backup, ring, configured_stores).err() } else { None };
-    let lacks = standing::lacks(backup).map(str::to_owned);
+    let lacks = status::lacks(backup).map(str::to_owned);
     if unproven.is_some() || lacks.is_some() {
         backup.status = Status::Degraded;
     }
@@ -303,7 +303,7 @@ fn prove(
         Some(Err(fault)) => {
             log::warn!("{}", fault.message);
             if fault.verdict == Verdict::Restore {
-                standing::remember_fault(backup, CheckLevel::Restore, &fault.message, now());
+                status::remember_fault(backup, CheckLevel::Restore, &fault.message, now());
             }
             Err(fault.message)
         }

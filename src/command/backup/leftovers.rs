@@ -11,8 +11,8 @@ use super::run_record::RunRecord;
 use crate::backup::Backup;
 use crate::catalog::query::IncompleteBackup;
 use crate::command::context::{ConfiguredStore, Context};
-use crate::command::inventory::{self, Pair, Standing};
-use crate::command::{copies, rebuild, standing};
+use crate::command::inventory::{self, Pair, StoredFiles};
+use crate::command::{copies, rebuild, status};
 use crate::exit::{one_line, shown};
 use crate::interrupt::Interrupt;
 use crate::key::{KeyRing, Signer};
@@ -60,9 +60,9 @@ impl Leftovers {
             let is_of_these = |path: &str| prefixes.iter().any(|prefix| path.starts_with(prefix.as_str()));
             is_whole &= Self::sweep_unpublished(store, &folder, &is_of_these, interrupt)?;
             let (mut found, mut more) = (Vec::new(), 0usize);
-            inventory::each(store, &folder, &is_of_these, &mut |standing| match found.len() {
+            inventory::each(store, &folder, &is_of_these, &mut |stored| match found.len() {
                 MOST_AT_ONCE.. => more = more.saturating_add(1),
-                _ => found.push(standing),
+                _ => found.push(stored),
             })?;
             is_whole &= more == 0;
             self.sweep_published(store, found, interrupt)?;
@@ -111,8 +111,13 @@ impl Leftovers {
     }
 
     /// A run that died between the artifact and its manifest, or after both.
-    fn sweep_published(&self, store: &dyn Store, found: Vec<Standing>, interrupt: &Interrupt) -> Result<()> {
-        let (pairs, halves): (Vec<_>, Vec<_>) = found.into_iter().partition(Standing::is_pair);
+    fn sweep_published(
+        &self,
+        store: &dyn Store,
+        found: Vec<StoredFiles>,
+        interrupt: &Interrupt,
+    ) -> Result<()> {
+        let (pairs, halves): (Vec<_>, Vec<_>) = found.into_iter().partition(StoredFiles::is_pair);
         for half in inventory::in_order(halves) {
             if interrupt.is_raised() {
                 return Ok(());
@@ -134,7 +139,7 @@ impl Leftovers {
                 }
             }
         }
-        let whole = pairs.iter().filter_map(Standing::pair).map(|pair| (store.name().to_owned(), pair));
+        let whole = pairs.iter().filter_map(StoredFiles::pair).map(|pair| (store.name().to_owned(), pair));
         self.found().whole.extend(whole);
         Ok(())
     }
@@ -225,7 +230,7 @@ fn put_on_record(
         name_what_is_not_there(&mut backup, configured_stores, swept);
         backup.metadata.insert("taken_up".to_owned(), json!("its run died after it had published"));
     }
-    standing::settle(&mut backup);
+    status::recompute(&mut backup);
     catalog.save(&backup)?;
     Ok(true)
 }

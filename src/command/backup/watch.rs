@@ -19,7 +19,7 @@ use crate::command::notify::{
     self,
     pings::{Fate, Run},
 };
-use crate::command::standing::FROM_KEYBOARD;
+use crate::command::status::FROM_KEYBOARD;
 use crate::exit::{self, Code, code_of, one_line};
 use crate::finding::{AlertKey, Finding, Rule};
 use crate::manifest::TABLES;

@@ -6,11 +6,11 @@ use anyhow::Result;
 use jiff::Timestamp;
 
 use super::reading::{handfuls, is_away};
-use super::{Newest, Orphan, Orphans, Pair, Standing, WINDOW_BYTES, each, open_signed};
+use super::{Newest, Orphan, Orphans, Pair, StoredFiles, WINDOW_BYTES, each, open_signed};
 use crate::backup::Backup;
 use crate::command::context::ConfiguredStore;
 use crate::command::copies::side_by_side;
-use crate::command::standing;
+use crate::command::status;
 use crate::command::trust::{Search, Trust};
 use crate::key::{KeyRing, Signer};
 use crate::name::{self, BackupId};
@@ -51,7 +51,7 @@ impl Inventory {
         self.older.extend(older.map(|signer| (backup.id.clone(), signer.clone())));
         if let Some(why) = trust.doubt(&backup, signer.as_ref(), search)? {
             backup.copies.iter_mut().for_each(|copy| copy.error = Some(why.clone()));
-            standing::settle(&mut backup);
+            status::recompute(&mut backup);
             self.doubtful.push(backup);
             return Ok(Some(why));
         }
@@ -79,18 +79,18 @@ pub(in crate::command) fn sealed_by_then(
     until: Timestamp,
 ) -> Result<Option<Timestamp>> {
     let folder = store.path_of(&format!("{}/", name::encode(source)));
-    let mut last: Option<Standing> = None;
+    let mut last: Option<StoredFiles> = None;
     loop {
         let mut window = Newest::of(usize::MAX, WINDOW_BYTES);
-        each(store, &folder, &|_| true, &mut |standing| {
-            let is_then = standing.is_pair() && standing.begun_at().is_some_and(|at| at <= until);
-            if is_then && last.as_ref().is_none_or(|last| last.rank() < standing.rank()) {
-                window.push(standing);
+        each(store, &folder, &|_| true, &mut |stored| {
+            let is_then = stored.is_pair() && stored.begun_at().is_some_and(|at| at <= until);
+            if is_then && last.as_ref().is_none_or(|last| last.rank() < stored.rank()) {
+                window.push(stored);
             }
         })?;
         let (wanted, left_out) = window.into_parts();
         for some in handfuls(&wanted) {
-            let pairs: Vec<Pair> = some.iter().filter_map(Standing::pair).collect();
+            let pairs: Vec<Pair> = some.iter().filter_map(StoredFiles::pair).collect();
             let mut away = None;
             for read in side_by_side(pairs, |pair| open_signed(configured, store, ring, &pair))? {
                 match read {

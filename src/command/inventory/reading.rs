@@ -6,7 +6,7 @@ use super::super::context::ConfiguredStore;
 use super::super::copies::side_by_side;
 use super::super::trust::Trust;
 use super::found::sealed_by_then;
-use super::{Inventory, Orphan, Orphans, Pair, Standing, open_signed, passes};
+use super::{Inventory, Orphan, Orphans, Pair, StoredFiles, open_signed, passes};
 use crate::backup::Backup;
 use crate::catalog::query::Filter;
 use crate::exit::one_line;
@@ -48,9 +48,9 @@ impl<'a> Reading<'a> {
     }
 
     /// Reads those of some more, the newest first; whether that was enough.
-    pub(super) fn read(&mut self, wanted: &[Standing]) -> Result<bool> {
+    pub(super) fn read(&mut self, wanted: &[StoredFiles]) -> Result<bool> {
         for some in handfuls(wanted) {
-            let pairs: Vec<Pair> = some.iter().filter_map(Standing::pair).collect();
+            let pairs: Vec<Pair> = some.iter().filter_map(StoredFiles::pair).collect();
             let (configured, store, ring) = (self.configured, self.store, self.ring);
             let mut unread: usize = 0;
             for (path, read) in side_by_side(pairs, |pair| {
@@ -110,12 +110,12 @@ pub(super) fn is_away(error: &anyhow::Error) -> bool {
 }
 
 /// As many at a time as are read at once.
-pub(super) fn handfuls(wanted: &[Standing]) -> impl Iterator<Item = &[Standing]> {
+pub(super) fn handfuls(wanted: &[StoredFiles]) -> impl Iterator<Item = &[StoredFiles]> {
     let mut left = wanted;
     std::iter::from_fn(move || {
         let mut bytes: u64 = 0;
-        let fits = |standing: &&Standing| {
-            bytes = bytes.saturating_add(standing.manifest_bytes());
+        let fits = |stored: &&StoredFiles| {
+            bytes = bytes.saturating_add(stored.manifest_bytes());
             bytes <= READ_BYTES
         };
         let count = left.iter().take(READERS).take_while(fits).count().max(1);
@@ -136,8 +136,9 @@ mod tests {
         let manifest =
             |size_bytes: &u64| Listed { size_bytes: *size_bytes, path: path.to_owned(), modified_at: None };
         let counts = |sizes: &[u64]| -> Vec<usize> {
-            let all: Vec<Standing> = sizes.iter().filter_map(|size| Standing::of(manifest(size))).collect();
-            handfuls(&all).map(<[Standing]>::len).collect()
+            let all: Vec<StoredFiles> =
+                sizes.iter().filter_map(|size| StoredFiles::of(manifest(size))).collect();
+            handfuls(&all).map(<[StoredFiles]>::len).collect()
         };
         assert_eq!(counts(&[1000; 40]), [16, 16, 8]);
         assert_eq!(counts(&[READ_BYTES; 3]), [1, 1, 1]);

@@ -7,7 +7,7 @@ use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::{backup, inventory};
-use super::carry_out::Work;
+use super::execute::Work;
 use super::plan::StorePlan;
 use super::report::{Done, Outcome};
 use crate::backup::Status;

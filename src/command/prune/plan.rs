@@ -8,7 +8,7 @@ use super::super::context::{ConfiguredStore, Context, now};
 use super::super::copies::side_by_side;
 use super::super::inventory;
 use super::super::progress::Phase;
-use super::items::{Action, Item, Items, View};
+use super::plan_items::{Action, Item, Items, View};
 use super::store_listing::{OnRecord, StoreListing};
 use crate::catalog::Catalog;
 use crate::catalog::kept::{Kept, Odd};

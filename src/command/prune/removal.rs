@@ -8,10 +8,10 @@ use anyhow::{Context as _, Result, anyhow};
 use super::super::copies::side_by_side;
 use super::super::output::printable;
 use super::super::progress::Phase;
-use super::super::{inventory, standing};
-use super::carry_out::Work;
-use super::items::Item;
+use super::super::{inventory, status};
+use super::execute::Work;
 use super::plan::{self, StorePlan};
+use super::plan_items::Item;
 use super::report::{Done, Outcome};
 use crate::backup::{CopyState, Status};
 use crate::catalog::Catalog;
@@ -245,6 +245,6 @@ fn mark(catalog: &mut Catalog, id: &BackupId, store: &str, error: Option<&str>) 
         copy.state = CopyState::Expired;
         copy.error = error.map(str::to_owned);
     }
-    standing::settle(&mut backup);
+    status::recompute(&mut backup);
     catalog.save(&backup)
 }

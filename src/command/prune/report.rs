@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use super::super::context::Context;
 use super::super::output::printable;
-use super::items::{Action, Item};
 use super::leftovers::Leftover;
 use super::plan::{Plan, StorePlan};
+use super::plan_items::{Action, Item};
 use crate::exit::{Code, shown};
 use crate::retention::reason::minute;
 use crate::store::Hold;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 
 use super::super::context::ConfiguredStore;
-use super::super::inventory::{self, Pair, Standing};
+use super::super::inventory::{self, Pair, StoredFiles};
 use super::leftovers::{self, Bare};
 use crate::backup::CopyState;
 use crate::catalog::kept::{Kept, KeptCopy};
@@ -86,27 +86,27 @@ impl StoreListing {
             if let Err(error) = stale {
                 shown.problem = Some(one_line(&error));
             }
-            inventory::each(store, &prefix, &|_| true, &mut |standing| {
-                shown.take(standing, on_record, now, &mut room);
+            inventory::each(store, &prefix, &|_| true, &mut |stored| {
+                shown.take(stored, on_record, now, &mut room);
             })?;
         }
         Ok(shown)
     }
 
-    fn take(&mut self, standing: Standing, on_record: &OnRecord<'_>, now: Timestamp, room: &mut Room) {
-        let written_at = standing.written_at();
-        if standing.is_bare()
+    fn take(&mut self, stored: StoredFiles, on_record: &OnRecord<'_>, now: Timestamp, room: &mut Room) {
+        let written_at = stored.written_at();
+        if stored.is_bare()
             && leftovers::is_old_artifact(written_at, now)
-            && self.has_room_for(&standing.path, on_record, room)
+            && self.has_room_for(&stored.path, on_record, room)
         {
-            self.bare.push(Bare { path: standing.path.clone(), written_at });
+            self.bare.push(Bare { path: stored.path.clone(), written_at });
         }
-        if !on_record.paths.contains(standing.path.as_str()) {
+        if !on_record.paths.contains(stored.path.as_str()) {
             return;
         }
-        match standing.pair() {
-            Some(pair) => drop(self.pairs.insert(standing.path, pair)),
-            None => drop(self.halves.insert(standing.path)),
+        match stored.pair() {
+            Some(pair) => drop(self.pairs.insert(stored.path, pair)),
+            None => drop(self.halves.insert(stored.path)),
         }
     }
 

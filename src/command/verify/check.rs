@@ -7,8 +7,8 @@ use super::super::context::{ConfiguredStore, now};
 use super::super::copies::{mark_checked, side_by_side};
 use super::super::examine::{CheckFailure, CopyCheck, OpenWith, Reader, Verdict};
 use super::super::proof;
-use super::super::standing;
-use super::{Session, mend};
+use super::super::status;
+use super::{Session, repair};
 use crate::backup::{Backup, CheckLevel, Copy, CopyState};
 use crate::exit::Code;
 use crate::store::Store;
@@ -126,7 +126,7 @@ pub(super) fn run(
     }
     remember(backup, &findings, level);
     if session.repair && !session.context.interrupt.is_raised() {
-        mend::run(session, &look, backup, &found, &mut findings)?;
+        repair::run(session, &look, backup, &found, &mut findings)?;
     }
     Ok(findings)
 }
@@ -161,9 +161,9 @@ fn remember(backup: &mut Backup, findings: &[CheckedCopy], passed: CheckLevel) {
     let found = |verdict: Verdict| findings.iter().find(|finding| finding.verdict == Some(verdict));
     let deep = [(CheckLevel::Restore, Verdict::Restore), (CheckLevel::Content, Verdict::Content)];
     if let Some((level, finding)) = deep.into_iter().find_map(|(level, of)| Some((level, found(of)?))) {
-        standing::remember_fault(backup, level, &finding.message, now());
+        status::remember_fault(backup, level, &finding.message, now());
     } else if found(Verdict::Ok).is_some() {
-        standing::forget_fault(backup, passed);
+        status::forget_fault(backup, passed);
     }
 }
 

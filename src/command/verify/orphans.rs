@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
 
-use super::super::inventory::{self, MOST_NAMED, Newest, Orphan, Orphans, Pair, Standing};
+use super::super::inventory::{self, MOST_NAMED, Newest, Orphan, Orphans, Pair, StoredFiles};
 use super::Session;
 use crate::backup::{CopyState, Status};
 use crate::catalog::Catalog;
@@ -61,8 +61,8 @@ pub(super) fn find(session: &Session<'_>, catalog: &mut Catalog) -> Result<Vec<O
         let is_unknown = |artifact: &str| !on_record.has(&configured.name, artifact);
         let mut newest = Newest::of(MOST_NAMED, usize::MAX);
         let listed = inventory::usable(configured).and_then(|store| {
-            inventory::each(store, &store.path_of(&folder), &is_unknown, &mut |standing| {
-                newest.push(standing);
+            inventory::each(store, &store.path_of(&folder), &is_unknown, &mut |stored| {
+                newest.push(stored);
             })
         });
         match listed {
@@ -89,14 +89,14 @@ fn compared(on_record: &OnRecord, store: &str, newest: Newest) -> Orphans {
         id.is_some_and(|id| on_record.status.get(id.as_str()) == Some(&Status::InProgress))
     };
     // What a copy on record lacks, the look at that copy says.
-    unknown.retain(|standing| !is_at_work(&standing.path) && !on_record.has(store, &standing.path));
-    let (pairs, halves): (Vec<_>, Vec<_>) = unknown.into_iter().partition(Standing::is_pair);
+    unknown.retain(|stored| !is_at_work(&stored.path) && !on_record.has(store, &stored.path));
+    let (pairs, halves): (Vec<_>, Vec<_>) = unknown.into_iter().partition(StoredFiles::is_pair);
     let mut orphans = Orphans::of(store);
     orphans.more = more;
     for half in inventory::in_order(halves) {
         orphans.push(half.orphan(store));
     }
-    for pair in pairs.iter().filter_map(Standing::pair) {
+    for pair in pairs.iter().filter_map(StoredFiles::pair) {
         let what = on_record.what(&pair).to_owned();
         orphans.push(Orphan { store: store.to_owned(), path: pair.artifact.path, what });
     }

@@ -10,7 +10,7 @@ use crate::alert::rules;
 use crate::backup::CopyState;
 use crate::catalog::kept::Kept;
 use crate::command::context::Context;
-use crate::command::{health, standing};
+use crate::command::{health, status};
 use crate::finding::{AlertKey, Finding, Rule};
 use crate::key::KeyRing;
 
@@ -84,7 +84,7 @@ fn runs(snapshot: &Snapshot<'_>, database: &str) -> Vec<Finding> {
 }
 
 fn is_problem(run: &Run, snapshot: &Snapshot<'_>) -> bool {
-    run.died || (run.failed() && !standing::is_nobodys_problem(&run.backup, snapshot.now))
+    run.died || (run.failed() && !status::is_nobodys_problem(&run.backup, snapshot.now))
 }
 
 /// What is on record of a database's copies in a store, and whether the store shows them.

@@ -7,7 +7,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use jiff::Timestamp;
 
 use super::store_listing::is_future;
-use crate::command::inventory::{Newest, Pair, Standing};
+use crate::command::inventory::{Newest, Pair, StoredFiles};
 
 /// Those of one database that are kept by name, at most.
 const MOST_NAMED: usize = 1000;
@@ -52,12 +52,12 @@ impl Gathering {
         Self { hasher: RandomState::new(), now, slots: Vec::new(), newest, future }
     }
 
-    pub(super) fn push(&mut self, standing: Standing) {
-        let Some(slot) = standing.pair().map(|pair| slot(&self.hasher, &pair)) else { return };
+    pub(super) fn push(&mut self, stored: StoredFiles) {
+        let Some(slot) = stored.pair().map(|pair| slot(&self.hasher, &pair)) else { return };
         self.slots.push(slot);
-        match standing.begun_at() {
-            Some(at) if !is_future(at, self.now) => self.newest.push(standing),
-            _ => self.future.push(standing),
+        match stored.begun_at() {
+            Some(at) if !is_future(at, self.now) => self.newest.push(stored),
+            _ => self.future.push(stored),
         }
     }
 
@@ -66,7 +66,7 @@ impl Gathering {
         slots.sort_unstable();
         // A server may list one twice.
         slots.dedup();
-        let named = |newest: Newest| newest.into_parts().0.iter().filter_map(Standing::pair).collect();
+        let named = |newest: Newest| newest.into_parts().0.iter().filter_map(StoredFiles::pair).collect();
         Pairs { hasher, slots, future: named(future), newest: named(newest) }
     }
 }

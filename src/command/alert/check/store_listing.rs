@@ -11,9 +11,9 @@ use crate::backup::Backup;
 use crate::bounded;
 use crate::command::context::{ConfiguredStore, Context};
 use crate::command::copies::side_by_side;
-use crate::command::inventory::{self, Pair, Standing};
+use crate::command::inventory::{self, Pair, StoredFiles};
 use crate::command::trust::{self, Trust};
-use crate::command::{agree, standing};
+use crate::command::{agree, status};
 use crate::exit::one_line;
 use crate::key::{KeyRing, Signer};
 use crate::name;
@@ -172,7 +172,7 @@ impl OfDatabase {
             let path = pair.artifact.path.clone();
             match inventory::open_signed(configured, store, ring, pair)? {
                 Ok((backup, signer)) => match backup.copies.iter().find_map(|copy| copy.error.clone()) {
-                    None if standing::lacks(&backup).is_some() => drop(self.short.insert(path)),
+                    None if status::lacks(&backup).is_some() => drop(self.short.insert(path)),
                     None => match signer {
                         Some(signer) if signer != Signer::Sealing => {
                             tries = tries.saturating_sub(1);
@@ -245,16 +245,16 @@ impl Gathered {
         self.folders.entry(folder.to_owned()).or_insert_with(|| Gathering::of(now, most_bytes))
     }
 
-    fn take(&mut self, standing: Standing) {
-        let folder = standing.path.strip_prefix(&self.root).and_then(|key| key.split('/').next());
-        let Some(folder) = folder.filter(|_| standing.is_pair()) else { return };
+    fn take(&mut self, stored: StoredFiles) {
+        let folder = stored.path.strip_prefix(&self.root).and_then(|key| key.split('/').next());
+        let Some(folder) = folder.filter(|_| stored.is_pair()) else { return };
         if let Some(gathering) = self.folders.get_mut(folder) {
-            gathering.push(standing);
+            gathering.push(stored);
         } else if self.folders.len() >= MOST_DATABASES {
             self.more = true;
         } else if name::decode(folder).is_some() {
             let folder = folder.to_owned();
-            self.of(&folder).push(standing);
+            self.of(&folder).push(stored);
         }
     }
 }
@@ -269,7 +269,7 @@ fn list(
     let (limit, interrupt) = (context.config.timeouts.request, context.interrupt.clone());
     let (kind, store) = (store.kind(), Arc::clone(store));
     let work = move || {
-        inventory::each(store.as_ref(), &prefix, &|_| true, &mut |standing| gathered.take(standing))?;
+        inventory::each(store.as_ref(), &prefix, &|_| true, &mut |stored| gathered.take(stored))?;
         Ok(gathered)
     };
     if kind != Kind::Local {

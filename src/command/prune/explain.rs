@@ -7,8 +7,8 @@ use anyhow::Result;
 
 use super::super::backup;
 use super::super::context::ConfiguredStore;
-use super::items::{Item, count};
 use super::plan::{Plan, StorePlan};
+use super::plan_items::{Item, count};
 use super::report::Done;
 use crate::backup::Status;
 use crate::catalog::Catalog;

@@ -28,7 +28,7 @@ pub(super) fn is_nobodys_problem(backup: &Backup, now: Timestamp) -> bool {
 }
 
 /// Says how the backup stands.
-pub(super) fn settle(backup: &mut Backup) {
+pub(super) fn recompute(backup: &mut Backup) {
     let kept = || backup.copies.iter().filter(|copy| copy.state != CopyState::Expired);
     let is_sound = |copy: &Copy| copy.state.is_published() && copy.error.is_none();
     let is_expired = kept().count() < backup.copies.len() && !kept().any(|copy| copy.state.is_published());

@@ -15,7 +15,7 @@ const STANDING_BYTES: usize = 128;
 
 /// An artifact, its manifest, or both.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::command) struct Standing {
+pub(in crate::command) struct StoredFiles {
     /// The artifact's path.
     pub(in crate::command) path: String,
     /// When the backup began, as its name has it.
@@ -24,7 +24,7 @@ pub(in crate::command) struct Standing {
     manifest_bytes: Option<u64>,
 }
 
-impl Standing {
+impl StoredFiles {
     /// Whatever has no name of ours is none.
     pub(super) fn of(object: Listed) -> Option<Self> {
         let artifact = artifact_of(&object.path);
@@ -111,15 +111,15 @@ pub(in crate::command) fn each(
     store: &dyn Store,
     path_prefix: &str,
     is_wanted: &dyn Fn(&str) -> bool,
-    found: &mut dyn FnMut(Standing),
+    found: &mut dyn FnMut(StoredFiles),
 ) -> Result<()> {
     let is_ours = |path: &str| {
         let artifact = artifact_of(path);
         id_of(artifact).is_some() && is_wanted(artifact)
     };
-    let mut held: Option<Standing> = None;
+    let mut held: Option<StoredFiles> = None;
     store.each(path_prefix, &is_ours, &mut |object| {
-        let Some(next) = Standing::of(object) else { return };
+        let Some(next) = StoredFiles::of(object) else { return };
         match held.as_mut().filter(|held| held.path == next.path) {
             Some(held) => held.join(&next),
             None => {
@@ -134,8 +134,8 @@ pub(in crate::command) fn each(
 }
 
 /// Manifests without an artifact, then artifacts without a manifest, each in the order of their paths.
-pub(in crate::command) fn in_order(mut halves: Vec<Standing>) -> Vec<Standing> {
-    let place = |half: &Standing| half.artifact.is_some();
+pub(in crate::command) fn in_order(mut halves: Vec<StoredFiles>) -> Vec<StoredFiles> {
+    let place = |half: &StoredFiles| half.artifact.is_some();
     halves.sort_by(|one, other| (place(one), &one.path).cmp(&(place(other), &other.path)));
     halves
 }
@@ -153,7 +153,7 @@ pub(in crate::command) struct Newest {
 
 /// By their rank: the oldest is the greatest, which goes first.
 #[derive(Debug, PartialEq, Eq)]
-struct Ranked(Standing);
+struct Ranked(StoredFiles);
 
 impl Ord for Ranked {
     fn cmp(&self, other: &Self) -> Ordering {
@@ -173,9 +173,9 @@ impl Newest {
         Self { most, most_bytes, bytes: 0, kept: BinaryHeap::new(), left_out: 0 }
     }
 
-    pub(in crate::command) fn push(&mut self, standing: Standing) {
-        self.bytes = self.bytes.saturating_add(standing.held_bytes());
-        self.kept.push(Ranked(standing));
+    pub(in crate::command) fn push(&mut self, stored: StoredFiles) {
+        self.bytes = self.bytes.saturating_add(stored.held_bytes());
+        self.kept.push(Ranked(stored));
         while self.kept.len() > self.most || (self.bytes > self.most_bytes && self.kept.len() > 1) {
             let Some(Ranked(oldest)) = self.kept.pop() else { break };
             self.bytes = self.bytes.saturating_sub(oldest.held_bytes());
@@ -184,9 +184,9 @@ impl Newest {
     }
 
     /// Those that were kept, the newest first, and how many were not.
-    pub(in crate::command) fn into_parts(self) -> (Vec<Standing>, usize) {
-        let kept = self.kept.into_sorted_vec().into_iter().map(|Ranked(standing)| standing);
-        let mut kept: Vec<Standing> = kept.collect();
+    pub(in crate::command) fn into_parts(self) -> (Vec<StoredFiles>, usize) {
+        let kept = self.kept.into_sorted_vec().into_iter().map(|Ranked(stored)| stored);
+        let mut kept: Vec<StoredFiles> = kept.collect();
         // A server may list one twice, or both of two far from one another.
         kept.dedup_by(|later, earlier| {
             let is_same = later.path == earlier.path;
@@ -205,8 +205,8 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
-    fn standing(path: &str) -> Standing {
-        Standing::of(Listed { path: path.to_owned(), size_bytes: 1, modified_at: None }).unwrap()
+    fn stored(path: &str) -> StoredFiles {
+        StoredFiles::of(Listed { path: path.to_owned(), size_bytes: 1, modified_at: None }).unwrap()
     }
 
     #[test]
@@ -214,18 +214,18 @@ mod tests {
         let at = |day: u8| format!("full-shop-202611{day}T020000Z-3f9a.dump.gz.pgk");
         let paths = |newest: Newest| -> (Vec<String>, usize) {
             let (kept, left_out) = newest.into_parts();
-            (kept.into_iter().map(|standing| standing.path).collect(), left_out)
+            (kept.into_iter().map(|stored| stored.path).collect(), left_out)
         };
-        let bytes = standing(&at(10)).held_bytes();
+        let bytes = stored(&at(10)).held_bytes();
         for (most, most_bytes) in [(3, usize::MAX), (usize::MAX, 3 * bytes + 1)] {
             let mut newest = Newest::of(most, most_bytes);
             for day in [14, 11, 19, 10, 17, 12] {
-                newest.push(standing(&at(day)));
+                newest.push(stored(&at(day)));
             }
             assert_eq!(paths(newest), (vec![at(19), at(17), at(14)], 3));
         }
         let mut one = Newest::of(usize::MAX, 1);
-        one.push(standing(&at(10)));
+        one.push(stored(&at(10)));
         assert_eq!(paths(one), (vec![at(10)], 0));
     }
 
@@ -238,9 +238,9 @@ mod tests {
         }
         let (mut whole, mut half) = (Vec::new(), Vec::new());
         let root = store.path_of("");
-        each(&store, &root, &|path| !path.contains("other"), &mut |standing| {
-            let orphan = standing.orphan("disk").path.strip_prefix(&root).unwrap().to_owned();
-            if standing.is_pair() { whole.push(orphan) } else { half.push(orphan) }
+        each(&store, &root, &|path| !path.contains("other"), &mut |stored| {
+            let orphan = stored.orphan("disk").path.strip_prefix(&root).unwrap().to_owned();
+            if stored.is_pair() { whole.push(orphan) } else { half.push(orphan) }
         })
         .unwrap();
         whole.sort();
@@ -276,11 +276,11 @@ mod tests {
         let at = |day: u8| format!("full-shop-202611{day}T020000Z-3f9a.dump.gz.pgk");
         let mut newest = Newest::of(9, usize::MAX);
         for path in [at(10), at(11), format!("{}.json", at(10)), format!("{}.json", at(10)), at(11)] {
-            newest.push(standing(&path));
+            newest.push(stored(&path));
         }
         let (kept, left_out) = newest.into_parts();
         let told: Vec<(&str, bool)> =
-            kept.iter().map(|standing| (standing.path.as_str(), standing.is_pair())).collect();
+            kept.iter().map(|stored| (stored.path.as_str(), stored.is_pair())).collect();
         assert_eq!(told, [(at(11).as_str(), false), (at(10).as_str(), true)]);
         assert_eq!(left_out, 0);
     }

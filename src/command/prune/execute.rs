@@ -7,9 +7,9 @@ use anyhow::{Result, anyhow};
 
 use super::super::context::{Context, now};
 use super::super::locks::{self, Claimant, Locks};
-use super::items::{Action, Item};
 use super::leftovers;
 use super::plan::{Plan, Scope, StorePlan};
+use super::plan_items::{Action, Item};
 use super::removal::OfStore;
 use super::report::{Done, Outcome};
 use crate::alert::rules;
