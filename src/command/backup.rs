@@ -21,7 +21,7 @@ mod config_set;
 mod content;
 mod empty_dump;
 mod exclusion;
-mod figures;
+mod fingerprint_capture;
 mod leftovers;
 mod run_record;
 mod stream;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use super::examine::Reader;
+use super::copy_check::Reader;
 use super::notify::Notifier;
 use super::output::Output;
 use super::signals::InterruptRecord;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 
 use super::context::{ConfiguredStore, now};
-use super::examine::{CopyCheck, OpenWith};
+use super::copy_check::{CopyCheck, OpenWith};
 use crate::backup::{Backup, CheckLevel, Copy, CopyState};
 use crate::exit::one_line;
 use crate::interrupt::Interrupt;

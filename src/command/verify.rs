@@ -5,9 +5,9 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::context::{ConfiguredStore, Context, now};
-use super::examine::{Reader, Verdict};
+use super::copy_check::{Reader, Verdict};
 use super::progress::Phase;
-use super::proof::Proof;
+use super::test_restore::TestRestored;
 use super::{select, status};
 use crate::backup::{Backup, CONFIG, CheckLevel, Copy};
 use crate::catalog::Catalog;
@@ -238,13 +238,13 @@ impl Session<'_> {
     }
 
     /// Says what a test restore found equal: in words of its own where it is the one thing that was asked.
-    fn restored(&self, id: &BackupId, proof: &Proof) {
-        log::info!("`{id}`: {proof}");
-        if proof.tables.is_none() && self.context.config.fingerprint.level != Level::Off {
+    fn restored(&self, id: &BackupId, restored: &TestRestored) {
+        log::info!("`{id}`: {restored}");
+        if restored.tables.is_none() && self.context.config.fingerprint.level != Level::Off {
             log::warn!("`{id}` restores, but there are no figures on record to compare it with");
         }
         if !self.is_sweep
-            && let Err(error) = self.context.out.line(&proof.to_string())
+            && let Err(error) = self.context.out.line(&restored.to_string())
         {
             log::warn!("{error:#}");
         }

@@ -19,10 +19,10 @@ use crate::backup::{Backup, CheckLevel, Copy, CopyState, RUN, Status, TablesBefo
 use crate::catalog::history::Past;
 use crate::command::context::{ConfiguredStore, Context, now};
 use crate::command::copies::{Making, mark_checked, side_by_side};
-use crate::command::examine::{OpenWith, Reader, Verdict};
+use crate::command::copy_check::{OpenWith, Reader, Verdict};
 use crate::command::locks::{self, Claimant};
 use crate::command::progress::Phase;
-use crate::command::{proof, signals, status};
+use crate::command::{signals, status, test_restore};
 use crate::config::{Method, environment};
 use crate::exit::{Code, Failure, one_line, wrap};
 use crate::key::KeyRing;
@@ -247,7 +247,8 @@ fn make(
     };
     backup.status = status;
     let is_restored = check == Some(CheckLevel::Restore) && content.can_be_restored_for_proof();
-    let unproven = if is_restored { prove(context, backup, ring, configured_stores).err() } else { None };
+    let unproven =
+        if is_restored { test_restored(context, backup, ring, configured_stores).err() } else { None };
     let lacks = status::lacks(backup).map(str::to_owned);
     if unproven.is_some() || lacks.is_some() {
         backup.status = Status::Degraded;
@@ -279,7 +280,7 @@ fn unused() -> Result<Reader, String> {
 
 /// Restores one whole copy into a scratch database. The bytes of all are the same: what is proven of it is
 /// proven of them.
-fn prove(
+fn test_restored(
     context: &Context,
     backup: &mut Backup,
     ring: &KeyRing,
@@ -289,11 +290,11 @@ fn prove(
     let usable = whole.filter_map(|(copy, configured)| Some((copy, configured.store.as_deref().ok()?)));
     let usable = usable.collect();
     let phase = Phase::start(&context.out.bars, "restoring it into a scratch database");
-    let report = proof::of_one(context, backup, usable, ring, None);
+    let report = test_restore::of_one(context, backup, usable, ring, None);
     drop(phase);
     match report {
-        Some(Ok(proof)) => {
-            log::info!("test restore: {proof}");
+        Some(Ok(restored)) => {
+            log::info!("test restore: {restored}");
             backup.metadata.insert("restored_at".to_owned(), json!(now()));
             for copy in backup.copies.iter_mut().filter(|copy| is_whole(copy)) {
                 mark_checked(copy, CheckLevel::Restore);

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::attempt::packing;
 use super::content::RunRequest;
-use super::figures::{Counted, Figures};
+use super::fingerprint_capture::{CapturingReader, Figures};
 use super::run_record::RunRecord;
 use crate::backup::Backup;
 use crate::command::context::{ConfiguredStore, Context};
@@ -74,7 +74,7 @@ pub(super) fn run(
     );
     let figures = Figures::open(context, &ready.connection, ready.without_schema.as_deref(), ring.sealing());
     let start = |snapshot: Option<&str>| start_dump(context, &ready, snapshot);
-    let mut source = Counted::start(figures, &start)?;
+    let mut source = CapturingReader::start(figures, &start)?;
     testpoint::reached(Step::DumpBegun);
     let (made, ends) = send(request, backup, &mut source, part_size_bytes, ready.facts.size_bytes)?;
     let (dump, mut figures) = source.into_parts();

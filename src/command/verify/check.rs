@@ -5,9 +5,9 @@ use serde_json::json;
 
 use super::super::context::{ConfiguredStore, now};
 use super::super::copies::{mark_checked, side_by_side};
-use super::super::examine::{CheckFailure, CopyCheck, OpenWith, Reader, Verdict};
-use super::super::proof;
+use super::super::copy_check::{CheckFailure, CopyCheck, OpenWith, Reader, Verdict};
 use super::super::status;
+use super::super::test_restore;
 use super::{Session, repair};
 use crate::backup::{Backup, CheckLevel, Copy, CopyState};
 use crate::exit::Code;
@@ -98,7 +98,8 @@ pub(super) fn run(
         let again = subjects.into_iter().filter(|(position, _)| passed(*position)).collect();
         look_at_all(&CopyCheck { level, ..look }, again, &mut found)?;
     }
-    let restored = if session.level == CheckLevel::Restore { prove(session, backup, &found) } else { None };
+    let restored =
+        if session.level == CheckLevel::Restore { test_restored(session, backup, &found) } else { None };
     let is_read = level > CheckLevel::Stat;
     let level = match (&restored, level) {
         (Some(Ok(())), _) => CheckLevel::Restore,
@@ -210,13 +211,17 @@ pub(super) fn store_of<'a>(
 }
 
 /// Restores one of the copies that were found whole. `None` where there is none.
-fn prove(session: &Session<'_>, backup: &mut Backup, found: &[Found]) -> Option<Result<(), CheckFailure>> {
+fn test_restored(
+    session: &Session<'_>,
+    backup: &mut Backup,
+    found: &[Found],
+) -> Option<Result<(), CheckFailure>> {
     let whole = backup.copies.iter().zip(found).filter(|(_, found)| matches!(found, Some(Ok(()))));
     let whole = whole.filter_map(|(copy, _)| Some((copy, store_of(copy, session.configured_stores).ok()?)));
     let whole = whole.collect();
-    let proof = proof::of_one(session.context, backup, whole, session.ring?, session.scratch)?;
-    Some(proof.map(|proof| {
-        session.restored(&backup.id, &proof);
+    let restored = test_restore::of_one(session.context, backup, whole, session.ring?, session.scratch)?;
+    Some(restored.map(|restored| {
+        session.restored(&backup.id, &restored);
         backup.metadata.insert("restored_at".to_owned(), json!(now()));
     }))
 }

@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::super::context::now;
 use super::super::copies::{expiry, mark_checked, path_in, pour};
-use super::super::examine::{CheckFailure, CopyCheck, Part};
+use super::super::copy_check::{CheckFailure, CopyCheck, Part};
 use super::Session;
 use super::check::{self, CheckedCopy, Found};
 use crate::backup::{Backup, CheckLevel, Copy, CopyState};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 
 use super::super::context::Context;
-use super::super::examine::Verdict;
+use super::super::copy_check::Verdict;
 use super::super::{health, notify};
 use super::Checked;
 use crate::backup::CheckLevel;

@@ -133,14 +133,14 @@ impl Figures {
 }
 
 /// The dump as it comes; its first bytes let the counting begin, since `pg_dump` holds all its locks then.
-pub(super) struct Counted<'a> {
+pub(super) struct CapturingReader<'a> {
     dump: Dump,
     figures: Figures,
     start: &'a dyn Fn(Option<&str>) -> Result<Dump>,
     has_begun: bool,
 }
 
-impl<'a> Counted<'a> {
+impl<'a> CapturingReader<'a> {
     /// Starts a dump on the figures' snapshot.
     pub(super) fn start(figures: Figures, start: &'a dyn Fn(Option<&str>) -> Result<Dump>) -> Result<Self> {
         let dump = start(figures.snapshot())?;
@@ -176,7 +176,7 @@ fn is_of_the_snapshot(error: &io::Error) -> bool {
         .any(|words| told.contains(words))
 }
 
-impl Read for Counted<'_> {
+impl Read for CapturingReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = match self.dump.read(buffer) {
             Err(error) if !self.has_begun => {

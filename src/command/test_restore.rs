@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 
 use super::context::Context;
-use super::examine::{CheckFailure, Verdict};
+use super::copy_check::{CheckFailure, Verdict};
 use crate::backup::{Backup, Copy};
 use crate::exit::{Failure, one_line, wrap};
 use crate::fingerprint::{Fingerprint, HASH_METHOD, Level};
@@ -27,9 +27,9 @@ use crate::source::scratch::{Recipe, ScratchDatabase, ScratchPlan, ScratchServer
 use crate::source::server::Server;
 use crate::store::{Kind, Store};
 
-mod lacks;
+mod environment_hints;
 
-use lacks::{EXTENSION, LOCALE, lack, lacks_rights};
+use environment_hints::{EXTENSION, LOCALE, lack, lacks_rights};
 
 const BLOCK_LEN: usize = 256 * 1024;
 const MIB: u64 = 1024 * 1024;
@@ -51,14 +51,14 @@ const ROLES_GONE: &str =
 #[derive(Debug)]
 enum Outcome {
     /// It restores, and nothing that is on record of the source differs.
-    Equal(Proof),
+    Equal(TestRestored),
     /// It does not restore, or it restores to something else: each difference as a sentence.
     Differs(Vec<String>),
 }
 
 /// What was found equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Proof {
+pub(super) struct TestRestored {
     /// Tables whose figures were compared; `None` where there are no figures on record.
     pub(super) tables: Option<usize>,
     /// Tables that were left out, at the backup or now.
@@ -67,7 +67,7 @@ pub(super) struct Proof {
     pub(super) by_number: bool,
 }
 
-impl fmt::Display for Proof {
+impl fmt::Display for TestRestored {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(tables) = self.tables else {
             return formatter.write_str("it restores; nothing could be compared: no figures are on record");
@@ -92,11 +92,11 @@ pub(super) fn of_one(
     mut copies: Vec<(&Copy, &dyn Store)>,
     ring: &KeyRing,
     scratch: Option<&str>,
-) -> Option<Result<Proof, CheckFailure>> {
+) -> Option<Result<TestRestored, CheckFailure>> {
     copies.sort_by_key(|(_, store)| store.kind() != Kind::Local);
     let (copy, store) = copies.first()?;
     Some(match test_restore(context, backup, *store, &copy.path, ring, scratch) {
-        Ok(Outcome::Equal(proof)) => Ok(proof),
+        Ok(Outcome::Equal(restored)) => Ok(restored),
         Ok(Outcome::Differs(differences)) => {
             Err(CheckFailure::new(Verdict::Restore, format!("test restore: {}", differences.join("; "))))
         }
@@ -203,7 +203,7 @@ fn tried_with(
         Some(recorded) if recorded.level != Level::Off => {
             compare(context, &database, recorded, row_key_of(backup, ring)?)
         }
-        _ => Ok(Outcome::Equal(Proof { tables: None, skipped: 0, by_number: false })),
+        _ => Ok(Outcome::Equal(TestRestored { tables: None, skipped: 0, by_number: false })),
     }
 }
 
@@ -228,7 +228,7 @@ fn compare(
         let is_compared = |name: &&String| restored.tables.contains_key(*name);
         let skipped: BTreeSet<&String> = recorded.skipped.keys().chain(restored.skipped.keys()).collect();
         let tables = Some(recorded.tables.keys().filter(is_compared).count());
-        return Ok(Outcome::Equal(Proof { tables, skipped: skipped.len(), by_number }));
+        return Ok(Outcome::Equal(TestRestored { tables, skipped: skipped.len(), by_number }));
     }
     if let Some(locale) = database.missing_locale() {
         differences.push(format!("the scratch server has no locale `{locale}`: C was in its place"));
