@@ -13,4 +13,5 @@ pub mod rules;
 mod sms;
 pub mod spool;
 pub mod transitions;
+pub mod undelivered;
 mod webhook;

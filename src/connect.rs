@@ -22,10 +22,10 @@ pub use cancel::Canceller;
 pub use error::{ConnectError, ConnectErrorKind, is_transient};
 
 use crate::conninfo::{ConnInfo, Target};
-use attempt::Encryption;
 use error::Failure;
 use settings::{Session, Settings};
 use tls::{SslMode, Tls};
+use transport::Encryption;
 
 /// What the caller decides about a connection, besides its parameters.
 #[derive(Clone, Copy, Debug)]

@@ -167,7 +167,7 @@ impl ConnInfo {
     /// # Errors
     /// When libpq has no such keyword.
     pub fn with(&self, keyword: &str, value: &str) -> Result<Self, ConnInfoError> {
-        let known = keyword::find(keyword).ok_or_else(|| parse::unknown(keyword, false, 1))?;
+        let known = keyword::find(keyword).ok_or_else(|| error::unknown(keyword, false, 1))?;
         let mut changed = self.clone();
         changed.set(known.name, value.to_owned());
         Ok(changed)

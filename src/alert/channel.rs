@@ -5,38 +5,17 @@ use std::time::Duration;
 
 use anyhow::Result;
 use jiff::Timestamp;
-use zeroize::Zeroizing;
 
 use super::email::Mailer;
 use super::message::AlertText;
 use super::ping::Switch;
 use super::sms::Texter;
+use super::undelivered::{Fetch, Undelivered};
 use super::webhook::Hook;
 use crate::alert_record::{Delivery, Message};
 use crate::bounded::{self, GivenUp};
 use crate::config;
 use crate::config::alert::Way;
-use crate::config::value::Secret;
-
-/// Why a message was not delivered.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct Undelivered {
-    /// In words, without any secret.
-    pub message: String,
-    /// Whether the receiver was reached and wants none of this one message: another try at once is of no use.
-    pub is_refusal: bool,
-}
-
-impl Undelivered {
-    /// The channel does not work now.
-    pub(super) fn broken(message: impl Into<String>) -> Self {
-        Self { message: message.into(), is_refusal: false }
-    }
-}
-
-/// What gives the value of a secret, or says why there is none.
-pub(super) type Fetch<'a> = &'a dyn Fn(&Secret) -> Result<Zeroizing<String>>;
 
 /// A channel made ready: its secrets are fetched.
 pub struct Channel {

@@ -13,9 +13,9 @@ use lettre::transport::smtp::extension::ClientId;
 use lettre::{Message as Mail, SmtpTransport, Transport as _};
 use zeroize::Zeroizing;
 
-use super::channel::{Fetch, Undelivered};
 use super::clean::clean_line;
 use super::message::AlertText;
+use super::undelivered::{Fetch, Undelivered};
 use crate::alert_record::Delivery;
 use crate::config::alert::{Email, SmtpTls};
 use crate::config::environment;

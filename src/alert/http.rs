@@ -8,7 +8,7 @@ use ureq::Agent;
 use ureq::http::{Request, StatusCode};
 use zeroize::Zeroizing;
 
-use super::channel::Undelivered;
+use super::undelivered::Undelivered;
 use crate::config::alert::is_here;
 use crate::exit::clip;
 use crate::https;

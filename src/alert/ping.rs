@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::channel::{Fetch, Undelivered};
 use super::http::Target;
+use super::undelivered::{Fetch, Undelivered};
 use crate::alert_record::Signal;
 use crate::config::value::Secret;
 

@@ -9,9 +9,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::channel::{Fetch, Undelivered};
 use super::http::{Target, basic};
 use super::message::AlertText;
+use super::undelivered::{Fetch, Undelivered};
 use crate::config::alert::Sms;
 
 /// What one message holds: units of seven bits, or of sixteen.

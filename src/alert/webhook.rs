@@ -6,9 +6,9 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use super::channel::{Fetch, Undelivered};
 use super::http::{Target, basic};
 use super::message::AlertText;
+use super::undelivered::{Fetch, Undelivered};
 use crate::config::alert::{Format, Webhook};
 
 mod format;

@@ -14,7 +14,7 @@ use crate::source::scratch::Guard;
 use crate::source::server::Server;
 use crate::store::{Removal, Store};
 
-struct Finding {
+struct CheckResult {
     what: String,
     result: Result<String>,
 }
@@ -41,7 +41,7 @@ pub(super) fn run(context: &Context) -> Result<Code> {
         findings.push(finding(&format!("store {}", configured.name), result));
     }
     let mut code = Code::Done;
-    for Finding { what, result } in &findings {
+    for CheckResult { what, result } in &findings {
         match result {
             Ok(word) => context.out.line(&format!("ok    {what}: {word}"))?,
             Err(error) => {
@@ -54,7 +54,7 @@ pub(super) fn run(context: &Context) -> Result<Code> {
     }
     let all: Vec<_> = findings
         .iter()
-        .map(|Finding { what, result }| match result {
+        .map(|CheckResult { what, result }| match result {
             Ok(word) => json!({ "what": what, "ok": true, "detail": word }),
             Err(error) => json!({ "what": what, "ok": false, "detail": one_line(error) }),
         })
@@ -63,8 +63,8 @@ pub(super) fn run(context: &Context) -> Result<Code> {
     Ok(code)
 }
 
-fn finding(what: &str, result: Result<String>) -> Finding {
-    Finding { what: what.to_owned(), result }
+fn finding(what: &str, result: Result<String>) -> CheckResult {
+    CheckResult { what: what.to_owned(), result }
 }
 
 fn configuration(context: &Context) -> String {

@@ -23,7 +23,7 @@ mod scope;
 mod set;
 mod target;
 
-use reading::{Attempt, Problem, Reading, copies_of};
+use reading::{Attempt, CopyFault, Reading, copies_of};
 use target::Target;
 
 pub(super) use set::unsound;
@@ -166,8 +166,8 @@ fn restore_from_first_whole<'a>(
     for (at, copy) in copies.iter().enumerate() {
         let error = match restore_from(job, copy, target) {
             Ok(()) => return Ok(copy),
-            Err(Problem::Final(error)) => return Err(error),
-            Err(Problem::Copy(error)) => error,
+            Err(CopyFault::Final(error)) => return Err(error),
+            Err(CopyFault::Copy(error)) => error,
         };
         if job.context.interrupt.is_raised() {
             return Err(target.wrap(error));

@@ -20,12 +20,13 @@ use crate::name::BackupId;
 use crate::source::server::Server;
 
 mod check;
+mod checked_copy;
 mod orphans;
 mod repair;
 mod sweep;
 mod watch;
 
-use check::CheckedCopy;
+use checked_copy::CheckedCopy;
 use watch::Seen;
 
 /// What one call of `verify` works with.

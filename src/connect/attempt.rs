@@ -12,20 +12,9 @@ use super::pooler;
 use super::session;
 use super::settings::Session;
 use super::tls::Tls;
-use super::transport::Transport;
+use super::transport::{Encryption, Transport};
 use crate::bounded::{self, GivenUp};
 use crate::conninfo::Target;
-
-/// How much an attempt cares about TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Encryption {
-    /// Without.
-    Off,
-    /// With, if the server has it.
-    Offered,
-    /// With, or not at all.
-    Required,
-}
 
 /// Connects, authenticates, and checks that the session is what is asked for.
 pub(super) fn connect(

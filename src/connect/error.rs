@@ -6,7 +6,6 @@ use std::io;
 
 use postgres::error::SqlState;
 
-use super::transport::Asking;
 use crate::exit;
 
 /// What to do about a pooler.
@@ -263,3 +262,8 @@ fn tls_words(error: &rustls::Error) -> String {
         other => format!("TLS failed: {other}"),
     }
 }
+
+/// The network failed while TLS was asked for: no fault of TLS.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Asking(#[source] pub(super) io::Error);

@@ -15,7 +15,7 @@ use postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::attempt::Encryption;
+use super::error::Asking;
 
 /// What asks a server for TLS: a length of 8, and the code of `SSLRequest` (1234, 5679), as the manual's "Message
 /// Formats" has it.
@@ -27,10 +27,16 @@ type Tls = <MakeRustlsConnect as MakeTlsConnect<Socket>>::TlsConnect;
 type TlsOf = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 type Boxed = Box<dyn Error + Sync + Send>;
 
-/// The network failed while TLS was asked for: no fault of TLS.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct Asking(#[source] pub(super) io::Error);
+/// How much an attempt cares about TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encryption {
+    /// Without.
+    Off,
+    /// With, if the server has it.
+    Offered,
+    /// With, or not at all.
+    Required,
+}
 
 /// How connections to one address are made.
 #[derive(Clone)]

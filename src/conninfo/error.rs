@@ -93,3 +93,15 @@ pub enum ConnInfoError {
         what: &'static str,
     },
 }
+
+/// The error for a word that is no keyword. A word right after a secret, or one that does not look like a
+/// keyword, may be a piece of that secret, and is shown by its position only.
+pub(super) fn unknown(word: &str, after_secret: bool, position: usize) -> ConnInfoError {
+    let looks_like_keyword = (1..=40).contains(&word.len())
+        && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if looks_like_keyword && !after_secret {
+        ConnInfoError::UnknownKeyword(word.to_owned())
+    } else {
+        ConnInfoError::UnknownAt(position)
+    }
+}

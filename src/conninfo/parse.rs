@@ -1,7 +1,7 @@
 //! Connection strings of the form `key=value ...`, and the choice between the forms. It knows no defaults and
 //! reads no files.
 
-use super::error::ConnInfoError;
+use super::error::{ConnInfoError, unknown};
 use super::{ConnInfo, keyword, uri};
 
 /// Reads any form of connection string, by libpq's own test: a URI by its prefix, `key=value` by the `=`,
@@ -29,18 +29,6 @@ pub(super) fn parse(text: &str) -> Result<ConnInfo, ConnInfoError> {
         info.set("dbname", text.to_owned());
     }
     Ok(info)
-}
-
-/// The error for a word that is no keyword. A word right after a secret, or one that does not look like a
-/// keyword, may be a piece of that secret, and is shown by its position only.
-pub(super) fn unknown(word: &str, after_secret: bool, position: usize) -> ConnInfoError {
-    let looks_like_keyword = (1..=40).contains(&word.len())
-        && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if looks_like_keyword && !after_secret {
-        ConnInfoError::UnknownKeyword(word.to_owned())
-    } else {
-        ConnInfoError::UnknownAt(position)
-    }
 }
 
 fn is_space(letter: char) -> bool {

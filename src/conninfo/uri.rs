@@ -1,8 +1,7 @@
 //! Connection URIs, by the grammar of libpq's "Connection URIs" (several hosts, empty parts and all). It
 //! knows no defaults and reads no files.
 
-use super::error::ConnInfoError;
-use super::parse::unknown;
+use super::error::{ConnInfoError, unknown};
 use super::{ConnInfo, keyword};
 
 /// What follows the scheme of a connection URI; none when the text is no such URI.

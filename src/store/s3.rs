@@ -20,7 +20,8 @@ use self::client::{Client, Extras};
 pub use self::error::S3Error;
 use self::grow::{Limits, S3Upload};
 use self::read::ObjectReader;
-use self::replace::{Replaced, Replacement};
+use self::replace::Replacement;
+use self::replaced::Replaced;
 use self::retry::Policy;
 use self::starts::Starts;
 use super::{Handle, Kind, Listed, Missing, ObjectLock, Removal, Stale, Stat, Store, Upload};
@@ -35,9 +36,11 @@ mod error;
 mod grow;
 mod list;
 mod lock;
+mod place;
 mod queue;
 mod read;
 mod replace;
+mod replaced;
 mod requests;
 mod retry;
 mod segment;
@@ -235,7 +238,7 @@ impl Store for S3Store {
         ensure_key(path)?;
         let replaced = Replaced::look(&self.shared, path)?;
         self.shared.put("write of object", path, bytes, self.shared.lock())?;
-        Ok(replaced.clear(replace::DAMAGED)?)
+        Ok(replaced.clear(replaced::DAMAGED)?)
     }
 
     fn get_small(&self, path: &str, limit_bytes: u64) -> Result<Option<Vec<u8>>> {

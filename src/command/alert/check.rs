@@ -20,6 +20,7 @@ use crate::key::KeyRing;
 
 mod compare;
 mod evaluate;
+mod future;
 mod line;
 mod metrics;
 mod pairs;

@@ -8,8 +8,9 @@ use jiff::Timestamp;
 
 use super::outbox::Outbox;
 use super::register;
-use crate::alert::channel::{self, Undelivered};
+use crate::alert::channel;
 use crate::alert::outbox::{self, GIVEN_UP_AFTER, Urgency};
+use crate::alert::undelivered::Undelivered;
 use crate::alert_record::{Delivery, DeliveryStatus, Event, Message};
 use crate::command::context::{Context, now};
 use crate::command::copies::side_by_side;

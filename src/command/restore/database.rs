@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Write};
 use anyhow::{Context as _, Result};
 
 use super::file;
-use super::reading::{Attempt, Problem, Reading};
+use super::reading::{Attempt, CopyFault, Reading};
 use super::scope;
 use super::with_state;
 use crate::backup::Backup;
@@ -208,7 +208,7 @@ impl<'a> Database<'a> {
                     }
                 }
                 Ok(None) => break,
-                Err(Problem::Copy(error)) => return Err(self.break_off(child, error)),
+                Err(CopyFault::Copy(error)) => return Err(self.break_off(child, error)),
                 Err(final_problem) => return Err(final_problem),
             }
         }
@@ -235,14 +235,14 @@ impl<'a> Database<'a> {
             match dump.next() {
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(said),
-                Err(Problem::Copy(error)) => return Err(self.done_but(error)),
+                Err(CopyFault::Copy(error)) => return Err(self.done_but(error)),
                 Err(final_problem) => return Err(final_problem),
             }
         }
     }
 
     /// Ends `pg_restore` where the copy turns out to be bad. It is not told that the dump is complete.
-    fn break_off(&self, child: Restore, error: anyhow::Error) -> Problem {
+    fn break_off(&self, child: Restore, error: anyhow::Error) -> CopyFault {
         if child.stop() {
             return self.done_but(error);
         }
@@ -251,18 +251,18 @@ impl<'a> Database<'a> {
             // What it wanted may have stood before the damage: a second time would double the rows.
             let target = self.in_words();
             let what = format!("{target} holds all of it or nothing: look, before it is tried again");
-            return Problem::Final(wrap(error, what));
+            return CopyFault::Final(wrap(error, what));
         }
-        Problem::Copy(error)
+        CopyFault::Copy(error)
     }
 
-    fn done_but(&self, error: anyhow::Error) -> Problem {
+    fn done_but(&self, error: anyhow::Error) -> CopyFault {
         let what = format!("{} holds all that was asked for, but the copy is not whole", self.in_words());
-        Problem::Final(wrap(error, what))
+        CopyFault::Final(wrap(error, what))
     }
 
-    fn failed(&self, error: anyhow::Error) -> Problem {
-        Problem::Final(with_state(error, self.state()))
+    fn failed(&self, error: anyhow::Error) -> CopyFault {
+        CopyFault::Final(with_state(error, self.state()))
     }
 
     /// Makes the target ready: what an attempt before left must neither stay nor double.

@@ -9,7 +9,7 @@ use indicatif::HumanBytes;
 use rustix::event::PollFlags;
 use rustix::pipe::PIPE_BUF;
 
-use super::reading::{Attempt, Problem, Reading};
+use super::reading::{Attempt, CopyFault, Reading};
 use crate::command::context::Context;
 use crate::exit::{Failure, wrap};
 use crate::files;
@@ -55,7 +55,7 @@ pub(super) fn into_file(context: &Context, path: &Path, dump: &mut Reading<'_>) 
         .with_context(|| format!("cannot make a file in `{}`", folder.display()))?;
     pour(dump, &mut file, folder)?;
     if context.interrupt.is_raised() {
-        return Err(Problem::Final(Failure::failed("interrupted").into()));
+        return Err(CopyFault::Final(Failure::failed("interrupted").into()));
     }
     file.as_file().sync_all().context("cannot make the dump durable")?;
     file.persist_noclobber(path).with_context(|| format!("cannot write `{}`", path.display()))?;
@@ -93,9 +93,9 @@ pub(super) fn into_stdout(interrupt: &Interrupt, dump: &mut Reading<'_>) -> Atte
         let block = match dump.next() {
             Ok(Some(block)) => block,
             Ok(None) => return Ok(()),
-            Err(Problem::Copy(error)) if is_begun => {
+            Err(CopyFault::Copy(error)) if is_begun => {
                 let what = "what went to stdout is only a part of the dump";
-                return Err(Problem::Final(wrap(error, what)));
+                return Err(CopyFault::Final(wrap(error, what)));
             }
             Err(problem) => return Err(problem),
         };

@@ -21,20 +21,20 @@ const BLOCK_LEN: usize = 256 * 1024;
 const OTHER_COPY: &str = "`pgkeep verify` tells which copies are whole; --from STORE reads another one";
 
 /// Why a restore came to no end.
-pub(super) enum Problem {
+pub(super) enum CopyFault {
     /// The copy is damaged, missing or out of reach; another one may do.
     Copy(anyhow::Error),
     /// No other copy would help.
     Final(anyhow::Error),
 }
 
-impl From<anyhow::Error> for Problem {
+impl From<anyhow::Error> for CopyFault {
     fn from(error: anyhow::Error) -> Self {
         Self::Final(error)
     }
 }
 
-pub(super) type Attempt<T> = Result<T, Problem>;
+pub(super) type Attempt<T> = Result<T, CopyFault>;
 
 /// A dump that is read from a copy. The last block is given out only when the artifact's end is proven and
 /// the dump is the one on record: nobody who needs all of it can complete anything before.
@@ -54,14 +54,14 @@ impl<'a> Reading<'a> {
     /// Opens a copy, and its first chunk.
     pub(super) fn open(job: &Job<'a>, copy: &'a Copy) -> Attempt<Self> {
         let context = job.context;
-        let store = store_of(job, copy).map_err(Problem::Copy)?;
-        let artifact = store.open(&copy.path).map_err(|error| Problem::Copy(not_there(copy, error)))?;
+        let store = store_of(job, copy).map_err(CopyFault::Copy)?;
+        let artifact = store.open(&copy.path).map_err(|error| CopyFault::Copy(not_there(copy, error)))?;
         let artifact = ReadAhead::start(artifact, context.interrupt.clone())?;
         let dump = Dump::open(artifact, job.ring, context.config.compression.threads)
-            .map_err(|error| Problem::Copy(not_opened(copy, error)))?;
+            .map_err(|error| CopyFault::Copy(not_opened(copy, error)))?;
         if dump.id() != &job.backup.id {
             let what = format!("the copy in store `{}` is that of `{}`", copy.store, dump.id());
-            return Err(Problem::Copy(Failure::new(Code::Verification, what).hint(OTHER_COPY).into()));
+            return Err(CopyFault::Copy(Failure::new(Code::Verification, what).hint(OTHER_COPY).into()));
         }
         let size_bytes = job.backup.metadata_u64("dump_bytes").unwrap_or_default();
         let bar = ReadBar::start(&context.out.bars, &copy.store, size_bytes)?;
@@ -101,19 +101,19 @@ impl<'a> Reading<'a> {
             self.source = Some(source);
         } else if Some(source.sum().sha256.as_str()) != self.backup.metadata_str("dump_checksum") {
             let what = format!("the dump in store `{}` is not the one on record", self.copy.store);
-            return Err(Problem::Copy(Failure::new(Code::Verification, what).hint(OTHER_COPY).into()));
+            return Err(CopyFault::Copy(Failure::new(Code::Verification, what).hint(OTHER_COPY).into()));
         }
         Ok((got > 0).then(|| block.into()))
     }
 
-    fn broken(&self, error: &std::io::Error) -> Problem {
+    fn broken(&self, error: &std::io::Error) -> CopyFault {
         let (code, how) = if is_damage(error) {
             (Code::Verification, "is damaged")
         } else {
             (Code::Failed, "can't be read to its end")
         };
         let what = format!("the copy in store `{}` {how}: {error}", self.copy.store);
-        Problem::Copy(Failure::new(code, what).hint(OTHER_COPY).into())
+        CopyFault::Copy(Failure::new(code, what).hint(OTHER_COPY).into())
     }
 }
 

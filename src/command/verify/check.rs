@@ -3,74 +3,18 @@
 use anyhow::Result;
 use serde_json::json;
 
-use super::super::context::{ConfiguredStore, now};
+use super::super::context::now;
 use super::super::copies::{mark_checked, side_by_side};
 use super::super::copy_check::{CheckFailure, CopyCheck, OpenWith, Reader, Verdict};
 use super::super::status;
 use super::super::test_restore;
+use super::checked_copy::{CheckedCopy, Found, store_of};
 use super::{Session, repair};
 use crate::backup::{Backup, CheckLevel, Copy, CopyState};
-use crate::exit::Code;
 use crate::store::Store;
 
-/// What looking at a copy came to; `None` where it was not looked at.
-pub(super) type Found = Option<Result<(), CheckFailure>>;
-
-/// What is said of one copy.
-pub(super) struct CheckedCopy {
-    /// `None`: it was not to be looked at.
-    pub(super) verdict: Option<Verdict>,
-    pub(super) offset_bytes: Option<u64>,
-    pub(super) message: String,
-    /// Whether it was damaged and is whole again.
-    pub(super) repaired: bool,
-    /// Whether there was never one to lose.
-    was_never_made: bool,
-}
-
-impl CheckedCopy {
-    fn none() -> Self {
-        let message = String::new();
-        Self { verdict: None, offset_bytes: None, message, repaired: false, was_never_made: false }
-    }
-
-    fn ok() -> Self {
-        Self { verdict: Some(Verdict::Ok), ..Self::none() }
-    }
-
-    fn of_fault(fault: &CheckFailure) -> Self {
-        let message = fault.message.clone();
-        Self { verdict: Some(fault.verdict), offset_bytes: fault.offset_bytes, message, ..Self::none() }
-    }
-
-    /// The exit code that it means.
-    pub(super) fn code(&self) -> Code {
-        match self.verdict {
-            None | Some(Verdict::Ok) => Code::Done,
-            Some(Verdict::Unknown) => Code::Degraded,
-            Some(_) if self.was_never_made => Code::Degraded,
-            Some(_) => Code::Verification,
-        }
-    }
-
-    /// The line for it.
-    pub(super) fn word(&self) -> Option<String> {
-        let message = &self.message;
-        Some(match self.verdict? {
-            Verdict::Ok if self.repaired => format!("repaired: {message}"),
-            Verdict::Ok => "ok".to_owned(),
-            _ if self.was_never_made => format!("no copy: {message}"),
-            Verdict::Missing => format!("missing: {message}"),
-            Verdict::Size | Verdict::Checksum | Verdict::Sealed => format!("corrupt: {message}"),
-            Verdict::Content => format!("does not open: {message}"),
-            Verdict::Restore => format!("does not restore: {message}"),
-            Verdict::Unknown => format!("not verified: {message}"),
-        })
-    }
-}
-
 /// A copy that is looked at: its position, and the store that it is in, or why that can't be used.
-type AlertKey<'a> = (usize, Result<&'a dyn Store, String>);
+type CopyInStore<'a> = (usize, Result<&'a dyn Store, String>);
 
 /// Looks at the copies of a backup that are asked for, and writes what is found into them.
 pub(super) fn run(
@@ -80,7 +24,7 @@ pub(super) fn run(
 ) -> Result<Vec<CheckedCopy>> {
     let before = backup.clone();
     let look = look(session, &before, reader);
-    let subjects: Vec<AlertKey<'_>> = before
+    let targets: Vec<CopyInStore<'_>> = before
         .copies
         .iter()
         .enumerate()
@@ -88,14 +32,14 @@ pub(super) fn run(
         .map(|(position, copy)| (position, store_of(copy, session.configured_stores)))
         .collect();
     let mut found: Vec<Found> = before.copies.iter().map(|_| None).collect();
-    look_at_all(&look, subjects.clone(), &mut found)?;
+    look_at_all(&look, targets.clone(), &mut found)?;
     let mut level = session.level;
     let is_damage = |found: &Found| matches!(found, Some(Err(fault)) if fault.is_damage());
     if session.repair && level == CheckLevel::Stat && found.iter().any(is_damage) {
         // What others are made from must have been read: a look from outside proves none of its bytes.
         level = CheckLevel::Checksum;
         let passed = |position: usize| matches!(found.get(position), Some(Some(Ok(()))));
-        let again = subjects.into_iter().filter(|(position, _)| passed(*position)).collect();
+        let again = targets.into_iter().filter(|(position, _)| passed(*position)).collect();
         look_at_all(&CopyCheck { level, ..look }, again, &mut found)?;
     }
     let restored =
@@ -133,8 +77,8 @@ pub(super) fn run(
 }
 
 /// Looks at copies side by side, and keeps what is found of each in its place.
-fn look_at_all(look: &CopyCheck<'_>, subjects: Vec<AlertKey<'_>>, found: &mut [Found]) -> Result<()> {
-    let looked = side_by_side(subjects, |(position, store)| (position, look_at(look, position, store)))?;
+fn look_at_all(look: &CopyCheck<'_>, targets: Vec<CopyInStore<'_>>, found: &mut [Found]) -> Result<()> {
+    let looked = side_by_side(targets, |(position, store)| (position, look_at(look, position, store)))?;
     for (position, result) in looked {
         if let Some(place) = found.get_mut(position) {
             *place = Some(result);
@@ -198,18 +142,6 @@ fn look_at(
     }
 }
 
-/// The store that a copy is in.
-pub(super) fn store_of<'a>(
-    copy: &Copy,
-    configured_stores: &'a [ConfiguredStore],
-) -> Result<&'a dyn Store, String> {
-    let configured = configured_stores
-        .iter()
-        .find(|configured| configured.name == copy.store)
-        .ok_or_else(|| "the configuration has no such store".to_owned())?;
-    configured.store.as_deref().map_err(Clone::clone)
-}
-
 /// Restores one of the copies that were found whole. `None` where there is none.
 fn test_restored(
     session: &Session<'_>,
@@ -257,9 +189,4 @@ fn record(
             CheckedCopy::of_fault(fault)
         }
     }
-}
-
-/// The finding of a copy that was damaged, and that is whole again.
-pub(super) fn mended(message: String) -> CheckedCopy {
-    CheckedCopy { message, repaired: true, ..CheckedCopy::ok() }
 }

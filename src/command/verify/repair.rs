@@ -7,7 +7,7 @@ use super::super::context::now;
 use super::super::copies::{expiry, mark_checked, path_in, pour};
 use super::super::copy_check::{CheckFailure, CopyCheck, Part};
 use super::Session;
-use super::check::{self, CheckedCopy, Found};
+use super::checked_copy::{CheckedCopy, Found, mended, store_of};
 use crate::backup::{Backup, CheckLevel, Copy, CopyState};
 use crate::exit::one_line;
 use crate::key::KeyRing;
@@ -63,15 +63,15 @@ pub(super) fn run(
         let was = finding.message.clone();
         let mut problems = Vec::new();
         for good in &good {
-            match mend(session, look, copy, part, good, ring) {
-                Ok(mended) => {
+            match repair_copy(session, look, copy, part, good, ring) {
+                Ok(repaired) => {
                     let (id, store, from) = (&look.backup.id, &copy.store, &good.copy.store);
                     for problem in problems.drain(..) {
                         log::warn!("`{id}`: store `{store}` could not be repaired {problem}");
                     }
                     log::warn!("`{id}`: store `{store}` was repaired from `{from}`: {was}");
-                    *finding = check::mended(format!("from `{from}` ({was})"));
-                    *copy = mended;
+                    *finding = mended(format!("from `{from}` ({was})"));
+                    *copy = repaired;
                     break;
                 }
                 Err(error) => problems.push(format!("from `{}`: {}", good.copy.store, one_line(&error))),
@@ -102,7 +102,7 @@ fn good_copies<'a>(session: &'a Session<'_>, look: &'a CopyCheck<'_>, found: &[F
     let copies = look.backup.copies.iter().zip(found);
     let passed = copies.filter(|(_, found)| matches!(found, Some(Ok(()))));
     let mut passed: Vec<(&Copy, &dyn Store)> = passed
-        .filter_map(|(copy, _)| Some((copy, check::store_of(copy, session.configured_stores).ok()?)))
+        .filter_map(|(copy, _)| Some((copy, store_of(copy, session.configured_stores).ok()?)))
         .collect();
     passed.sort_by_key(|(_, store)| store.kind() != Kind::Local);
     // What is copied on must be proven, whatever the level.
@@ -121,7 +121,7 @@ fn good_copies<'a>(session: &'a Session<'_>, look: &'a CopyCheck<'_>, found: &[F
 }
 
 /// Makes one copy again, and reads it back.
-fn mend(
+fn repair_copy(
     session: &Session<'_>,
     look: &CopyCheck<'_>,
     damaged: &Copy,

@@ -10,7 +10,8 @@ use ureq::http::Response;
 use ureq::http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, RETRY_AFTER};
 
 use super::bounded::bounded;
-use super::error::{Place, S3Error, Said};
+use super::error::S3Error;
+use super::place::{Place, Said};
 use super::words;
 use super::xml::{self, ErrorDocument};
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::bounded::{self, GivenUp};
 
-use super::error::{Place, S3Error};
+use super::error::S3Error;
+use super::place::Place;
 
 /// How long after an interrupt a request may still take to end well.
 const LAST_ANSWER: Duration = Duration::from_secs(2);

@@ -22,8 +22,9 @@ use super::S3Options;
 use super::address::{self, PartAddress};
 use super::answer;
 use super::bounded::bounded;
-use super::error::{Place, S3Error};
+use super::error::S3Error;
 use super::lock::{self, Lock};
+use super::place::Place;
 
 /// The sender of all requests of one store.
 pub(super) struct Client {

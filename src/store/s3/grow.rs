@@ -12,7 +12,7 @@ use super::compose::{self, Source, copied_part_size};
 use super::error::S3Error;
 use super::lock::Lock;
 use super::queue::{Task, UploadPool, interrupted};
-use super::replace::Replaced;
+use super::replaced::Replaced;
 use super::upload::{Multipart, Origin, Whole};
 use super::{CANCEL_TIME, CLEANUP_TIME_LIMIT, Shared, segment, versions};
 use crate::store::{Part, Removal, Stored, Traffic, Upload};

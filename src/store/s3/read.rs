@@ -14,7 +14,8 @@ use ureq::{Body, BodyReader};
 use super::Shared;
 use super::answer::{self, etag_of, length_of};
 use super::client::Extras;
-use super::error::{Place, S3Error};
+use super::error::S3Error;
+use super::place::Place;
 use super::retry::Patience;
 
 /// Bytes asked for at once: small enough for the time limit of one request, large enough that the

@@ -3,7 +3,7 @@
 use rustls::CertificateError;
 use ureq::Timeout;
 
-use super::error::{Place, Said};
+use super::place::{Place, Said};
 
 pub(super) const NO_NAME: &str = "check endpoint, and this host's DNS";
 pub(super) const NO_WAY: &str = "check endpoint, and whether this host is let out to it";

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use jiff::Timestamp;
 
-use super::store_listing::is_future;
+use super::future::is_future;
 use crate::command::inventory::{Newest, Pair, StoredFiles};
 
 /// Those of one database that are kept by name, at most.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use jiff::Timestamp;
 
-use super::store_listing::is_future;
+use super::future::is_future;
 use crate::alert::rules::KeyUse;
 use crate::backup::{Backup, Status};
 use crate::catalog::Catalog;

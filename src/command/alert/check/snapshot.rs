@@ -6,8 +6,9 @@ use std::time::Duration;
 use anyhow::Result;
 use jiff::Timestamp;
 
+use super::future::is_future;
 use super::record::Record;
-use super::store_listing::{StoreListing, StoreLook, is_future};
+use super::store_listing::{StoreListing, StoreLook};
 use crate::backup::{Backup, CLUSTER, CONFIG, CopyState};
 use crate::catalog::kept::{Kept, KeptCopy};
 use crate::command::context::Context;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow, ensure};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::pairs::{Gathering, Pairs};
 use crate::backup::Backup;
@@ -19,8 +19,6 @@ use crate::key::{KeyRing, Signer};
 use crate::name;
 use crate::store::{Kind, Room, Store};
 
-/// A backup that begins later than this from now counts for nothing: one of two clocks is wrong.
-const FUTURE: SignedDuration = SignedDuration::from_hours(25);
 /// Manifests of a database that are tried in a store until one is proven.
 const TRIES: usize = 4;
 /// The same of those that a key proves which was rotated out.
@@ -64,11 +62,6 @@ pub(super) struct OfDatabase {
     pub(super) faults: BTreeMap<String, String>,
     /// Newer ones that lack something however whole they are, by the artifact's path.
     pub(super) short: BTreeSet<String>,
-}
-
-/// Whether that is too far ahead to be believed.
-pub(super) fn is_future(at: Timestamp, now: Timestamp) -> bool {
-    at.duration_since(now) > FUTURE
 }
 
 impl StoreListing {

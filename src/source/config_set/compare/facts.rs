@@ -5,14 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::roles;
+use super::roles::{self, PASSWORD};
 use super::{Fact, Place, Section};
 use crate::source::config_set::contents::{EXTENSIONS_OF, SERVERS_FILES};
 use crate::source::config_set::{DATABASES, Document, GLOBALS, HBA, Notes, SERVER_FILES, SETTINGS};
 use crate::source::globals::script::is_secret;
 
-/// What a role's password is called here, and how an extension of a database begins.
-pub(super) const PASSWORD: &str = "password";
+/// How an extension of a database begins.
 const EXTENSION: &str = "extension ";
 /// Options of a rule whose value is a secret.
 const SECRET_OPTIONS: [&str; 2] = ["ldapbindpasswd", "radiussecrets"];

@@ -2,7 +2,6 @@
 
 use anyhow::{Context, Result};
 
-use super::facts::PASSWORD;
 use super::{Facts, Section};
 use crate::source::config_set::GLOBALS;
 use crate::source::globals::script::{Attribute, Deed, For, Object, Statement, is_secret, statements};
@@ -11,6 +10,8 @@ use crate::source::globals::script::{Attribute, Deed, For, Object, Statement, is
 const USUAL: [&str; 7] =
     ["NOSUPERUSER", "INHERIT", "NOCREATEROLE", "NOCREATEDB", "NOLOGIN", "NOREPLICATION", "NOBYPASSRLS"];
 
+/// What a role's password is called here.
+pub(super) const PASSWORD: &str = "password";
 /// What is said of a role or tablespace in words.
 const SAID: &str = "comment or label";
 
