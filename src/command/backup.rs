@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::json;
@@ -23,24 +22,19 @@ mod empty_dump;
 mod exclusion;
 mod fingerprint_capture;
 mod leftovers;
+mod report;
+mod request;
+mod retry;
 mod run_record;
 mod stream;
 mod sweep;
 mod watch;
 
-use attempt::Done;
-use content::{Database, RunRequest};
+use content::Database;
+use report::Done;
+use request::RunRequest;
+use retry::again;
 use watch::Watch;
-
-pub(super) use config_set::gather;
-pub(super) use run_record::{is_alive, is_dead_here};
-
-/// Parts that a store may have on their way at once.
-pub(super) const PARTS_IN_FLIGHT: usize = 4;
-/// No wait is longer than so many times what is configured.
-const MOST_JITTER: f64 = 1.2;
-/// No wait between two tries is longer.
-const LONGEST_DELAY: Duration = Duration::from_hours(1);
 
 pub(super) fn run(context: &Context, named: &[String]) -> Result<Code> {
     if named.iter().any(String::is_empty) {
@@ -247,35 +241,4 @@ fn databases(context: &Context, named: &[String]) -> Result<Vec<String>> {
             .and_then(|mut server| server.databases())
             .map_err(stream::source_problem)?,
     })
-}
-
-/// Does something, and does it again, at most so often, after a growing delay where the source's problem may pass. It is
-/// told within which time there will be another try, if so.
-fn again<T>(context: &Context, attempts: u32, work: impl Fn(Option<Duration>) -> Result<T>) -> Result<T> {
-    let mut tries_left = attempts;
-    let mut delay = context.config.retry.delay;
-    loop {
-        let next_try = (tries_left > 0).then(|| delay.mul_f64(MOST_JITTER));
-        let error = match work(next_try) {
-            Ok(done) => return Ok(done),
-            Err(error) => error,
-        };
-        let passing = error.downcast_ref::<Failure>().is_some_and(|failure| failure.passing);
-        if tries_left == 0 || !passing || context.interrupt.is_raised() {
-            return Err(error);
-        }
-        tries_left -= 1;
-        let wait = jittered(delay)?;
-        log::warn!("{}; next try in {:.0?}", exit::one_line(&error), wait);
-        if context.interrupt.wait(wait) {
-            return Err(error);
-        }
-        delay = delay.saturating_mul(2).min(LONGEST_DELAY);
-    }
-}
-
-/// More by up to the share, so that several hosts do not come back at the same moment.
-fn jittered(delay: Duration) -> Result<Duration> {
-    let share = f64::from(attempt::random_u16()?) / f64::from(u16::MAX);
-    Ok(delay.mul_f64(1.0 + share * (MOST_JITTER - 1.0)))
 }

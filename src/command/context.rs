@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use jiff::Timestamp;
 use zeroize::Zeroizing;
 
+use super::configured_store::ConfiguredStore;
 use super::copy_check::Reader;
-use super::notify::Notifier;
+use super::notify::notifier::Notifier;
 use super::output::Output;
 use super::signals::InterruptRecord;
 use crate::alert::channel::Channel;
@@ -15,7 +15,6 @@ use crate::alert::spool::Spool;
 use crate::backup::{Backup, CONFIG};
 use crate::catalog::Catalog;
 use crate::catalog::pending::Pending;
-use crate::config::keep::Keep;
 use crate::config::value::Secret;
 use crate::config::{self, Config, Place};
 use crate::connect::ConnectOptions;
@@ -32,16 +31,10 @@ use crate::testpoint::{self, Step};
 /// Gives the value of a secret.
 pub(super) type Fetch = dyn Fn(&Secret) -> Result<Zeroizing<String>> + Send + Sync;
 
+/// Parts that a store may have on their way at once.
+const PARTS_IN_FLIGHT: usize = 4;
 /// Parts that a multipart upload may have: S3, R2 and B2 all say so.
 const MOST_PARTS: u32 = 10_000;
-
-/// A store of the configuration, as it came up.
-pub(super) struct ConfiguredStore {
-    pub(super) name: String,
-    pub(super) keep: Keep,
-    /// The store, or why it can't be used at all (its secret can't be fetched, say).
-    pub(super) store: Result<Arc<dyn Store>, String>,
-}
 
 pub(super) struct Context {
     pub(super) config: Config,
@@ -179,7 +172,7 @@ impl Context {
                     connect_timeout: timeouts.connect,
                     request_timeout: timeouts.request,
                     stall_timeout: timeouts.stall,
-                    parts_in_flight: super::backup::PARTS_IN_FLIGHT,
+                    parts_in_flight: PARTS_IN_FLIGHT,
                     most_parts: MOST_PARTS,
                     object_lock: *object_lock,
                 };
@@ -237,12 +230,4 @@ impl Context {
         let search_path = self.environment.variables.get("PATH").map(String::as_str);
         clients::find_server(major, self.config.source.pg_bin.as_deref(), search_path, &self.interrupt)
     }
-}
-
-/// The time now: the one place the commands take it from.
-#[allow(clippy::disallowed_methods, reason = "the clock is read here and handed down")]
-pub(super) fn now() -> Timestamp {
-    let now = Timestamp::now();
-    // Microseconds are what the catalog keeps; a record must read back as it was written.
-    now.round(jiff::Unit::Microsecond).unwrap_or(now)
 }

@@ -8,7 +8,8 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 
-use super::context::{ConfiguredStore, now};
+use super::clock::now;
+use super::configured_store::ConfiguredStore;
 use super::copy_check::{CopyCheck, OpenWith};
 use crate::backup::{Backup, CheckLevel, Copy, CopyState};
 use crate::exit::one_line;

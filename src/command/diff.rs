@@ -5,8 +5,8 @@ use std::fs::File;
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
-use super::backup::gather;
 use super::context::Context;
+use super::gather::gather;
 use super::restore;
 use crate::backup::Backup;
 use crate::cli;

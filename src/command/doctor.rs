@@ -5,7 +5,9 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use serde_json::json;
 
-use super::context::{ConfiguredStore, Context, now};
+use super::clock::now;
+use super::configured_store::ConfiguredStore;
+use super::context::Context;
 use crate::config::AfterBackup;
 use crate::exit::{Code, Failure, one_line};
 use crate::files;

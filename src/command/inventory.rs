@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use jiff::Timestamp;
 
-use super::context::ConfiguredStore;
+use super::configured_store::ConfiguredStore;
 use super::copies::{expiry, path_in, side_by_side};
 use super::status;
 use super::trust::Trust;
@@ -24,6 +24,7 @@ use reading::Reading;
 pub(super) use stored_files::{Newest, StoredFiles, each, in_order};
 
 mod found;
+mod handfuls;
 mod orphan;
 mod reading;
 mod stored_files;

@@ -6,7 +6,8 @@ use anyhow::Result;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use jiff::Timestamp;
 
-use super::context::{Context, now};
+use super::clock::now;
+use super::context::Context;
 use super::inventory::{self, Orphan};
 use super::output::printable;
 use super::select;

@@ -11,8 +11,9 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::backup::{is_alive, is_dead_here};
-use super::context::{Context, now};
+use super::clock::now;
+use super::context::Context;
+use super::liveness::{is_alive, is_dead_here};
 use crate::backup::Backup;
 use crate::bounded;
 use crate::catalog::Catalog;

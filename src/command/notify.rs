@@ -1,8 +1,7 @@
 //! What a command saw is put on record as alerts, and told. Nothing that goes wrong here changes how the command ends.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 
@@ -17,6 +16,7 @@ use crate::exit::one_line;
 use crate::finding::Finding;
 use crate::{bounded, config};
 
+pub(super) mod notifier;
 mod outbox;
 pub(super) mod pings;
 mod register;
@@ -27,53 +27,6 @@ use send::Tally;
 
 /// A catalog that could not be reached is not asked again for alerts before.
 const CATALOG_PAUSE: Duration = Duration::from_secs(30);
-
-/// What one process keeps in mind of its alerts.
-#[derive(Default)]
-pub(super) struct Notifier {
-    memory: Mutex<Memory>,
-}
-
-#[derive(Default)]
-struct Memory {
-    /// When the catalog could last not be reached.
-    catalog_failed: Option<Instant>,
-    /// Channels that have had their time: they hold this process up no more.
-    exhausted: BTreeSet<String>,
-    /// How long each has held this process up with what it did not take.
-    lost: BTreeMap<String, Duration>,
-    /// Those that are made ready.
-    ready: BTreeMap<String, Arc<Channel>>,
-}
-
-impl Notifier {
-    fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn catalog_failed(&self) {
-        self.memory().catalog_failed = Some(Instant::now());
-    }
-
-    fn is_exhausted(&self, channel: &str) -> bool {
-        self.memory().exhausted.contains(channel)
-    }
-
-    /// How long a channel has held this process up with what it did not take.
-    fn lost(&self, channel: &str) -> Duration {
-        self.memory().lost.get(channel).copied().unwrap_or_default()
-    }
-
-    fn lose(&self, channel: &str, time: Duration) {
-        let mut memory = self.memory();
-        let lost = memory.lost.entry(channel.to_owned()).or_default();
-        *lost = lost.saturating_add(time);
-    }
-
-    fn exhaust(&self, channel: &str) {
-        self.memory().exhausted.insert(channel.to_owned());
-    }
-}
 
 /// Puts on record what was seen, and tells whom it concerns. What goes wrong here is said, and changes nothing else.
 pub(super) fn raise(context: &Context, findings: &[Finding]) {

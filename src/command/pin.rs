@@ -3,7 +3,8 @@
 use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
 
-use super::context::{Context, now};
+use super::clock::now;
+use super::context::Context;
 use super::select;
 use crate::backup::Status;
 use crate::cli;

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 
-use super::context::{ConfiguredStore, Context};
+use super::configured_store::ConfiguredStore;
+use super::context::Context;
 use super::select;
 use crate::catalog::Catalog;
 use crate::cli;
@@ -12,6 +13,7 @@ use crate::exit::{Code, Failure, one_line};
 
 mod execute;
 mod explain;
+mod leftover;
 mod leftovers;
 mod plan;
 mod plan_items;
@@ -19,11 +21,12 @@ mod removal;
 mod report;
 mod store_listing;
 mod watch;
+mod work;
 
-use execute::Work;
 use plan::{Plan, Scope};
 use report::Done;
 use watch::Extent;
+use work::Work;
 
 pub(super) fn run(context: &Context, flags: &cli::Prune) -> Result<Code> {
     let all = context.configured_stores()?;

@@ -7,10 +7,13 @@ use anyhow::Result;
 use jiff::Timestamp;
 
 use super::agree::{self, Unproven};
-use super::context::{ConfiguredStore, Context, now};
+use super::clock::now;
+use super::configured_store::ConfiguredStore;
+use super::context::Context;
 use super::inventory::{self, Orphan};
+use super::liveness::is_alive;
 use super::trust::Trust;
-use super::{backup, select, status};
+use super::{select, status};
 use crate::backup::{Backup, Copy, CopyState, Status};
 use crate::catalog::Catalog;
 use crate::catalog::query::Filter;
@@ -256,7 +259,7 @@ fn merge(
     }
     let is_whole = told.copies.iter().any(|copy| copy.error.is_none());
     match known.status {
-        Status::InProgress if backup::is_alive(catalog, &known)? => {
+        Status::InProgress if is_alive(catalog, &known)? => {
             return Ok(Outcome::Left("a run is making it".to_owned()));
         }
         Status::InProgress | Status::Failed if !is_whole => {

@@ -7,7 +7,9 @@ use std::fs::File;
 use anyhow::{Context as _, Result};
 use indicatif::HumanBytes;
 
-use super::context::{ConfiguredStore, Context, now};
+use super::clock::now;
+use super::configured_store::ConfiguredStore;
+use super::context::Context;
 use super::select;
 use crate::backup::{Backup, CONFIG, Copy};
 use crate::catalog::Catalog;

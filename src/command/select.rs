@@ -6,7 +6,7 @@ use anyhow::Result;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::context::ConfiguredStore;
+use super::configured_store::ConfiguredStore;
 use super::inventory::{self, Orphan};
 use super::trust::{self, Trust};
 use crate::backup::{Backup, FULL, Status};

@@ -8,7 +8,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 
-use super::context::now;
+use super::clock::now;
 use crate::backup::{Backup, Status};
 use crate::bounded;
 use crate::catalog::pending::Pending;

@@ -4,7 +4,9 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::context::{ConfiguredStore, Context, now};
+use super::clock::now;
+use super::configured_store::ConfiguredStore;
+use super::context::Context;
 use super::copy_check::{Reader, Verdict};
 use super::progress::Phase;
 use super::test_restore::TestRestored;

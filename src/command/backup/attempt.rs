@@ -9,50 +9,34 @@ use indicatif::HumanBytes;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::content::{Content, RunRequest};
+use super::content::Content;
 use super::empty_dump::{lack_of_tables, tables_before};
 use super::leftovers::Leftovers;
+use super::report::{AttemptReport, Done};
+use super::request::{RunRequest, packing};
+use super::retry::random_u16;
 use super::run_record::RunRecord;
 use super::stream::{self, Streamed};
 use super::sweep::Sweeps;
-use crate::backup::{Backup, CheckLevel, Copy, CopyState, RUN, Status, TablesBefore};
-use crate::catalog::history::Past;
-use crate::command::context::{ConfiguredStore, Context, now};
+use crate::backup::{Backup, CheckLevel, Copy, CopyState, RUN, Status};
+use crate::command::clock::now;
+use crate::command::configured_store::ConfiguredStore;
+use crate::command::context::Context;
 use crate::command::copies::{Making, mark_checked, side_by_side};
 use crate::command::copy_check::{OpenWith, Reader, Verdict};
 use crate::command::locks::{self, Claimant};
 use crate::command::progress::Phase;
 use crate::command::{signals, status, test_restore};
-use crate::config::{Method, environment};
+use crate::config::environment;
 use crate::exit::{Code, Failure, one_line, wrap};
 use crate::key::KeyRing;
 use crate::name::{self, BackupId};
 use crate::pipeline::flow::Made;
-use crate::pipeline::header::Packing;
 use crate::store::Store;
 use crate::testpoint::{self, Step};
 
 /// With so many earlier backups a new one is compared.
 const PAST: u32 = 7;
-
-/// A backup that can be restored from.
-pub(super) struct Done {
-    pub(super) backup: Backup,
-    pub(super) code: Code,
-}
-
-/// What is on record of the last try.
-pub(super) struct AttemptReport {
-    pub(super) backup: Backup,
-    /// Whether the catalog knows how it ended.
-    pub(super) is_recorded: bool,
-    /// The backups before it, the newest first, as far as the catalog tells.
-    pub(super) past: Vec<Past>,
-    /// How many tables there were before a dump that holds none.
-    pub(super) tables_before: TablesBefore,
-    /// Stores that took no copy of the newest backup of some database, as long as that is an alert.
-    pub(super) refusing: Vec<String>,
-}
 
 /// Makes one backup: locks, records that it began, streams, settles every copy, records the truth.
 pub(super) fn run(
@@ -175,22 +159,6 @@ fn begin(request: &RunRequest<'_>, content: &dyn Content, at: Timestamp) -> Resu
         backup.metadata.insert(key.to_owned(), value);
     }
     Ok(backup)
-}
-
-pub(super) fn packing(context: &Context) -> Packing {
-    match context.config.compression.method {
-        Method::Gzip => Packing::Gzip,
-        Method::Zstd => Packing::Zstd,
-        Method::None => Packing::None,
-    }
-}
-
-/// Two random bytes.
-pub(super) fn random_u16() -> Result<u16> {
-    let mut bytes = [0u8; 2];
-    orion::util::secure_rand_bytes(&mut bytes)
-        .map_err(|_| anyhow!("the operating system gave no random bytes"))?;
-    Ok(u16::from_le_bytes(bytes))
 }
 
 /// Streams the dump to every store and settles the copies; the backup says how it stands afterwards.

@@ -5,23 +5,24 @@ use std::cell::RefCell;
 use anyhow::{Result, anyhow};
 use serde_json::json;
 
-use super::attempt::{self, Done};
-use super::content::{Content, RunRequest};
+use super::attempt;
+use super::content::{Content, MISSING};
+use super::report::Done;
+use super::request::RunRequest;
+use super::retry::again;
 use super::run_record::RunRecord;
 use super::stream::{Streamed, abandon, in_order, planned_part_size, send, source_problem};
 use super::watch::Watch;
 use crate::backup::{Backup, CLUSTER, CONFIG};
 use crate::bounded;
 use crate::command::context::Context;
+use crate::command::gather::gather;
 use crate::config::redacted::without_secrets;
 use crate::exit::one_line;
-use crate::source::config_set::contents::{Asked, of_server};
-use crate::source::config_set::{Contents, Document, Found, Notes, OWN, Stream, find};
+use crate::source::config_set::{Contents, Document, Found, OWN, Stream, find};
 
 /// Names of what is missing that stand in the log one by one.
 const NAMED: usize = 20;
-/// Under which name the record keeps what was asked for and is not in it.
-pub(super) const MISSING: &str = "missing";
 
 /// What belongs to the whole cluster.
 pub(super) struct ConfigSet;
@@ -114,17 +115,6 @@ fn name_all(list: &[String], what: &str, level: log::Level) {
     }
 }
 
-/// What the source says of its cluster now.
-pub(in crate::command) fn gather(context: &Context) -> Result<(Vec<Document>, Notes)> {
-    of_server(&Asked {
-        connection: &context.config.source.connection,
-        options: &context.connect_options(),
-        find_client: &|major| context.client("pg_dumpall", major),
-        stall: context.config.timeouts.stall,
-        interrupt: &context.interrupt,
-    })
-}
-
 /// The files that the configuration names, how much they have in all, and what is missing of them. A disk that is away takes
 /// its files along, and nothing else.
 fn files(context: &Context) -> (Vec<Found>, u64, Vec<String>) {
@@ -155,7 +145,7 @@ fn own(context: &Context) -> Result<Option<Document>> {
 /// When there is no usable copy; whoever watches knows of it then.
 pub(super) fn make(request: &RunRequest<'_>, watch: &mut Watch<'_>, attempts: u32) -> Result<Done> {
     let report = RefCell::new(None);
-    super::again(request.context, attempts, |next_try| attempt::run(request, &ConfigSet, next_try, &report))
+    again(request.context, attempts, |next_try| attempt::run(request, &ConfigSet, next_try, &report))
         .inspect(|done| watch.done(CLUSTER, done, report.borrow().as_ref()))
         .inspect_err(|error| watch.failed(&ConfigSet, error, report.borrow().as_ref()))
 }

@@ -1,26 +1,14 @@
 //! What a backup is made of: a database's dump, or what belongs to the whole cluster.
 
-use std::rc::Rc;
-
 use anyhow::Result;
 
+use super::request::RunRequest;
 use super::run_record::RunRecord;
 use super::stream::{self, Streamed};
 use crate::backup::{Backup, FULL};
-use crate::command::context::{ConfiguredStore, Context};
-use crate::command::notify::pings::Run;
-use crate::key::KeyRing;
 
-/// What every backup of one call shares.
-pub(super) struct RunRequest<'a> {
-    pub(super) context: &'a Context,
-    pub(super) ring: &'a KeyRing,
-    pub(super) configured_stores: &'a [ConfiguredStore],
-    /// The id of the call, on record with each of its backups.
-    pub(super) run: String,
-    /// What dead men's switches hear of.
-    pub(super) life: Option<Rc<Run>>,
-}
+/// Under which name the record keeps what was asked for and is not in it.
+pub(super) const MISSING: &str = "missing";
 
 /// What one backup is made of.
 pub(super) trait Content {

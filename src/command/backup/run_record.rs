@@ -6,10 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 use crate::backup::{Backup, Status};
 use crate::catalog::Catalog;
 use crate::catalog::query::IncompleteBackup;
-use crate::command::context::{Context, now};
+use crate::command::clock::now;
+use crate::command::context::Context;
+use crate::command::liveness::is_alive;
 use crate::config::environment;
 use crate::exit::{Code, code_of, one_line};
-use crate::process;
 use crate::testpoint::{self, Step};
 
 /// A clock that was put back by more, or one that is further ahead, was not put right: it is wrong.
@@ -144,22 +145,4 @@ fn bury(catalog: &mut Catalog, source: &str, database: &str) -> Result<Vec<Incom
         }
     }
     catalog.incomplete(source, database, &environment::host_name())
-}
-
-/// Whether the run of an unfinished backup still shows signs of life: a fresh heartbeat by the catalog's own
-/// clock, and a process where we can look.
-///
-/// # Errors
-/// When the catalog can't be asked.
-pub(in crate::command) fn is_alive(catalog: &mut Catalog, backup: &Backup) -> Result<bool> {
-    Ok(!is_dead_here(backup) && catalog.is_beating(&backup.id)?)
-}
-
-/// Whether the run of an unfinished backup was one of this host, and its process is gone. One of our own
-/// number is that of an earlier run: in a container each may have the same.
-pub(in crate::command) fn is_dead_here(backup: &Backup) -> bool {
-    let here = backup.metadata_str("host") == Some(environment::host_name().as_str());
-    let pid = backup.metadata_u64("pid").and_then(|pid| i32::try_from(pid).ok());
-    let is_gone = |pid: i32| pid.unsigned_abs() == std::process::id() || !process::is_running(pid);
-    here && pid.is_some_and(is_gone)
 }

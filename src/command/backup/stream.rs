@@ -7,12 +7,12 @@ use anyhow::{Result, anyhow};
 use indicatif::HumanBytes;
 use serde_json::json;
 
-use super::attempt::packing;
-use super::content::RunRequest;
 use super::fingerprint_capture::{CapturingReader, Figures};
+use super::request::{RunRequest, packing};
 use super::run_record::RunRecord;
 use crate::backup::Backup;
-use crate::command::context::{ConfiguredStore, Context};
+use crate::command::configured_store::ConfiguredStore;
+use crate::command::context::Context;
 use crate::command::copies::{self, UploadSink, side_by_side};
 use crate::command::progress::Progress;
 use crate::conninfo::ConnInfo;

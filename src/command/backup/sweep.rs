@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use super::leftovers::Leftovers;
-use crate::command::context::{ConfiguredStore, Context};
+use crate::command::configured_store::ConfiguredStore;
+use crate::command::context::Context;
 use crate::exit::one_line;
 use crate::interrupt::Interrupt;
 

@@ -6,13 +6,13 @@ use std::rc::Rc;
 use anyhow::{Error, Result};
 use serde_json::Value;
 
-use super::attempt::{AttemptReport, Done};
-use super::config_set::MISSING;
-use super::content::Content;
+use super::content::{Content, MISSING};
+use super::report::{AttemptReport, Done};
 use crate::alert::rules;
 use crate::backup::{Backup, CheckLevel, Copy, CopyState, Status, TablesBefore};
 use crate::catalog::history::Past;
-use crate::command::context::{Context, now};
+use crate::command::clock::now;
+use crate::command::context::Context;
 use crate::command::health;
 use crate::command::locks;
 use crate::command::notify::{

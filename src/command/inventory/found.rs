@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use jiff::Timestamp;
 
-use super::reading::{handfuls, is_away};
+use super::handfuls::{handfuls, is_away};
 use super::{Newest, Orphan, Orphans, Pair, StoredFiles, WINDOW_BYTES, each, open_signed};
 use crate::backup::Backup;
-use crate::command::context::ConfiguredStore;
+use crate::command::configured_store::ConfiguredStore;
 use crate::command::copies::side_by_side;
 use crate::command::status;
 use crate::command::trust::{Search, Trust};

@@ -11,7 +11,8 @@ use crate::alert;
 use crate::alert::outbox::Urgency;
 use crate::alert::route::message_to;
 use crate::alert_record::{Delivery, Message, Signal};
-use crate::command::context::{Context, now};
+use crate::command::clock::now;
+use crate::command::context::Context;
 use crate::config::alert::{Channel, Way};
 use crate::exit::one_line;
 

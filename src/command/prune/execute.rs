@@ -3,26 +3,19 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 
-use super::super::context::{Context, now};
+use super::super::clock::now;
 use super::super::locks::{self, Claimant, Locks};
 use super::leftovers;
-use super::plan::{Plan, Scope, StorePlan};
+use super::plan::StorePlan;
 use super::plan_items::{Action, Item};
 use super::removal::OfStore;
 use super::report::{Done, Outcome};
+use super::work::Work;
 use crate::alert::rules;
 use crate::catalog::Catalog;
-use crate::catalog::kept::Kept;
 use crate::exit::{Code, code_of, one_line};
-
-/// What carries a plan out.
-pub(super) struct Work<'a> {
-    pub(super) context: &'a Context,
-    pub(super) plan: &'a Plan<'a>,
-    pub(super) scope: &'a Scope<'a>,
-}
 
 impl Work<'_> {
     /// Carries the plan out, and says what became of each copy; the code for what fell short.
@@ -102,16 +95,6 @@ impl Work<'_> {
             code = code.worse(leftovers::sweep(self, catalog, store, database, done)?);
         }
         Ok(code)
-    }
-
-    /// What is on record of a database now.
-    pub(super) fn rows(&self, catalog: &mut Catalog, database: &str) -> Result<Vec<Kept>> {
-        let (rows, mut odd) = catalog.all_kept(self.scope.source, Some(&[database.to_owned()]))?;
-        odd.remove(database).map_or(Ok(rows), |why| Err(anyhow!(why)))
-    }
-
-    pub(super) fn is_interrupted(&self) -> bool {
-        self.context.interrupt.is_raised()
     }
 }
 

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
-use super::super::backup;
-use super::super::context::ConfiguredStore;
+use super::super::configured_store::ConfiguredStore;
 use super::plan::{Plan, StorePlan};
 use super::plan_items::{Item, count};
 use super::report::Done;
 use crate::backup::Status;
 use crate::catalog::Catalog;
+use crate::command::liveness::is_alive;
 use crate::config::keep::Keep;
 use crate::exit::Code;
 use crate::retention::Holding;
@@ -49,7 +49,7 @@ pub(super) fn tell_held(plan: &Plan<'_>, catalog: &mut Catalog, done: &mut Done)
 fn is_under_way(catalog: &mut Catalog, run: &str) -> Result<bool> {
     let found = catalog.find(run, 1)?;
     let run = found.first().filter(|run| run.status == Status::InProgress);
-    run.map_or(Ok(false), |run| backup::is_alive(catalog, run))
+    run.map_or(Ok(false), |run| is_alive(catalog, run))
 }
 
 /// Says why a store goes on growing. At night only what is new of it.

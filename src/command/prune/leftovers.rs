@@ -4,38 +4,20 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use super::super::{backup, inventory};
-use super::execute::Work;
+use super::super::inventory;
+use super::super::liveness::is_alive;
+use super::leftover::{Leftover, is_old, is_old_artifact};
 use super::plan::StorePlan;
 use super::report::{Done, Outcome};
+use super::work::Work;
 use crate::backup::Status;
 use crate::catalog::Catalog;
 use crate::catalog::kept::Kept;
 use crate::exit::{Code, one_line, shown};
 use crate::name;
-use crate::store::{Handle, Removal, Stale};
-
-/// No run takes longer between two signs of life of an upload.
-const OLD_UPLOAD: SignedDuration = SignedDuration::from_hours(24);
-/// A manifest comes moments after its artifact.
-const OLD_ARTIFACT: SignedDuration = SignedDuration::from_hours(48);
-
-/// Something that is left over.
-pub(super) struct Leftover<'a> {
-    pub(super) path: &'a str,
-    pub(super) what: &'a str,
-    /// What removes it, where it is no object of its own.
-    stale: Option<&'a Stale>,
-}
-
-impl Leftover<'_> {
-    /// Whether it stands where an artifact does.
-    fn is_artifact(&self) -> bool {
-        self.stale.is_none_or(is_artifact)
-    }
-}
+use crate::store::Removal;
 
 /// The databases whose folders hold something that is old enough to be left over.
 pub(super) fn databases(store: &StorePlan<'_>, now: Timestamp) -> BTreeSet<String> {
@@ -57,33 +39,6 @@ fn old<'a>(store: &'a StorePlan<'_>, now: Timestamp) -> Vec<Leftover<'a>> {
     let bare = bare.map(|bare| Leftover { path: &bare.path, what, stale: None });
     // Segments show that what stands at the artifact's own path is unfinished: they go after it.
     stale.chain(bare).collect()
-}
-
-/// An artifact without a manifest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Bare {
-    pub(super) path: String,
-    pub(super) written_at: Option<Timestamp>,
-}
-
-/// Whether what was not published is older than anything that a run may still be at work on.
-pub(super) fn is_old(stale: &Stale, now: Timestamp) -> bool {
-    let age = if is_artifact(stale) { OLD_ARTIFACT } else { OLD_UPLOAD };
-    is_older(stale.begun_at, now, age)
-}
-
-/// The same of an artifact without a manifest.
-pub(super) fn is_old_artifact(written_at: Option<Timestamp>, now: Timestamp) -> bool {
-    is_older(written_at, now, OLD_ARTIFACT)
-}
-
-fn is_older(at: Option<Timestamp>, now: Timestamp, age: SignedDuration) -> bool {
-    at.is_some_and(|at| now.duration_since(at) > age)
-}
-
-/// Whether what a dead upload left is an artifact, in its place.
-fn is_artifact(stale: &Stale) -> bool {
-    matches!(&stale.handle, Handle::Object(key) if *key == stale.path)
 }
 
 /// What is left over of a database in a store, by what is on record and what the store showed.
@@ -175,5 +130,5 @@ fn is_at_work(catalog: &mut Catalog, rows: &[Kept], path: &str) -> Result<bool> 
         return Ok(false);
     }
     let found = catalog.find(id.as_str(), 1)?;
-    found.first().map_or(Ok(false), |found| backup::is_alive(catalog, found))
+    found.first().map_or(Ok(false), |found| is_alive(catalog, found))
 }

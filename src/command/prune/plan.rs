@@ -4,7 +4,9 @@
 use anyhow::Result;
 use jiff::Timestamp;
 
-use super::super::context::{ConfiguredStore, Context, now};
+use super::super::clock::now;
+use super::super::configured_store::ConfiguredStore;
+use super::super::context::Context;
 use super::super::copies::side_by_side;
 use super::super::inventory;
 use super::super::progress::Phase;

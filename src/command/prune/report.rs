@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::context::Context;
 use super::super::output::printable;
-use super::leftovers::Leftover;
+use super::leftover::Leftover;
 use super::plan::{Plan, StorePlan};
 use super::plan_items::{Action, Item};
 use crate::exit::{Code, shown};

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use jiff::Timestamp;
 
-use super::super::context::ConfiguredStore;
+use super::super::configured_store::ConfiguredStore;
 use super::super::inventory::{self, Pair, StoredFiles};
-use super::leftovers::{self, Bare};
+use super::leftover::{self, Bare};
 use crate::backup::CopyState;
 use crate::catalog::kept::{Kept, KeptCopy};
 use crate::exit::one_line;
@@ -79,7 +79,7 @@ impl StoreListing {
             let prefix = store.path_of(folder);
             let is_ours = |path: &str| inventory::id_of(path).is_some();
             let stale = store.each_stale(&prefix, &is_ours, &mut |stale| {
-                if leftovers::is_old(&stale, now) && shown.has_room_for(&stale.path, on_record, &mut room) {
+                if leftover::is_old(&stale, now) && shown.has_room_for(&stale.path, on_record, &mut room) {
                     shown.stale.push(stale);
                 }
             });
@@ -96,7 +96,7 @@ impl StoreListing {
     fn take(&mut self, stored: StoredFiles, on_record: &OnRecord<'_>, now: Timestamp, room: &mut Room) {
         let written_at = stored.written_at();
         if stored.is_bare()
-            && leftovers::is_old_artifact(written_at, now)
+            && leftover::is_old_artifact(written_at, now)
             && self.has_room_for(&stored.path, on_record, room)
         {
             self.bare.push(Bare { path: stored.path.clone(), written_at });

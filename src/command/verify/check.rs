@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::json;
 
-use super::super::context::now;
+use super::super::clock::now;
 use super::super::copies::{mark_checked, side_by_side};
 use super::super::copy_check::{CheckFailure, CopyCheck, OpenWith, Reader, Verdict};
 use super::super::status;

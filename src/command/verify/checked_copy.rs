@@ -1,6 +1,6 @@
 //! What is said of one copy that was checked, and where a copy is. It checks nothing.
 
-use super::super::context::ConfiguredStore;
+use super::super::configured_store::ConfiguredStore;
 use super::super::copy_check::{CheckFailure, Verdict};
 use crate::backup::Copy;
 use crate::exit::Code;

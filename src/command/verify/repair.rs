@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use super::super::context::now;
+use super::super::clock::now;
 use super::super::copies::{expiry, mark_checked, path_in, pour};
 use super::super::copy_check::{CheckFailure, CopyCheck, Part};
 use super::Session;

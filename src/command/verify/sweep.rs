@@ -7,7 +7,8 @@ use anyhow::Result;
 use indicatif::HumanBytes;
 use serde_json::json;
 
-use super::super::context::{ConfiguredStore, now};
+use super::super::clock::now;
+use super::super::configured_store::ConfiguredStore;
 use super::super::copies::side_by_side;
 use super::super::inventory::{self, Orphan};
 use super::super::select;

@@ -11,8 +11,8 @@ use crate::backup::{Backup, Status};
 use crate::catalog::Catalog;
 use crate::catalog::kept::Kept;
 use crate::catalog::query::Filter;
-use crate::command::backup::is_alive;
 use crate::command::context::Context;
+use crate::command::liveness::is_alive;
 use crate::exit::one_line;
 
 /// Newest runs that are looked at until one has ended: a run at work, and those beside it.
