@@ -1,19 +1,16 @@
 //! The shape of the source: headers, sizes, the direction of imports, and words that have no place in it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::support::project;
 use crate::support::tools::files_under;
 
+mod arrows;
+
 /// Lines of a file, and of a function of the program, at most.
 const FILE_LINES: usize = 400;
 const FUNCTION_LINES: usize = 70;
-
-/// Nothing here may import the commands, or one another.
-const MIDDLE: [&str; 6] = ["source", "pipeline", "store", "catalog", "alert", "retention"];
-/// Nothing here may import anything of the middle.
-const BASE: [&str; 3] = ["config", "manifest", "key"];
 
 fn rust_files(folder: &str) -> Vec<(PathBuf, String)> {
     let files = files_under(&project().join(folder));
@@ -83,49 +80,6 @@ fn functions(text: &str) -> Vec<(usize, usize)> {
     found
 }
 
-/// The module a file belongs to: `src/store/s3.rs` and `src/store.rs` are of `store`.
-fn module(file: &Path) -> String {
-    let word = file.iter().nth(1).unwrap().to_str().unwrap();
-    word.trim_end_matches(".rs").to_owned()
-}
-
-fn imports(text: &str, name: &str) -> bool {
-    // `use crate::{a, store::b}` names it too.
-    let grouped = text.split("use crate::{").skip(1).any(|group| {
-        let group = group.split("};").next().unwrap_or_default();
-        group.split([',', '{']).any(|part| part.trim().split("::").next() == Some(name))
-    });
-    let path = format!("crate::{name}");
-    let direct = text.match_indices(&path).any(|(at, _)| {
-        let after = text[at + path.len()..].chars().next();
-        !after.is_some_and(|letter| letter.is_alphanumeric() || letter == '_')
-    });
-    grouped || direct
-}
-
-#[test]
-fn imports_point_one_way() {
-    let mut faults = Vec::new();
-    for (file, text) in rust_files("src") {
-        let module = module(&file);
-        let text = without_tests(&text);
-        let mut refuse = |names: &[&str]| {
-            for name in names.iter().filter(|name| **name != module && imports(text, name)) {
-                faults.push(format!("{}: imports `crate::{name}`", file.display()));
-            }
-        };
-        if MIDDLE.contains(&module.as_str()) {
-            refuse(&["command", "cli"]);
-            refuse(&MIDDLE);
-        }
-        if BASE.contains(&module.as_str()) {
-            refuse(&["command", "cli"]);
-            refuse(&MIDDLE);
-        }
-    }
-    assert_none(&faults);
-}
-
 #[test]
 fn words_that_have_no_place() {
     let mut faults = Vec::new();
@@ -153,11 +107,6 @@ fn words_that_have_no_place() {
 /// The checks above can fail: each of them finds what it looks for in a text made for it.
 #[test]
 fn the_checks_find_what_they_look_for() {
-    assert!(imports("use crate::store::Store;", "store"));
-    assert!(imports("use crate::{key, store::{local, s3}};", "store"));
-    assert!(!imports("use crate::store_name::X;", "store"));
-    assert_eq!(module(Path::new("src/store/s3/part.rs")), "store");
-    assert_eq!(module(Path::new("src/store.rs")), "store");
     let text = format!("    fn long() {{\n{}    }}\n", "        x();\n".repeat(80));
     assert_eq!(functions(&text), [(1, 82)]);
 }
