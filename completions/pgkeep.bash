@@ -31,9 +31,6 @@ _pgkeep() {
             pgkeep,doctor)
                 cmd="pgkeep__subcmd__doctor"
                 ;;
-            pgkeep,generate)
-                cmd="pgkeep__subcmd__generate"
-                ;;
             pgkeep,key)
                 cmd="pgkeep__subcmd__key"
                 ;;
@@ -95,7 +92,7 @@ _pgkeep() {
 
     case "${cmd}" in
         pgkeep)
-            opts="-q -v -h -V --config --json --quiet --verbose --help --version backup list verify restore diff prune pin unpin alert catalog key doctor generate"
+            opts="-q -v -h -V --config --json --quiet --verbose --help --version backup list verify restore diff prune pin unpin alert catalog key doctor"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -379,24 +376,6 @@ _pgkeep() {
             return 0
             ;;
         pgkeep__subcmd__doctor)
-            opts="-q -v -h --config --json --quiet --verbose --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        pgkeep__subcmd__generate)
             opts="-q -v -h --config --json --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

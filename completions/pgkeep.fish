@@ -42,7 +42,6 @@ complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "alert" -d 'What is wr
 complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "catalog" -d 'Keep the catalog'
 complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "key" -d 'Make and show keys'
 complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "doctor" -d 'Check tools, keys, permissions, the catalog, and write, read and delete a probe in each store'
-complete -c pgkeep -n "__fish_pgkeep_needs_command" -f -a "generate" -d 'Write the man pages and shell completions under a folder'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and not __fish_seen_subcommand_from full config" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and not __fish_seen_subcommand_from full config" -l json -d 'Print one JSON document instead of text'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand backup; and not __fish_seen_subcommand_from full config" -s q -l quiet -d 'Print nothing on success'
@@ -263,8 +262,3 @@ complete -c pgkeep -n "__fish_pgkeep_using_subcommand doctor" -l json -d 'Print 
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand doctor" -s q -l quiet -d 'Print nothing on success'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand doctor" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
 complete -c pgkeep -n "__fish_pgkeep_using_subcommand doctor" -s h -l help -d 'Print help'
-complete -c pgkeep -n "__fish_pgkeep_using_subcommand generate" -l config -d 'Read this configuration file [default: $PGKEEP_CONFIG, ~/.config/pgkeep/config.toml, /etc/pgkeep/config.toml]' -r -F
-complete -c pgkeep -n "__fish_pgkeep_using_subcommand generate" -l json -d 'Print one JSON document instead of text'
-complete -c pgkeep -n "__fish_pgkeep_using_subcommand generate" -s q -l quiet -d 'Print nothing on success'
-complete -c pgkeep -n "__fish_pgkeep_using_subcommand generate" -s v -l verbose -d 'Say on stderr what is being done; twice for more'
-complete -c pgkeep -n "__fish_pgkeep_using_subcommand generate" -s h -l help -d 'Print help'

@@ -89,12 +89,6 @@ pub enum Command {
     /// Check tools, keys, permissions, the catalog, and write, read and delete a probe in each store
     #[command(after_help = "Example:\n  pgkeep doctor        after a change of the configuration")]
     Doctor,
-    /// Write the man pages and shell completions under a folder
-    #[command(hide = true)]
-    Generate {
-        /// The folder; `man` and `completions` are made under it
-        folder: PathBuf,
-    },
 }
 
 /// What can be backed up.

@@ -26,7 +26,6 @@ mod copy_check;
 mod diff;
 mod doctor;
 mod gather;
-mod generate;
 mod health;
 pub(crate) mod inventory;
 mod key;
@@ -102,10 +101,8 @@ fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
 
 fn run(cli: Cli) -> Result<Code> {
     let out = output::Output::new(&cli.global);
-    match cli.command {
-        cli::Command::Key(which) => return key::run(&which, &out),
-        cli::Command::Generate { folder } => return generate::run(&folder),
-        _ => {}
+    if let cli::Command::Key(which) = &cli.command {
+        return key::run(which, &out);
     }
     limits::ensure()?;
     let interrupt = Interrupt::new();
@@ -132,7 +129,7 @@ fn run(cli: Cli) -> Result<Code> {
         cli::Command::Unpin(flags) => pin::unpin(&context, &flags),
         cli::Command::Alert(flags) => alert::run(&context, &flags),
         cli::Command::Doctor => doctor::run(&context),
-        cli::Command::Key(_) | cli::Command::Generate { .. } => Ok(Code::Done),
+        cli::Command::Key(_) => Ok(Code::Done),
     };
     // What is refused touches nothing.
     let is_refused = done.as_ref().is_err_and(|error| exit::code_of(error) == Code::Usage);

@@ -42,7 +42,7 @@ pub enum Code {
     Degraded,
     /// A copy is corrupt or missing.
     Verification,
-    /// There is no such backup.
+    /// No such backup.
     NoSuchBackup,
     /// Another run holds the lock.
     Locked,

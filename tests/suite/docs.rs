@@ -7,6 +7,9 @@ use std::process::Command;
 
 use crate::support::{Pgkeep, Site, project};
 
+mod configuration;
+mod exit_codes;
+
 fn help(words: &[&str]) -> String {
     let home = tempfile::tempdir().unwrap();
     Pgkeep::new(home.path()).args(words).args(["--help"]).any_stdout().run().stdout
@@ -145,38 +148,10 @@ fn the_commands_of_the_helps_exist() {
 }
 
 #[test]
-fn the_readme_says_what_each_exit_code_means() {
+fn the_readme_names_the_scripts() {
     let readme = fs::read_to_string(project().join("README.md")).unwrap();
-    for code in ["0", "1", "2", "3", "4", "5", "6", "130", "143"] {
-        let is_told = readme.lines().any(|line| line.starts_with('|') && line.contains(code));
-        assert!(is_told, "exit code {code} is not in a table of the README");
-    }
     for script in ["tests/demo.sh", "crontab.example"] {
         assert!(readme.contains(script), "the README does not name {script}");
-    }
-}
-
-#[test]
-fn the_configuration_of_the_readme_is_one_the_program_takes() {
-    let site = crate::support::Site::new();
-    let readme = fs::read_to_string(project().join("README.md")).unwrap();
-    let blocks: Vec<&str> =
-        readme.split("```toml\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();
-    assert!(!blocks.is_empty(), "the README shows no configuration");
-    for block in blocks {
-        let file = site.path("readme.toml");
-        crate::support::key::write_private(&file, block);
-        let ran = site
-            .bare()
-            .args(["--config", file.to_str().unwrap(), "list"])
-            .any_code()
-            .any_stdout()
-            .any_stderr()
-            .run();
-        // Its servers and files are not here, but each of its keys has to be known.
-        for refusal in ["unknown field", "unknown key", "invalid type", "missing field"] {
-            assert!(!ran.stderr.contains(refusal), "{}\n{block}", ran.stderr);
-        }
     }
 }
 

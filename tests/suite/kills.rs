@@ -2,13 +2,17 @@
 //! of the dead run outlives it, and the next run puts the record right.
 
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use pgkeep::testpoint::Step;
 use rustix::process::Signal;
+use serde_json::Value;
+use toml::Table;
 
 use crate::support::command::Pgkeep;
-use crate::support::tools::run;
-use crate::support::{FaultServer, Manners, Rule, cluster};
+use crate::support::tools::{binary, finish, run};
+use crate::support::{FaultServer, Manners, Rule, Site, cluster, project};
 use crate::zero_config::Visitor;
 
 use world::World;
@@ -188,42 +192,49 @@ fn while_a_database_is_restored() {
     crate::support::compare::assert_same(world.site.cluster, &world.site.database, &target);
 }
 
+/// pgkeep as the release profile has it, but for optimisation: the library without debug assertions (the dependencies
+/// are those of the suite), and `main` above it.
+fn without_debug_assertions(folder: &Path) -> PathBuf {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(project()).env("CARGO_INCREMENTAL", "0");
+    cargo.args(["rustc", "--lib", "--locked", "--offline", "--quiet", "--message-format", "json"]);
+    for setting in ["debug-assertions", "debug"] {
+        cargo.args(["--config", &format!("profile.dev.package.pgkeep.{setting}=false")]);
+    }
+    let told = finish(&mut cargo);
+    let made = told.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let ours =
+        made.filter(|made| made["target"]["name"] == "pgkeep").find(|made| !made["filenames"].is_null());
+    let ours = ours.expect("cargo names no library");
+    assert_eq!(ours["profile"]["debug_assertions"], false, "{ours}");
+    let files = ours["filenames"].as_array().unwrap().iter().map(|file| Path::new(file.as_str().unwrap()));
+    // The name with the hash is this build's alone.
+    let library =
+        files.map(|file| file.with_extension("rlib")).find(|file| file.parent().unwrap().ends_with("deps"));
+    let library = library.expect("no library in `deps`");
+    let program = folder.join("pgkeep");
+    let main = project().join("src/main.rs");
+    let external = format!("pgkeep={}", library.display());
+    let search = format!("dependency={}", library.parent().unwrap().display());
+    let words = ["--edition=2024", main.to_str().unwrap(), "-o", program.to_str().unwrap()];
+    run("rustc", &[&words[..], &["--extern", &external, "-L", &search]].concat());
+    program
+}
+
 /// A release build neither stands still nor knows the variable.
 #[test]
 fn a_release_build_does_not_listen() {
+    let manifest: Table = fs::read_to_string(project().join("Cargo.toml")).unwrap().parse().unwrap();
+    let release = &manifest["profile"]["release"];
+    assert!(!release.to_string().contains("debug-assertions"), "they are off in a release build: {release}");
     let folder = tempfile::tempdir().unwrap();
-    let source = crate::support::project().join("src");
-    let main = format!(
-        "#[path = \"{0}/interrupt.rs\"] pub mod interrupt; #[path = \"{0}/testpoint.rs\"] pub mod testpoint;\n\
-         fn main() {{ testpoint::heed(&interrupt::Interrupt::new()); testpoint::reached(testpoint::Step::LockTaken); }}",
-        source.display()
-    );
-    fs::write(folder.path().join("main.rs"), main).unwrap();
-    for (assertions, listens) in [("yes", true), ("no", false)] {
-        let program = folder.path().join(assertions);
-        let flags = format!("-Cdebug-assertions={assertions}");
-        run(
-            "rustc",
-            &[
-                "--edition=2024",
-                "-Adead-code",
-                &flags,
-                "-o",
-                program.to_str().unwrap(),
-                folder.path().join("main.rs").to_str().unwrap(),
-            ],
-        );
-        let bytes = fs::read(&program).unwrap();
-        let known = bytes.windows(STOP_AT.len()).any(|window| window == STOP_AT.as_bytes());
-        assert_eq!(known, listens, "debug assertions: {assertions}");
-        let call = Pgkeep::new(folder.path()).program(&program).env(STOP_AT, "lock-taken");
-        if listens {
-            let running = call.start();
-            running.wait_for_stderr("stands still at lock-taken");
-            running.signal(Signal::KILL);
-            running.await_death();
-        } else {
-            call.run();
-        }
-    }
+    let program = without_debug_assertions(folder.path());
+    let knows = |program: &Path| {
+        let bytes = fs::read(program).unwrap();
+        bytes.windows(STOP_AT.len()).any(|window| window == STOP_AT.as_bytes())
+    };
+    assert!(knows(binary()) && !knows(&program));
+    let site = Site::new().local_only();
+    let ran = site.pgkeep(["backup", "full"]).program(&program).env(STOP_AT, Step::LockTaken.word());
+    assert_eq!(site.row(&ran.any_stdout().run().id())["status"], "verified");
 }

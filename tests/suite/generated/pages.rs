@@ -1,5 +1,4 @@
-//! `pgkeep generate`: man pages and completions, made from the command definitions.
-#![allow(clippy::disallowed_methods, reason = "these are documents for everyone, not private files")]
+//! Man pages and completions, made from the command definitions.
 
 use std::io::Write;
 use std::path::Path;
@@ -8,10 +7,10 @@ use anyhow::{Context, Result};
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use crate::cli::Cli;
-use crate::exit::Code;
+use pgkeep::cli::Cli;
 
-pub(super) fn run(folder: &Path) -> Result<Code> {
+/// Writes `man` and `completions` under a folder.
+pub(super) fn write(folder: &Path) -> Result<()> {
     let man = folder.join("man");
     let completions = folder.join("completions");
     for made in [&man, &completions] {
@@ -25,7 +24,7 @@ pub(super) fn run(folder: &Path) -> Result<Code> {
         clap_complete::generate_to(shell, &mut Cli::command(), "pgkeep", &completions)
             .with_context(|| format!("cannot write completions for {shell}"))?;
     }
-    Ok(Code::Done)
+    Ok(())
 }
 
 /// A page for a command and each below it that is shown: `pgkeep-backup-full.1`.
