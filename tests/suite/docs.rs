@@ -8,7 +8,10 @@ use std::process::Command;
 use crate::support::{Pgkeep, Site, project};
 
 mod configuration;
+pub(crate) mod documents;
 mod exit_codes;
+
+use documents::documents;
 
 fn help(words: &[&str]) -> String {
     let home = tempfile::tempdir().unwrap();
@@ -99,10 +102,14 @@ fn command_lines(document: &str) -> Vec<String> {
 
 /// Fails unless the command line's subcommands and flags exist.
 pub(crate) fn assert_exists(line: &str) {
-    let words: Vec<&str> = line
+    let mut words: Vec<&str> = line
         .split_whitespace()
         .take_while(|word| !["|", ">", ">>", "&&", "||", ";"].contains(word))
         .collect();
+    // The one flag that may stand before the subcommand with a value of its own.
+    if words.get(1) == Some(&"--config") {
+        words.drain(1..3);
+    }
     let mut path = Vec::new();
     let mut known = subcommands(&help(&[]));
     for word in &words[1..] {
@@ -122,14 +129,53 @@ pub(crate) fn assert_exists(line: &str) {
 }
 
 #[test]
-fn the_commands_of_the_readme_exist() {
-    let lines = command_lines(&fs::read_to_string(project().join("README.md")).unwrap());
-    assert!(lines.len() >= 4, "{lines:?}");
-    for line in &lines {
-        assert_exists(line);
+fn the_commands_of_the_documents_exist() {
+    for document in documents() {
+        let lines = command_lines(&document.text);
+        for line in &lines {
+            assert_exists(line);
+        }
+        let wanted: &[&str] = match document.name.as_str() {
+            "README.md" => &["pgkeep backup full", "pgkeep list", "pgkeep verify", "pgkeep restore"],
+            "pgkeep-setup.7" => &["pgkeep key new", "pgkeep doctor"],
+            "pgkeep-retention.7" => &["pgkeep prune", "pgkeep pin", "pgkeep unpin"],
+            "pgkeep-restore.7" => &["pgkeep verify", "pgkeep restore", "pgkeep diff", "pgkeep backup config"],
+            "pgkeep-recovery.7" => &["pgkeep catalog rebuild"],
+            "pgkeep-alerts.7" => &["pgkeep alert ack", "pgkeep alert test"],
+            _ => &[],
+        };
+        for wanted in wanted {
+            let is_there = lines.iter().any(|line| line.contains(wanted));
+            assert!(is_there, "{} does not show `{wanted}`: {lines:?}", document.name);
+        }
     }
-    for wanted in ["pgkeep backup full", "pgkeep key new", "pgkeep verify", "pgkeep restore"] {
-        assert!(lines.iter().any(|line| line.contains(wanted)), "the README does not show `{wanted}`");
+}
+
+/// The README names each page that people write, and each of those pages names pages that exist.
+#[test]
+fn pages_are_named_and_exist() {
+    let pages: BTreeSet<String> = fs::read_dir(project().join("man"))
+        .unwrap()
+        .flatten()
+        .map(|page| page.file_name().into_string().unwrap())
+        .collect();
+    let readme = fs::read_to_string(project().join("README.md")).unwrap();
+    for page in pages.iter().filter(|page| documents::is_by_hand(page)) {
+        let (name, section) = page.rsplit_once('.').unwrap();
+        assert!(readme.contains(&format!("{name}({section})")), "the README does not name {page}");
+        let text = fs::read_to_string(project().join("man").join(page)).unwrap();
+        let text = documents::plain(&text).replace("\\fB", "").replace("\\fR", "").replace("\" (", "(");
+        for (at, _) in text.match_indices("pgkeep") {
+            let rest = &text[at..];
+            let end =
+                rest.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-' && letter != '.');
+            let (name, after) = rest.split_at(end.unwrap_or(rest.len()));
+            if let Some(section) = after.strip_prefix('(').and_then(|after| after.split(')').next())
+                && section.chars().all(|digit| digit.is_ascii_digit())
+            {
+                assert!(pages.contains(&format!("{name}.{section}")), "{page} names {name}({section})");
+            }
+        }
     }
 }
 

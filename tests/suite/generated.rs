@@ -5,19 +5,17 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use crate::docs::documents::is_by_hand;
 use crate::support::project;
 
 mod pages;
-
-/// Written by people, not by the generator.
-const BY_HAND: [&str; 1] = ["pgkeep-recovery.7"];
 
 fn files(folder: &Path) -> BTreeMap<String, String> {
     let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut found = BTreeMap::new();
     for entry in entries.flatten() {
         let name = entry.file_name().into_string().unwrap();
-        if !BY_HAND.contains(&name.as_str()) {
+        if !is_by_hand(&name) {
             found.insert(name, fs::read_to_string(entry.path()).unwrap());
         }
     }

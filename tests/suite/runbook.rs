@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::docs::documents::plain;
 use crate::support::compare::{contents, schema};
 use crate::support::tools::{binary, pg_bin};
 use crate::support::{Site, key, project};
@@ -15,9 +16,6 @@ mod lost_host;
 /// The page as plain text, a line of groff each.
 fn page() -> Vec<String> {
     let text = fs::read_to_string(project().join("man/pgkeep-recovery.7")).unwrap();
-    let plain = |line: &str| {
-        line.replace("\\-", "-").replace("\\(aq", "'").replace("\\(ti", "~").replace("\\e", "\\")
-    };
     text.lines().map(plain).collect()
 }
 

@@ -1,12 +1,15 @@
-//! Each block of configuration in the README is one that the program takes as it stands, and refuses with any key
+//! Each block of configuration in the documents is one that the program takes as it stands, and refuses with any key
 //! of it misspelled.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use crate::support::command::Ran;
 use crate::support::key::write_private;
 use crate::support::{Site, project};
+
+use super::documents::documents;
 
 /// Taken for each secret, whatever it is for.
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -73,7 +76,7 @@ fn list(site: &Site, text: &str) -> Ran {
 }
 
 #[test]
-fn the_configuration_of_the_readme_is_one_the_program_takes() {
+fn configurations_in_the_documents_are_ones_the_program_takes() {
     let site = Site::new();
     let folder = site.path("root");
     let keys = folder.join("etc/pgkeep");
@@ -82,9 +85,10 @@ fn the_configuration_of_the_readme_is_one_the_program_takes() {
         write_private(&keys.join(name), SECRET);
     }
     fs::copy(site.path("pgkeep.key"), keys.join("pgkeep.key")).unwrap();
-    let readme = fs::read_to_string(project().join("README.md")).unwrap();
     let mut keys = 0;
-    for text in blocks(&readme).into_iter().flat_map(|block| forms(block, &folder)) {
+    let documents = documents();
+    let blocks = documents.iter().flat_map(|document| blocks(&document.text));
+    for text in blocks.flat_map(|block| forms(block, &folder)) {
         let taken = list(&site, &text);
         // Its servers are not here: that is no fault of the configuration.
         assert!(taken.code != 2 && !taken.stderr.contains("configuration"), "{}\n{text}", taken.stderr);
@@ -106,4 +110,38 @@ fn each_key_of_a_block_is_found() {
     let text = "a = \"x=y\" # b = 1\n[c]\n[[d.e]]\nf = { g = 1, h = [\"i\"] }\n";
     let words: Vec<String> = misspelled(text).into_iter().map(|(word, _)| word).collect();
     assert_eq!(words, ["ax", "cx", "ex", "fx", "gx", "hx"]);
+}
+
+/// pgkeep.toml(5) has every key that the program knows, and no other.
+#[test]
+fn the_page_has_every_key() {
+    let raw = fs::read_to_string(project().join("src/config/raw.rs")).unwrap();
+    let known: BTreeSet<&str> = raw
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("pub(super) ")?.split_once(": "))
+        .map(|(key, _)| key)
+        .filter(|key| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+        .collect();
+    assert!(known.len() > 50, "{known:?}");
+    let page = fs::read_to_string(project().join("man/pgkeep.toml.5")).unwrap();
+    let mut named = BTreeSet::new();
+    let mut lines = page.lines();
+    while let Some(line) = lines.next() {
+        if line == ".TP" {
+            let term = lines.next().unwrap();
+            named.extend(term.split(", ").map(|key| key.trim_start_matches("\\fB").trim_end_matches("\\fR")));
+        } else if let Some(section) = line.strip_prefix(".SS [") {
+            let name = section.trim_start_matches('[').trim_end_matches(']');
+            named.insert(name.rsplit('.').next().unwrap());
+        }
+    }
+    // What stands in inline tables is told where their key is.
+    let inner = ["mode", "days"];
+    let lacking: Vec<_> = known.iter().filter(|key| !named.contains(*key) && !inner.contains(key)).collect();
+    assert!(lacking.is_empty(), "pgkeep.toml(5) lacks {lacking:?}");
+    for key in inner {
+        assert!(page.contains(&format!("{key} =")), "pgkeep.toml(5) does not show `{key}`");
+    }
+    let unknown: Vec<_> = named.iter().filter(|key| !known.contains(*key)).collect();
+    assert!(unknown.is_empty(), "pgkeep.toml(5) has {unknown:?}, which the program does not know");
 }

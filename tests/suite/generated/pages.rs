@@ -9,6 +9,9 @@ use clap_complete::Shell;
 
 use pgkeep::cli::Cli;
 
+/// The day of the pages: that of the last change of what commands take and give.
+const DATE: &str = "2026-12-01";
+
 /// Writes `man` and `completions` under a folder.
 pub(super) fn write(folder: &Path) -> Result<()> {
     let man = folder.join("man");
@@ -39,7 +42,8 @@ fn pages(command: &clap::Command, name: &str, folder: &Path) -> Result<()> {
 }
 
 fn page(command: &clap::Command, name: &str) -> Result<Vec<u8>> {
-    let man = clap_mangen::Man::new(command.clone()).title(name);
+    let source = format!("pgkeep {}", env!("CARGO_PKG_VERSION"));
+    let man = clap_mangen::Man::new(command.clone()).title(name).date(DATE).source(source);
     let mut page = Vec::new();
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
@@ -52,8 +56,31 @@ fn page(command: &clap::Command, name: &str) -> Result<Vec<u8>> {
     if let Some(more) = command.get_after_help() {
         as_it_stands(&more.to_string(), &mut page)?;
     }
+    let has_its_own = command.get_after_help().is_some_and(|more| more.to_string().contains("Exit codes"));
+    if command.get_subcommands().next().is_none() && !has_its_own {
+        exit_status(&mut page)?;
+    }
     writeln!(page, ".SH \"SEE ALSO\"\n\\fBpgkeep\\fR(1), \\fBpgkeep\\-recovery\\fR(7)")?;
     Ok(page)
+}
+
+/// What the command's exit status says.
+fn exit_status(page: &mut Vec<u8>) -> Result<()> {
+    let usual: &[(&str, &str)] = &[
+        ("0", "done, and every promise kept"),
+        ("1", "failed: nothing usable was made, or the command could not be carried out"),
+        ("2", "usage or configuration error; nothing was touched"),
+        ("3", "degraded: a usable copy exists, but a store, the catalog or a check fell short"),
+        ("4", "a copy is corrupt or missing"),
+        ("5", "no such backup"),
+        ("6", "another run holds the lock"),
+    ];
+    writeln!(page, ".SH \"EXIT STATUS\"")?;
+    for (code, meaning) in usual {
+        writeln!(page, ".TP\n\\fB{code}\\fR\n{}", meaning.replace('\'', "\\(aq"))?;
+    }
+    writeln!(page, ".TP\n\\fB129\\fR, \\fB130\\fR, \\fB143\\fR\ninterrupted by SIGHUP, SIGINT, SIGTERM")?;
+    Ok(())
 }
 
 /// The text behind the options: a line that ends with a colon heads a section, the others are shown as
